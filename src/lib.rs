@@ -1,0 +1,4 @@
+//! No public API: the library exists so that tests, benches and fuzzers use the code that ships.
+
+pub mod lock;
+pub mod sys;

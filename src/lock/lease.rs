@@ -1,0 +1,145 @@
+//! What a contender asks for, what it gets, and for how long it may believe that.
+
+use std::time::{Duration, SystemTime};
+
+use super::{BackendError, FencingToken, Holder, LockKey, OwnerToken};
+use crate::sys::boottime::BootInstant;
+
+/// How holders of one key share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// One holder.
+    Exclusive,
+    /// Many readers.
+    Shared,
+    /// At most this many holders.
+    Slots(u32),
+}
+
+/// How long a lease lasts without a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// The user named it: granted exactly so, or refused.
+    Exactly(Duration),
+    /// Nobody named one: a backend may grant another.
+    Default(Duration),
+}
+
+impl Ttl {
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        match self {
+            Self::Exactly(ttl) | Self::Default(ttl) => ttl,
+        }
+    }
+}
+
+/// Who keeps the lease after the grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseKind {
+    /// A process that renews it while its command runs; a crash frees it within the TTL.
+    Running,
+    /// Nobody: it outlives the process that took it, and ends with its TTL, a renewal or a release.
+    OneShot,
+}
+
+/// What a contender does when the lock is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Leaves at once, and leaves nothing in others' way.
+    Refuse,
+    /// Joins the queue. A connection lost while waiting is sought again for this long, each time.
+    Queue { reconnect_for: Duration },
+}
+
+/// One contender's request for one key.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub key: LockKey,
+    /// Fresh for this claim.
+    pub token: OwnerToken,
+    pub holder: Holder,
+    pub ttl: Ttl,
+    pub kind: LeaseKind,
+    pub patience: Patience,
+}
+
+/// How a claim ended.
+#[derive(Debug)]
+pub enum Acquired {
+    Granted(Lease),
+    /// Held by somebody else, and the claim was not to wait.
+    Held(Contention),
+}
+
+/// What a waiting contender has learnt.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    Waiting(Contention),
+    /// The connection is lost and being sought again.
+    Disconnected(BackendError),
+}
+
+/// Whom a contender waits for, as last seen. Everything is `None` where the backend does not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contention {
+    pub holder: Option<Holder>,
+    /// When the holder got the lock, by the server's clock.
+    pub since: Option<SystemTime>,
+    /// How long the holder has had it, by the server's clock alone.
+    pub held_for: Option<Duration>,
+    /// Waiters that come before us.
+    pub ahead: Option<usize>,
+}
+
+/// A grant, believed until its deadline and no longer.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    pub key: LockKey,
+    pub token: OwnerToken,
+    /// As granted.
+    pub ttl: Duration,
+    /// Only for exclusive grants.
+    pub fence: Option<FencingToken>,
+    /// The instant before the request that was answered "yours" was sent.
+    pub requested_at: BootInstant,
+    /// The instant up to which the backend keeps everybody else out, already shortened by the backend's margin and
+    /// counted from before the request was sent. `None`: for as long as this process lives (a kernel lock).
+    pub valid_until: Option<BootInstant>,
+    /// Time from one renewal to the next. `None`: it needs none.
+    pub renew_every: Option<Duration>,
+    /// When a one-shot lease ends, by the server's clock.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// The answer to a renewal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Still ours, now until here.
+    Renewed { valid_until: BootInstant },
+    /// Still ours, and an operator wants it back.
+    Revoked { valid_until: BootInstant },
+    /// Not ours any more: it may be somebody else's already.
+    Lost,
+}
+
+/// The answer to `renew` on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prolonged {
+    /// The lease now lasts this long from now.
+    Set {
+        ttl: Duration,
+        expires_at: Option<SystemTime>,
+    },
+    /// A running command holds it with a longer lease of its own; nothing was shortened.
+    HeldByRun,
+    NotHeld,
+}
+
+/// The answer to a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    Released,
+    /// The token holds nothing (any more); a place in the queue, if there was one, is gone.
+    NotHeld,
+}

@@ -1,0 +1,92 @@
+//! The vocabulary of locking and the contract that every backend keeps.
+//!
+//! Nothing here knows a server, a process or the command line.
+
+pub mod backoff;
+pub mod error;
+pub mod holder;
+pub mod keep_alive;
+pub mod key;
+pub mod lease;
+pub mod status;
+pub mod token;
+pub mod validity;
+
+use async_trait::async_trait;
+
+pub use error::{BackendError, ErrorKind};
+pub use holder::Holder;
+pub use key::{KeyPattern, LockKey, Namespace};
+pub use lease::{
+    Acquired, Claim, Contention, Lease, LeaseKind, Mode, Patience, Progress, Prolonged, Release, Renewal, Ttl,
+};
+pub use status::{HolderEntry, LockState, LockStatus, Phase, WaiterEntry};
+pub use token::{FencingToken, OwnerToken};
+
+/// How long connecting for the first time may take in all, whatever the number of servers and addresses.
+pub const FIRST_CONTACT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A place where locks live.
+///
+/// The owner token exists before the first request, so `release(key, token)` undoes every outcome of `acquire`: a
+/// grant, a refusal, a lost reply, and a future that was dropped half-way. Callers always end with it.
+///
+/// An `Err` from any method means "unknown": the request may have been carried out.
+#[async_trait(?Send)]
+pub trait LockBackend {
+    /// Takes the lock, or says who has it.
+    ///
+    /// With [`Patience::Queue`] this waits for as long as it is polled, and tells `progress` whom it waits for
+    /// whenever that changes. The future may be dropped at any point; `release` then takes the contender out of the
+    /// queue. First contact is bounded by [`FIRST_CONTACT`].
+    ///
+    /// # Errors
+    /// When the backend cannot be reached or refuses service, and waiting on would not help.
+    async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError>;
+
+    /// Asks the backend to go on believing in `lease`. One attempt; the caller bounds it in time.
+    ///
+    /// # Errors
+    /// When no answer came: the lease may or may not have been renewed.
+    async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError>;
+
+    /// Sets a one-shot lease to `ttl` from now (`None`: what it was acquired with); a lease that a running command
+    /// holds is only ever prolonged.
+    ///
+    /// # Errors
+    /// When the outcome is unknown, or the backend grants no such lease.
+    async fn prolong(
+        &self,
+        key: &LockKey,
+        token: &OwnerToken,
+        ttl: Option<std::time::Duration>,
+    ) -> Result<Prolonged, BackendError>;
+
+    /// Gives the lock up if `token` holds it, and leaves the queue if it waits there. Idempotent.
+    ///
+    /// # Errors
+    /// When the outcome is unknown.
+    async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError>;
+
+    /// Reports who holds `key` and who waits for it. Read-only.
+    ///
+    /// # Errors
+    /// When the question could not be answered.
+    async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError>;
+
+    /// Reports every held or awaited key of the namespace that matches, sorted by key. Read-only.
+    ///
+    /// # Errors
+    /// When the question could not be answered.
+    async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError>;
+
+    /// Ends the conversation with the backend: closes the session or connection and waits until that is done.
+    /// Nothing may be asked afterwards.
+    async fn close(&self);
+
+    /// The descriptor that keeps a granted lock for as long as any process has it open (the kernel's file locks);
+    /// `None` where the lock does not live in a descriptor.
+    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        None
+    }
+}
