@@ -1,0 +1,3 @@
+//! dlock's test program.
+
+mod zookeeper;
