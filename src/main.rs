@@ -30,7 +30,7 @@ use dlock::commands;
 use dlock::exit_code::{DEFECT, Ending};
 use dlock::report::Stderr;
 use dlock::settings::Voice;
-use dlock::sys::interrupt::die_of;
+use dlock::sys::signals::die_of;
 use dlock::sys::stdio;
 
 /// Called by the C library; the arguments reach `std` by glibc's constructors.
@@ -45,6 +45,10 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     let words: Vec<OsString> = std::env::args_os().collect();
     match commands::parse(&words).map_or_else(|ending| ending, commands::dispatch) {
         Ending::Status(status) => c_int::from(status),
-        Ending::Signal(signal) => die_of(signal),
+        Ending::Signal(signal) => {
+            die_of(signal);
+            // The first process of a PID namespace does not die of its own signals; a shell would show this number.
+            128 + signal
+        }
     }
 }

@@ -2,5 +2,10 @@
 
 pub mod boottime;
 pub mod interrupt;
+pub mod packet_socket;
+pub mod process;
 pub mod readiness;
+pub mod shared_page;
+pub mod signals;
+pub mod spawn;
 pub mod stdio;
