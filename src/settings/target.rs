@@ -4,22 +4,28 @@ use std::path::PathBuf;
 
 use super::deployment::Located;
 use super::source::Stated;
+use crate::backend::redis::{Endpoint, Secret};
 use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
 use crate::lock::Namespace;
 
-pub(super) fn file(dir: Option<&Stated<PathBuf>>, _namespace: &Namespace) -> Result<Located, Error> {
-    let shown = dir.map(|dir| dir.value.to_string_lossy().into_owned());
+pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Result<Located, Error> {
+    let config = file::Config { dir: dir.map(|dir| dir.value.clone()), namespace: namespace.clone() };
     Ok(Located {
-        target: Target::File(file::Config {}),
-        endpoint: shown.clone().unwrap_or_else(|| "/run/lock".to_owned()),
-        variable: shown,
+        endpoint: config.directory().to_string_lossy().into_owned(),
+        variable: dir.map(|dir| dir.value.to_string_lossy().into_owned()),
+        target: Target::File(config),
     })
 }
 
-pub(super) fn redis(url: &Stated<String>, _password: Option<String>, _namespace: &Namespace) -> Result<Located, Error> {
-    let shown = without_password(&url.value);
-    Ok(Located { target: Target::Redis(redis::Config {}), endpoint: shown.clone(), variable: Some(shown) })
+pub(super) fn redis(url: &Stated<String>, password: Option<String>, namespace: &Namespace) -> Result<Located, Error> {
+    let endpoint = Endpoint::parse(&url.value).map_err(|reason| url.invalid(reason))?;
+    let (shown, variable) = (endpoint.masked(), endpoint.without_password());
+    let mut config = redis::Config { endpoint, namespace: namespace.clone() };
+    if let Some(password) = password {
+        config = config.with_password(Secret::new(password));
+    }
+    Ok(Located { target: Target::Redis(config), endpoint: shown, variable: Some(variable) })
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, _namespace: &Namespace) -> Result<Located, Error> {
@@ -28,14 +34,4 @@ pub(super) fn zookeeper(hosts: &Stated<String>, _namespace: &Namespace) -> Resul
         endpoint: hosts.value.clone(),
         variable: Some(hosts.value.clone()),
     })
-}
-
-fn without_password(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (credentials, place))) => {
-            let user = credentials.split(':').next().unwrap_or_default();
-            if user.is_empty() { format!("{scheme}://{place}") } else { format!("{scheme}://{user}@{place}") }
-        }
-        None => url.to_owned(),
-    }
 }
