@@ -2,10 +2,23 @@
 
 mod support;
 
+// What a lock is.
 mod contract;
-mod crash;
+
+// That it excludes.
 mod exclusion;
-mod run_signals;
+
+// A command under it.
 mod run_status;
-mod tidy;
+
+mod run_signals;
+
+// What may go wrong.
+mod crash;
+
 mod wrong_input;
+
+// The project around it.
+mod install;
+
+mod tidy;
