@@ -48,7 +48,7 @@ fn acquire_as_exports_can_be_evaluated_by_a_shell(place: &Place) {
     let key = "it's $(touch /harm) `x` \"q\"";
     let mut words = vec!["acquire".to_owned()];
     words.extend(place.options());
-    words.extend(["-k", key, "--ttl", "30s", "--export"].map(str::to_owned));
+    words.extend(["-k", key, "--ttl", "30s", "-n", "--export"].map(str::to_owned));
     let script = r#"eval "$("$@")" && printf '%s\n%s\n%s\n' "$DLOCK_KEY" "$DLOCK_TOKEN" "$DLOCK_FENCE""#;
     let mut args = vec!["-c".to_owned(), script.to_owned(), "sh".to_owned(), env!("CARGO_BIN_EXE_dlock").to_owned()];
     args.extend(words);
