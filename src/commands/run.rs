@@ -21,10 +21,14 @@ use crate::lock::keep_alive::Renewing;
 use crate::report::{Stderr, running};
 use crate::settings::RunSettings;
 use crate::sys::process::{self, Exit};
+use give_up::GivenUp;
 use take::Taken;
 
 /// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a run ends with when its lease was lost, whatever the command returned.
+const LOST: Exit = Exit::Code(exit_code::LOST as i32);
 
 /// Runs the command under the lock; returns in the front, when all is over.
 #[must_use]
@@ -102,9 +106,14 @@ async fn tell(
 
     let held = hold::hold(keeper, backend, &lease, settings, stderr).await;
     keeper.deadline().set(None);
-    let given_up = give_up::give_up(backend, &lease, stderr).await;
-    let lost = held.lost || given_up == give_up::GivenUp::NotOurs;
-    Ok(if lost { Exit::Code(i32::from(exit_code::LOST)) } else { held.exit })
+    if held.lost {
+        give_up::give_up_the_lost(backend, &lease).await;
+        return Ok(LOST);
+    }
+    Ok(match give_up::give_up(backend, &lease, stderr).await {
+        GivenUp::NotOurs => LOST,
+        GivenUp::Released | GivenUp::Unknown => held.exit,
+    })
 }
 
 fn not_started(error: SpawnError, settings: &RunSettings) -> Error {
