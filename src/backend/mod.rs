@@ -19,5 +19,9 @@ pub enum Target {
 /// # Errors
 /// When the target cannot be used from this machine at all.
 pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
-    Err(BackendError::unavailable(format!("{target:?} is wired on the main branch")))
+    Ok(match target {
+        Target::File(config) => Box::new(file::FileBackend::open(config)?),
+        Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
+        Target::ZooKeeper(_) => return Err(BackendError::unavailable("wired on the main branch")),
+    })
 }

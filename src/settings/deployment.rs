@@ -72,7 +72,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     let located = match backend {
         BackendName::File => {
             let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
-            let located = target::file(dir.as_ref(), &namespace)?;
+            let located = target::file(dir.as_ref(), &namespace);
             variables.set_or_remove("DLOCK_DIR", located.variable.clone());
             located
         }

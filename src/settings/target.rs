@@ -8,18 +8,29 @@ use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
 use crate::lock::Namespace;
 
-pub(super) fn file(dir: Option<&Stated<PathBuf>>, _namespace: &Namespace) -> Result<Located, Error> {
-    let shown = dir.map(|dir| dir.value.to_string_lossy().into_owned());
-    Ok(Located {
-        target: Target::File(file::Config {}),
-        endpoint: shown.clone().unwrap_or_else(|| "/run/lock".to_owned()),
-        variable: shown,
-    })
+pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Located {
+    let config = file::Config { dir: dir.map(|dir| dir.value.clone()), namespace: namespace.clone() };
+    Located {
+        endpoint: config.directory().to_string_lossy().into_owned(),
+        variable: dir.map(|dir| dir.value.to_string_lossy().into_owned()),
+        target: Target::File(config),
+    }
 }
 
-pub(super) fn redis(url: &Stated<String>, _password: Option<String>, _namespace: &Namespace) -> Result<Located, Error> {
-    let shown = without_password(&url.value);
-    Ok(Located { target: Target::Redis(redis::Config {}), endpoint: shown.clone(), variable: Some(shown) })
+pub(super) fn redis(url: &Stated<String>, password: Option<String>, namespace: &Namespace) -> Result<Located, Error> {
+    // The value is not shown: it may hold a password, whatever else is wrong with it.
+    let endpoint =
+        redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
+    let config = redis::Config { endpoint, namespace: namespace.clone() };
+    let config = match password {
+        Some(password) => config.with_password(redis::Secret::new(password)),
+        None => config,
+    };
+    Ok(Located {
+        endpoint: config.endpoint.masked(),
+        variable: Some(config.endpoint.without_password()),
+        target: Target::Redis(config),
+    })
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, _namespace: &Namespace) -> Result<Located, Error> {
@@ -28,14 +39,4 @@ pub(super) fn zookeeper(hosts: &Stated<String>, _namespace: &Namespace) -> Resul
         endpoint: hosts.value.clone(),
         variable: Some(hosts.value.clone()),
     })
-}
-
-fn without_password(url: &str) -> String {
-    match url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
-        Some((scheme, (credentials, place))) => {
-            let user = credentials.split(':').next().unwrap_or_default();
-            if user.is_empty() { format!("{scheme}://{place}") } else { format!("{scheme}://{user}@{place}") }
-        }
-        None => url.to_owned(),
-    }
 }

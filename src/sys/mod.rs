@@ -2,6 +2,8 @@
 
 pub mod boottime;
 pub mod interrupt;
+pub mod lock_helper;
+pub mod ofd_lock;
 pub mod packet_socket;
 pub mod process;
 pub mod readiness;
