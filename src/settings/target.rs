@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::deployment::Located;
-use super::source::Stated;
+use super::source::{Level, Stated};
 use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
 use crate::lock::Namespace;
@@ -17,14 +17,22 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
     }
 }
 
-pub(super) fn redis(url: &Stated<String>, password: Option<String>, namespace: &Namespace) -> Result<Located, Error> {
+pub(super) fn redis(
+    url: &Stated<String>,
+    password: Option<Stated<String>>,
+    namespace: &Namespace,
+) -> Result<Located, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
     let endpoint =
         redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
     let config = redis::Config { endpoint, namespace: namespace.clone() };
+    // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
+    let typed_in_url = url.level == Level::CommandLine && config.endpoint.password.is_some();
     let config = match password {
-        Some(password) => config.with_password(redis::Secret::new(password)),
-        None => config,
+        Some(password) if password.level == Level::CommandLine || !typed_in_url => {
+            config.with_password(redis::Secret::new(password.value))
+        }
+        Some(_) | None => config,
     };
     Ok(Located {
         endpoint: config.endpoint.masked(),
