@@ -9,7 +9,7 @@ mod man;
 mod parse;
 mod release;
 mod renew;
-pub mod run;
+mod run;
 mod status;
 
 use std::time::Duration;
@@ -34,7 +34,7 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(5);
 pub fn dispatch(cli: Cli) -> Ending {
     let environment = Environment::inherited();
     let done = match cli.command {
-        Command::Run(typed) => settings::run(typed, &environment).map(run::run),
+        Command::Run(typed) => settings::run(typed, &environment).map(|settings| run::run(&settings)),
         Command::Acquire(typed) => acquire::acquire(&typed, &environment),
         Command::Renew(typed) => settings::renew(&typed, &environment).map(|settings| renew::renew(&settings)),
         Command::Release(typed) => settings::release(&typed, &environment).map(|settings| release::release(&settings)),

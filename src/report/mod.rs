@@ -1,6 +1,7 @@
 //! Every word dlock prints. Messages go to standard error; standard output carries only what was asked for.
 
 pub mod json;
+pub mod running;
 mod table;
 pub mod variables;
 mod waiting;
