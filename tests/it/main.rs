@@ -1,0 +1,3 @@
+//! dlock's test program: the real thing on real servers.
+
+mod redis;
