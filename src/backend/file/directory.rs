@@ -92,17 +92,18 @@ impl NamespaceDir {
         namespace: &Namespace,
         missing: Missing,
     ) -> Result<Option<Self>, BackendError> {
-        let (directory, dir) = match named {
-            Some(dir) => (open_named(dir)?, dir.to_owned()),
-            None => {
-                let dir = default_directory();
-                let Some(directory) = open_default(&dir, missing)? else { return Ok(None) };
-                (directory, dir)
-            }
+        let dir = named.map_or_else(default_directory, Path::to_owned);
+        let directory = match named {
+            Some(_) => open_named(&dir)?,
+            None => match open_default(&dir, missing)? {
+                Some(directory) => directory,
+                None => return Ok(None),
+            },
         };
         let of_dir = fstat(&directory).map_err(|errno| failed(&dir, errno))?;
-        if named.is_some() {
-            check_owner(&dir, &of_dir)?;
+        match named {
+            Some(_) => check_named_owner(&dir, &of_dir)?,
+            None => check_default_owner(&dir, &of_dir)?,
         }
         let shared = shared_bits(&of_dir);
         let path = dir.join(namespace.as_str());
@@ -253,16 +254,19 @@ fn open_default(dir: &Path, missing: Missing) -> Result<Option<OwnedFd>, Backend
         }
         opened => opened,
     };
-    let directory = directory.map_err(|errno| match errno {
+    directory.map(Some).map_err(|errno| match errno {
         // With O_DIRECTORY the kernel says this of a symbolic link too.
         Errno::ENOTDIR | Errno::ELOOP => not_ours(dir, "is no directory of ours"),
         errno => failed(dir, errno),
-    })?;
-    let status = fstat(&directory).map_err(|errno| failed(dir, errno))?;
+    })
+}
+
+/// Anybody may make directories beside it, so its owner tells whose it is.
+fn check_default_owner(dir: &Path, status: &FileStat) -> Result<(), BackendError> {
     if status.st_uid != Uid::effective().as_raw() {
         return Err(not_ours(dir, &format!("belongs to uid {}", status.st_uid)));
     }
-    Ok(Some(directory))
+    Ok(())
 }
 
 fn not_ours(dir: &Path, why: &str) -> BackendError {
@@ -273,7 +277,7 @@ fn not_ours(dir: &Path, why: &str) -> BackendError {
 }
 
 /// Somebody's private directory is no meeting place, not even for root: its owner could not open what root leaves there.
-fn check_owner(dir: &Path, status: &FileStat) -> Result<(), BackendError> {
+fn check_named_owner(dir: &Path, status: &FileStat) -> Result<(), BackendError> {
     let foreign = status.st_uid != Uid::effective().as_raw() && status.st_uid != 0;
     if foreign && !mode(status).intersects(Mode::S_IWGRP | Mode::S_IWOTH) {
         return Err(BackendError::denied(format!(
