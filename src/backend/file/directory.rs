@@ -1,6 +1,7 @@
 //! Where lock files live and how they come into being. Breaks when two users, or a shell and a cron job, choose different
 //! directories, or when a file can be replaced while somebody has it locked.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -131,10 +132,7 @@ impl NamespaceDir {
                     let file = opened.map_err(failed)?;
                     let status = fstat(&file).map_err(failed)?;
                     if kind(&status) != SFlag::S_IFREG {
-                        return Err(BackendError::misconfigured(format!(
-                            "{} is no regular file; remove it or use another key",
-                            self.path.join(name).display()
-                        )));
+                        return Err(not_regular(self.path.join(name).display()));
                     }
                     return Ok(Some((file, Identity::of(&status))));
                 }
@@ -220,6 +218,7 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
         }
         Errno::ELOOP => BackendError::denied(format!("{path} is a symbolic link, and dlock follows none here")),
         Errno::ENOTDIR => BackendError::misconfigured(format!("{path} is no directory")),
+        Errno::EISDIR | Errno::ENXIO | Errno::ENODEV => not_regular(path),
         Errno::ENAMETOOLONG => BackendError::misconfigured(format!("the path {path} is too long for this file system")),
         Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => BackendError::system(format!("{path}: {}", errno.desc())),
         Errno::ENOSPC | Errno::EDQUOT => BackendError::unavailable(format!(
@@ -227,6 +226,10 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
         )),
         _ => BackendError::unavailable(format!("{path}: {}", errno.desc())),
     }
+}
+
+fn not_regular(path: impl Display) -> BackendError {
+    BackendError::misconfigured(format!("{path} is no regular file; remove it or use another key"))
 }
 
 pub(super) fn io_errno(error: &io::Error) -> Errno {
