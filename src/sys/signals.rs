@@ -75,7 +75,7 @@ pub fn stop_self() {
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).ok();
 }
 
-fn is_ignored(signal: i32) -> bool {
+pub(super) fn is_ignored(signal: i32) -> bool {
     // SAFETY: a null new action only reads the old one into zeroed memory of the right type.
     #[expect(unsafe_code)]
     unsafe {
