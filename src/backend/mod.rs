@@ -4,10 +4,24 @@ pub mod file;
 pub mod redis;
 pub mod zookeeper;
 
+use crate::lock::{BackendError, LockBackend};
+
 /// Where to lock, as validated by `settings`.
 #[derive(Debug, Clone)]
 pub enum Target {
     File(file::Config),
     Redis(redis::Config),
     ZooKeeper(zookeeper::Config),
+}
+
+/// Opens `target`. Nothing is sent yet: the first request connects.
+///
+/// # Errors
+/// When the target cannot be used from this machine at all.
+pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
+    Ok(match target {
+        Target::File(config) => Box::new(file::FileBackend::open(config)?),
+        Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
+        Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
+    })
 }

@@ -1,3 +1,31 @@
-//! dlock's test program.
+//! dlock's test program: the real binary on real servers. In reading order.
+
+mod support;
+
+// What a lock is.
+mod contract;
+
+// Each backend by itself.
+mod file;
+
+mod redis;
 
 mod zookeeper;
+
+// That it excludes.
+mod exclusion;
+
+// A command under it.
+mod run_status;
+
+mod run_signals;
+
+// What may go wrong.
+mod crash;
+
+mod wrong_input;
+
+// The project around it.
+mod install;
+
+mod tidy;

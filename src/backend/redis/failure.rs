@@ -1,0 +1,155 @@
+//! What went wrong, as a sentence that says what to do. What breaks it: a server that words an error differently.
+
+use redis::{ErrorKind, RedisError};
+
+use super::endpoint::Endpoint;
+use crate::lock::{BackendError, ErrorKind as Kind};
+
+/// A request that brought no usable answer.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: BackendError,
+    /// Whether the server itself refused, so that nothing of the request can still be on its way.
+    pub(super) answered: bool,
+}
+
+impl Failure {
+    pub(super) fn unanswered(error: BackendError) -> Self {
+        Self { error, answered: false }
+    }
+
+    /// What a request on a connection that stood ended with.
+    pub(super) fn of(endpoint: &Endpoint, error: &RedisError) -> Self {
+        let url = endpoint.masked();
+        match error.kind() {
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::unanswered(BackendError::unavailable(format!(
+                "what answers at {url} is not a Redis server; check host and port"
+            ))),
+            ErrorKind::Io => Self::unanswered(BackendError::unavailable(format!(
+                "{url} closed the connection without an answer; check that it is a Redis server and runs"
+            ))),
+            _ => Self { error: refusal(&url, error), answered: true },
+        }
+    }
+}
+
+/// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
+const REFUSALS: [(&str, Kind, &str); 23] = [
+    // What a request of more than ten words is told before the password has been.
+    ("unauthenticated", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
+    ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
+    ("WRONGPASS", Kind::Denied, "does not accept this user and password"),
+    ("invalid password", Kind::Denied, "does not accept this user and password"),
+    ("NOPERM", Kind::Denied, "does not permit this user what a lock needs"),
+    ("DENIED", Kind::Denied, "runs in protected mode and refuses other hosts; give it a password"),
+    ("READONLY", Kind::Unavailable, "is a read-only replica; name the master"),
+    ("MASTERDOWN", Kind::Unavailable, "is a replica that has lost its master; name the master"),
+    ("LOADING", Kind::Unavailable, "is still loading its data; try again shortly"),
+    ("OOM", Kind::Unavailable, "has no memory left (maxmemory); free some or raise the limit"),
+    ("BUSY", Kind::Unavailable, "is busy with somebody's script; SCRIPT KILL ends it"),
+    ("MISCONF", Kind::Unavailable, "refuses writes because it cannot save to disk; see its log"),
+    ("NOREPLICAS", Kind::Unavailable, "refuses writes because too few replicas follow it"),
+    ("max number of clients", Kind::Unavailable, "has no connection left (maxclients)"),
+    ("MOVED", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
+    ("ASK", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
+    ("CROSSSLOT", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
+    ("TRYAGAIN", Kind::Unavailable, "is moving this key to another node; try again shortly"),
+    ("CLUSTERDOWN", Kind::Unavailable, "belongs to a Redis Cluster that is down"),
+    (
+        "WRONGTYPE",
+        Kind::Misconfigured,
+        "keeps data of another type under this name, which were left alone; choose another key or namespace",
+    ),
+    ("DB index is out of range", Kind::Misconfigured, "has no such database; see \"databases\" in its configuration"),
+    ("invalid DB index", Kind::Misconfigured, "has no such database; see \"databases\" in its configuration"),
+    ("unknown command", Kind::Misconfigured, "lacks a command that locking needs; Redis 6.2 or later does"),
+];
+
+fn refusal(url: &str, error: &RedisError) -> BackendError {
+    let code = error.code().unwrap_or_default();
+    let detail = error.detail().unwrap_or_default();
+    for (sign, kind, advice) in REFUSALS {
+        let quoted = sign.bytes().all(|byte| byte.is_ascii_uppercase());
+        let found = if quoted { code == sign || detail.contains(&format!("-{sign} ")) } else { detail.contains(sign) };
+        if found {
+            return BackendError::new(kind, format!("{url} {advice}"));
+        }
+    }
+    let said = format!("{code} {detail}");
+    BackendError::unavailable(format!("{url} refuses: {}", said.trim().chars().take(200).collect::<String>()))
+}
+
+/// Whether pub/sub is what the server refuses (an ACL without the channel, a proxy without RESP3), so that a waiter has
+/// to look by itself instead.
+pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    match (error.kind(), error.code().unwrap_or_default()) {
+        (ErrorKind::RESP3NotSupported, _) | (_, "NOPERM" | "NOPROTO") => true,
+        (_, "ERR") => detail.contains("unknown command") || detail.contains("unsupported"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(reply: &[u8]) -> RedisError {
+        redis::parse_redis_value(reply).and_then(redis::Value::extract_error).expect_err("an error reply")
+    }
+
+    fn failure(reply: &str) -> Failure {
+        let endpoint = Endpoint::parse("redis://bob:secret@r1").expect("a valid URL");
+        Failure::of(&endpoint, &error(format!("{reply}\r\n").as_bytes()))
+    }
+
+    #[test]
+    fn every_refusal_has_its_kind_and_names_the_masked_endpoint() {
+        for (reply, kind) in [
+            ("-NOAUTH Authentication required.", Kind::Denied),
+            ("-WRONGPASS invalid username-password pair or user is disabled.", Kind::Denied),
+            ("-ERR invalid password", Kind::Denied),
+            ("-ERR Protocol error: unauthenticated multibulk length", Kind::Denied),
+            ("-NOPERM User bob has no permissions to run the 'eval' command", Kind::Denied),
+            ("-DENIED Redis is running in protected mode because", Kind::Denied),
+            ("-READONLY You can't write against a read only replica.", Kind::Unavailable),
+            ("-LOADING Redis is loading the dataset in memory", Kind::Unavailable),
+            ("-MASTERDOWN Link with MASTER is down", Kind::Unavailable),
+            ("-OOM command not allowed when used memory > 'maxmemory'.", Kind::Unavailable),
+            ("-BUSY Redis is busy running a script.", Kind::Unavailable),
+            ("-MISCONF Redis is configured to save RDB snapshots, but", Kind::Unavailable),
+            ("-ERR max number of clients reached", Kind::Unavailable),
+            ("-NOREPLICAS Not enough good replicas to write.", Kind::Unavailable),
+            ("-MOVED 3999 127.0.0.1:6381", Kind::Misconfigured),
+            ("-ASK 3999 127.0.0.1:6381", Kind::Misconfigured),
+            ("-TRYAGAIN Multiple keys request during rehashing of slot", Kind::Unavailable),
+            ("-CLUSTERDOWN The cluster is down", Kind::Unavailable),
+            ("-WRONGTYPE Operation against a key holding the wrong kind of value", Kind::Misconfigured),
+            ("-ERR DB index is out of range", Kind::Misconfigured),
+            ("-ERR something new", Kind::Unavailable),
+        ] {
+            let failure = failure(reply);
+            assert_eq!(failure.error.kind, kind, "{reply}");
+            assert!(failure.answered, "{reply}");
+            assert!(failure.error.message.starts_with("redis://bob:***@r1:6379 "), "{}", failure.error);
+            assert!(!failure.error.message.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn an_error_that_redis_6_wraps_in_the_scripts_own_is_the_same() {
+        for code in ["READONLY", "OOM", "MISCONF", "WRONGTYPE", "NOREPLICAS"] {
+            let plain = failure(&format!("-{code} why"));
+            let wrapped = failure(&format!("-ERR Error running script (call to f_7): @user_script:1: -{code} why"));
+            assert_eq!(plain.error, wrapped.error);
+        }
+    }
+
+    #[test]
+    fn a_server_that_only_refuses_pub_sub_is_told_from_one_that_refuses_service() {
+        for reply in ["-NOPERM No permissions to access a channel\r\n", "-NOPROTO unsupported protocol version\r\n"] {
+            assert!(refuses_to_notify(&error(reply.as_bytes())), "{reply}");
+        }
+        assert!(!refuses_to_notify(&error(b"-NOAUTH Authentication required.\r\n")));
+    }
+}

@@ -1,0 +1,307 @@
+//! One server and the connection to it. What breaks it: a reply that arrives after its request was given up and is
+//! taken for another's; a server that accepts and never answers.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::endpoint::Endpoint;
+use super::failure::{Failure, refuses_to_notify};
+use crate::lock::BackendError;
+
+/// A Redis server, connected to on the first request and again whenever the connection has failed.
+pub(super) struct Node {
+    endpoint: Endpoint,
+    link: RefCell<Option<Rc<Link>>>,
+}
+
+/// How a waiter learns that it should look.
+pub(super) enum Ear {
+    Listens(UnboundedReceiver<PushInfo>),
+    /// The server refuses to notify.
+    Polls,
+}
+
+struct Link {
+    connection: MultiplexedConnection,
+    driver: RefCell<Option<JoinHandle<()>>>,
+    /// Whether the user, password and database have been sent.
+    greeted: Cell<bool>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.borrow_mut().take() {
+            driver.abort();
+        }
+    }
+}
+
+/// Discards a connection on which a request was given up, and with it the late reply.
+struct InFlight<'a> {
+    node: &'a Node,
+    link: &'a Rc<Link>,
+    answered: bool,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.node.discard(self.link);
+        }
+    }
+}
+
+impl Node {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, link: RefCell::new(None) }
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Sends `request` once and waits for its reply, `limit` in all, a connection that is made for it included.
+    pub(super) async fn ask(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+        let deadline = Instant::now() + limit;
+        let link = self.linked(deadline, limit).await?;
+        self.exchange(&link, request, deadline, limit).await
+    }
+
+    /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
+    /// nothing was asked (a server restarted since) is replaced at once.
+    pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+        let deadline = Instant::now() + limit;
+        let stood_before = self.link.borrow().is_some();
+        let link = self.linked(deadline, limit).await?;
+        match self.exchange(&link, request, deadline, limit).await {
+            Err(failure) if stood_before && !failure.answered && Instant::now() < deadline => {
+                let link = self.linked(deadline, limit).await?;
+                self.exchange(&link, request, deadline, limit).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Replaces the connection by one that hears `channel`. When this returns, the subscription is confirmed.
+    pub(super) async fn listen(&self, channel: &str, limit: Duration) -> Result<Ear, Failure> {
+        let deadline = Instant::now() + limit;
+        let stream = self.dial(deadline, limit).await?;
+        let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
+        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(sender);
+        let mut greeting = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(ProtocolVersion::RESP3);
+        greeting = greeting.set_db(i64::from(self.endpoint.db));
+        if let Some(password) = &self.endpoint.password {
+            greeting = greeting.set_password(password.reveal());
+            if let Some(user) = &self.endpoint.user {
+                greeting = greeting.set_username(user);
+            }
+        }
+        let subscribed = async {
+            let (connection, driver) = MultiplexedConnection::new_with_config(&greeting, stream, config).await?;
+            let link = Link::driven(connection, driver);
+            link.greeted.set(true);
+            link.connection.clone().subscribe(channel).await?;
+            Ok::<_, RedisError>(link)
+        };
+        match timeout_at(deadline, subscribed).await {
+            Ok(Ok(link)) => {
+                *self.link.borrow_mut() = Some(Rc::new(link));
+                Ok(Ear::Listens(messages))
+            }
+            Ok(Err(error)) if refuses_to_notify(&error) => Ok(Ear::Polls),
+            Ok(Err(error)) => Err(Failure::of(&self.endpoint, &error)),
+            Err(_) => Err(self.silent(limit)),
+        }
+    }
+
+    /// Closes the connection and waits until that is done.
+    pub(super) async fn close(&self) {
+        let link = self.link.borrow_mut().take();
+        let driver = link.and_then(|link| link.driver.borrow_mut().take());
+        if let Some(driver) = driver {
+            driver.abort();
+            driver.await.ok();
+        }
+    }
+
+    fn discard(&self, link: &Rc<Link>) {
+        let mut current = self.link.borrow_mut();
+        if current.as_ref().is_some_and(|current| Rc::ptr_eq(current, link)) {
+            *current = None;
+        }
+        if let Some(driver) = link.driver.borrow_mut().take() {
+            driver.abort();
+        }
+    }
+
+    async fn linked(&self, deadline: Instant, limit: Duration) -> Result<Rc<Link>, Failure> {
+        if let Some(link) = self.link.borrow().as_ref() {
+            return Ok(link.clone());
+        }
+        let stream = self.dial(deadline, limit).await?;
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        // RESP2 without user, password or database: nothing is sent yet. They go out with the first request.
+        let silent = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let (connection, driver) = MultiplexedConnection::new_with_config(&silent, stream, config)
+            .await
+            .map_err(|error| Failure::of(&self.endpoint, &error))?;
+        let link = Rc::new(Link::driven(connection, driver));
+        *self.link.borrow_mut() = Some(link.clone());
+        Ok(link)
+    }
+
+    async fn exchange(
+        &self,
+        link: &Rc<Link>,
+        request: &Cmd,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
+        let mut in_flight = InFlight { node: self, link, answered: false };
+        let Ok(reply) = timeout_at(deadline, self.send(link, request)).await else { return Err(self.silent(limit)) };
+        match reply.and_then(Value::extract_error) {
+            Ok(value) => {
+                in_flight.answered = true;
+                Ok(value)
+            }
+            Err(error) => {
+                let failure = Failure::of(&self.endpoint, &error);
+                // A user that was refused is refused for as long as the connection lives; a changed password is not.
+                in_flight.answered = failure.answered && failure.error.may_pass();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn send(&self, link: &Link, request: &Cmd) -> Result<Value, RedisError> {
+        let mut connection = link.connection.clone();
+        let Endpoint { user, password, db, .. } = &self.endpoint;
+        let greets = password.is_some() || *db != 0;
+        // Alone where it can be: the crate tells what is no Redis reply only to a single request.
+        if link.greeted.replace(true) || !greets {
+            return connection.send_packed_command(request).await;
+        }
+        let mut together = redis::pipe();
+        if let Some(password) = password {
+            together.cmd("AUTH");
+            if let Some(user) = user {
+                together.arg(user);
+            }
+            together.arg(password.reveal());
+        }
+        // A request must not be carried out in another database when SELECT fails, so it waits for its answer. Behind a
+        // failed AUTH it is refused as well, or allowed to everybody and undone by its release.
+        if *db == 0 {
+            together.add_command(request.clone());
+            let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
+            let reply = replies.pop().unwrap_or_default();
+            greeted(replies)?;
+            return Ok(reply);
+        }
+        together.cmd("SELECT").arg(*db);
+        greeted(connection.send_packed_commands(&together, 0, together.len()).await?)?;
+        connection.send_packed_command(request).await
+    }
+
+    async fn dial(&self, deadline: Instant, limit: Duration) -> Result<TcpStream, Failure> {
+        let url = self.endpoint.masked();
+        let addresses = self.resolve(deadline, limit).await?;
+        let mut last = Failure::unanswered(BackendError::unavailable(format!("{url} has no address")));
+        for (tried, address) in addresses.iter().enumerate() {
+            // Each address gets its share, so that one that swallows packets leaves time for the next.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            let error = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Neither can fail on a socket that has just been connected, and a lock is as good without.
+                    stream.set_nodelay(true).ok();
+                    // An abandoned connection is reset, so that what the server has not read yet is not carried out.
+                    stream.set_zero_linger().ok();
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    last = Failure::unanswered(BackendError::unavailable(format!(
+                        "cannot reach {url} within {}; check host, port and firewall",
+                        seconds(limit)
+                    )));
+                    continue;
+                }
+            };
+            last = Failure::unanswered(match error.raw_os_error() {
+                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS) => {
+                    BackendError::system(format!("no socket for {url}: {}", reason(&error)))
+                }
+                Some(libc::ECONNREFUSED) => BackendError::unavailable(format!(
+                    "{url} refuses the connection; check that the server runs and listens there"
+                )),
+                _ => BackendError::unavailable(format!("cannot connect to {url}: {}", reason(&error))),
+            });
+        }
+        Err(last)
+    }
+
+    async fn resolve(&self, deadline: Instant, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, *port)]);
+        }
+        let url = self.endpoint.masked();
+        match timeout_at(deadline, lookup_host((host.as_str(), *port))).await {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(_)) => Err(Failure::unanswered(BackendError::unavailable(format!(
+                "the host of {url} cannot be resolved; check its name"
+            )))),
+            Err(_) => Err(Failure::unanswered(BackendError::unavailable(format!(
+                "the host of {url} could not be resolved within {}",
+                seconds(limit)
+            )))),
+        }
+    }
+
+    fn silent(&self, limit: Duration) -> Failure {
+        Failure::unanswered(BackendError::unavailable(format!(
+            "{} does not answer within {}; it may be frozen, overloaded or no Redis server",
+            self.endpoint.masked(),
+            seconds(limit)
+        )))
+    }
+}
+
+impl Link {
+    fn driven(connection: MultiplexedConnection, driver: impl Future<Output = ()> + Send + 'static) -> Self {
+        let driver = RefCell::new(Some(tokio::spawn(driver)));
+        Self { connection, driver, greeted: Cell::new(false) }
+    }
+}
+
+fn greeted(replies: Vec<Value>) -> Result<(), RedisError> {
+    for reply in replies {
+        match reply.extract_error() {
+            // A password where none is asked for hurts nobody.
+            Err(error) if error.detail().is_some_and(|text| text.contains("without any password")) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn seconds(limit: Duration) -> String {
+    format!("{} s", (limit.as_secs_f64() * 10.0).round() / 10.0)
+}
+
+/// The kernel's words without the number that Rust appends.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}

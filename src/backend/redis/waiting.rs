@@ -1,0 +1,294 @@
+//! One contender in the queue. What breaks it: a message taken for a grant, a place kept by somebody who is gone, a lease
+//! that vanished and is still believed in.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use redis::{PushInfo, PushKind};
+
+use super::RedisBackend;
+use super::names::Names;
+use super::node::Ear;
+use super::reply::{Answer, Held, Turn};
+use super::value::LockValue;
+use crate::lock::backoff::jittered;
+use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Progress};
+use crate::sys::boottime::{BootInstant, BootTimer};
+
+/// The longest lease of a waiter: how long one that died is counted at most.
+const LONGEST_PLACE: Duration = Duration::from_secs(30);
+
+/// A waiter renews its lease this often within it: two looks may fail before the place is lost.
+const LOOKS_PER_LEASE: u32 = 3;
+
+/// How long an offered lock waits for its waiter at most; CONFIRM_MS of the scripts.
+const CONFIRM: Duration = Duration::from_secs(3);
+
+/// One look may take this long: what one request of a holder may at most.
+const LOOK_LIMIT: Duration = Duration::from_secs(3);
+
+/// Looks at a foreign holder, which tells nobody of its end; as often as polling clients (50 to 250 ms) look, lest they
+/// always come first.
+const FOREIGN_LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(150));
+
+/// Looks of the first waiter where nobody can be told.
+const DEAF_LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
+
+/// Pauses between tries to connect again: a server that restarts is back within a second or two.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// A key is expired once its last millisecond is over, and the server rounds what is left down.
+const EXPIRY_RESOLUTION: Duration = Duration::from_millis(2);
+
+/// How many leases that may have vanished are remembered: more have to change hands within one pause between looks, and
+/// then the longest count.
+const REMEMBERED: usize = 16;
+
+pub(super) struct Waiting<'a> {
+    backend: &'a RedisBackend,
+    claim: &'a Claim,
+    names: &'a Names,
+    progress: &'a dyn Fn(Progress),
+    reconnect_for: Duration,
+    timer: BootTimer,
+    /// Owner tokens seen in the lock, and until when their leases last.
+    seen: Vec<(String, BootInstant)>,
+    /// The holder and position that were told last.
+    told: Option<(Vec<u8>, usize)>,
+    /// Since when the connection is lost.
+    away_since: Option<BootInstant>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(
+        backend: &'a RedisBackend,
+        claim: &'a Claim,
+        names: &'a Names,
+        progress: &'a dyn Fn(Progress),
+        reconnect_for: Duration,
+    ) -> Result<Self, BackendError> {
+        let timer = BootTimer::new().map_err(|error| BackendError::system(format!("no timer: {error}")))?;
+        let (seen, told, away_since) = (Vec::new(), None, None);
+        Ok(Self { backend, claim, names, progress, reconnect_for, timer, seen, told, away_since })
+    }
+
+    /// Waits for as long as it is polled.
+    pub(super) async fn until_granted(mut self, first: Option<Held>) -> Result<Lease, BackendError> {
+        if let Some(held) = first {
+            self.note(&held);
+        }
+        loop {
+            let error = match self.stay().await {
+                Ok(lease) => return Ok(lease),
+                Err(error) if error.may_pass() => error,
+                Err(error) => return Err(error),
+            };
+            let now = BootInstant::now();
+            let since = *self.away_since.get_or_insert(now);
+            let give_up = since + self.reconnect_for;
+            if give_up.has_passed() {
+                return Err(error);
+            }
+            (self.progress)(Progress::Disconnected(error));
+            self.told = None;
+            let pause = jittered(RECONNECT.0, RECONNECT.1);
+            self.timer.sleep_until((now + pause).min(give_up)).await;
+        }
+    }
+
+    /// Queues on one connection until the lock is granted or the connection fails.
+    async fn stay(&mut self) -> Result<Lease, BackendError> {
+        let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
+        let limit = self.limit(FIRST_CONTACT);
+        let mut ear = self.backend.node.listen(&channel, limit).await.map_err(|failure| failure.error)?;
+        loop {
+            let sent = BootInstant::now();
+            let pause = match self.look(&ear).await? {
+                Answer::Granted { fence, now } => return self.backend.granted(self.claim, sent, fence, now).await,
+                Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
+                Answer::Held(held) => {
+                    self.note(&held);
+                    next_look(self.claim, &held, matches!(ear, Ear::Polls))
+                }
+                Answer::Awaited | Answer::Undone => {
+                    return Err(BackendError::usage("the claim was released while it waited"));
+                }
+            };
+            self.hear(&mut ear, BootInstant::now() + pause).await?;
+        }
+    }
+
+    async fn look(&mut self, ear: &Ear) -> Result<Answer, BackendError> {
+        self.seen.retain(|(_, over)| !over.has_passed());
+        let ear = match ear {
+            Ear::Listens(_) => "listens",
+            Ear::Polls => "polls",
+        };
+        let limit = self.limit(LOOK_LIMIT);
+        let answer = self.backend.look(self.claim, self.names, ear, &self.seen, limit).await?;
+        self.away_since = None;
+        Ok(answer)
+    }
+
+    /// Waits until `instant`, or until something says that looking earlier may pay.
+    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), BackendError> {
+        match ear {
+            Ear::Polls => {
+                self.timer.sleep_until(instant).await;
+                Ok(())
+            }
+            Ear::Listens(messages) => tokio::select! {
+                () = self.timer.sleep_until(instant) => Ok(()),
+                heard = hint(messages) => heard.ok_or_else(|| BackendError::unavailable(format!(
+                    "{} closed the connection", self.backend.node.endpoint().masked()
+                ))),
+            },
+        }
+    }
+
+    /// Remembers whose lease was seen, and tells whom we wait for when that has changed.
+    fn note(&mut self, held: &Held) {
+        self.seen.retain(|(token, _)| !held.given_up.contains(token));
+        if let (LockValue::Ours(record), Some(left)) = (LockValue::parse(&held.value), held.left) {
+            self.seen.retain(|(token, _)| *token != record.token);
+            self.seen.push((record.token, BootInstant::now() + left));
+            if self.seen.len() > REMEMBERED {
+                self.seen.sort_by_key(|(_, over)| std::cmp::Reverse(*over));
+                self.seen.truncate(REMEMBERED);
+            }
+        }
+        let news = (held.value.clone(), held.ahead);
+        if self.told.as_ref() != Some(&news) {
+            (self.progress)(Progress::Waiting(contention(held)));
+            self.told = Some(news);
+        }
+    }
+
+    /// What a request may take: less while the connection is being sought and little of that time is left.
+    fn limit(&self, usual: Duration) -> Duration {
+        match self.away_since {
+            // A tenth of a second is a hundred round trips in one data centre: a server that is back answers in it.
+            Some(since) => usual.min((since + self.reconnect_for).remaining()).max(Duration::from_millis(100)),
+            None => usual,
+        }
+    }
+}
+
+/// Whom a contender waits for.
+pub(super) fn contention(held: &Held) -> Contention {
+    let ahead = Some(held.ahead);
+    match LockValue::parse(&held.value) {
+        LockValue::Ours(record) => Contention {
+            since: record.since.wall(),
+            held_for: Some(held.now.since(record.since)),
+            holder: Some(record.holder),
+            ahead,
+        },
+        LockValue::Foreign => Contention { ahead, ..Contention::default() },
+    }
+}
+
+/// How long a waiter's place outlives its last look.
+pub(super) fn place(claim: &Claim) -> Duration {
+    claim.ttl.duration().min(LONGEST_PLACE)
+}
+
+/// A message is only a hint; several at once are one. `None`: the connection is gone.
+async fn hint(messages: &mut UnboundedReceiver<PushInfo>) -> Option<()> {
+    loop {
+        match messages.recv().await?.kind {
+            PushKind::Message => break,
+            PushKind::Disconnection => return None,
+            _ => {}
+        }
+    }
+    while let Ok(message) = messages.try_recv() {
+        if message.kind == PushKind::Disconnection {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// How long a waiter may sleep after a look.
+fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
+    let Turn { next, deaf } = held.turn;
+    let foreign =
+        held.left.is_none() || (!held.value.is_empty() && LockValue::parse(&held.value) == LockValue::Foreign);
+    let confirm = claim.ttl.duration().min(CONFIRM);
+    let mut pause = place(claim) / LOOKS_PER_LEASE;
+    if let (true, Some(left)) = (next, held.left) {
+        pause = pause.min(left + EXPIRY_RESOLUTION);
+    }
+    if next && foreign {
+        pause = pause.min(jittered(FOREIGN_LOOK.0, FOREIGN_LOOK.1));
+    } else if next && (polls || deaf) {
+        pause = pause.min(jittered(DEAF_LOOK.0, DEAF_LOOK.1));
+    } else if polls || deaf {
+        pause = pause.min(jittered(confirm / 6, confirm / 3));
+    }
+    pause
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::ServerTime;
+    use super::*;
+    use crate::lock::{Holder, LeaseKind, LockKey, OwnerToken, Patience, Ttl};
+
+    const OURS: &[u8] = b"0123456789abcdef0123456789abcdef dlock/1 exclusive running 1 30000 7 {}";
+
+    fn claim(ttl: Duration) -> Claim {
+        Claim {
+            key: LockKey::new("job").expect("a valid key"),
+            token: OwnerToken::random(),
+            holder: Holder::default(),
+            ttl: Ttl::Exactly(ttl),
+            kind: LeaseKind::Running,
+            patience: Patience::Queue { reconnect_for: ttl },
+        }
+    }
+
+    fn held(value: &[u8], left: Option<u64>, next: bool) -> Held {
+        Held {
+            value: value.to_vec(),
+            left: left.map(Duration::from_millis),
+            now: ServerTime::from_micros(1),
+            ahead: 0,
+            turn: Turn { next, deaf: false },
+            given_up: Vec::new(),
+        }
+    }
+
+    fn millis(ttl: u64, held: &Held, polls: bool) -> u128 {
+        next_look(&claim(Duration::from_millis(ttl)), held, polls).as_millis()
+    }
+
+    #[test]
+    fn the_first_waiter_looks_when_the_holders_lease_ends_and_the_others_only_keep_their_place() {
+        assert_eq!(millis(30_000, &held(OURS, Some(4_000), true), false), 4_002);
+        assert_eq!(millis(30_000, &held(OURS, Some(4_000), false), false), 10_000);
+        assert_eq!(millis(600_000, &held(OURS, Some(400_000), true), false), 10_000);
+        assert_eq!(millis(1_500, &held(OURS, Some(4_000), false), false), 500);
+    }
+
+    #[test]
+    fn only_the_first_waiter_polls_a_foreign_holder() {
+        for left in [None, Some(60_000)] {
+            let pause = millis(30_000, &held(b"locked", left, true), false);
+            assert!((50..=150).contains(&pause), "{pause}");
+            assert_eq!(millis(30_000, &held(b"locked", left, false), false), 10_000);
+        }
+    }
+
+    #[test]
+    fn where_nobody_is_told_everyone_looks_within_the_confirm_lease() {
+        for ttl in [1_000, 30_000] {
+            for next in [true, false] {
+                let pause = millis(ttl, &held(OURS, Some(60_000), next), true);
+                assert!(pause <= u128::from(ttl.min(3_000)) / 3, "{pause}");
+            }
+        }
+    }
+}

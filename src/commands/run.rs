@@ -1,0 +1,104 @@
+//! `dlock run`: acquire, spawn, supervise, reap, release.
+//!
+//! From the first line it is two processes (see `child`). The front knows nothing of locks; everything below `keep` is
+//! the keeper, which holds the lock and is the command's parent.
+
+mod ending;
+mod environment;
+mod give_up;
+mod hold;
+mod take;
+
+use std::process::Command;
+use std::time::Duration;
+
+use super::failed;
+use crate::backend;
+use crate::child::{self, Keeper, KeeperStart, Side};
+use crate::error::{Attempt, Error};
+use crate::exit_code::{self, Ending};
+use crate::lock::LockBackend;
+use crate::lock::keep_alive::Renewing;
+use crate::report::{Stderr, running};
+use crate::settings::RunSettings;
+use crate::sys::process::{self, Exit};
+use give_up::GivenUp;
+use take::Taken;
+
+/// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
+const CLOSING_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a run ends with when its lease was lost, whatever the command returned.
+const LOST: Exit = Exit::Code(exit_code::LOST as i32);
+
+/// Runs the command under the lock; returns in the front, when all is over.
+#[must_use]
+pub(super) fn run(settings: &RunSettings) -> Ending {
+    let stderr = Stderr::new(settings.voice);
+    if let Some(notice) = &settings.deployment.notice {
+        stderr.notice(notice);
+    }
+    match child::split() {
+        Ok(Side::Keeper(start)) => keep(start, settings, stderr),
+        Ok(Side::Front(front)) => {
+            let verdict = front.watch(|survivors| stderr.say(running::cannot_kill(&settings.key, survivors)));
+            ending::mirror(verdict, settings, stderr)
+        }
+        Err(errno) => failed(&Error::system("start the keeper process", errno), stderr),
+    }
+}
+
+/// The keeper's life.
+fn keep(start: KeeperStart, settings: &RunSettings, stderr: Stderr) -> ! {
+    let entered = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let keeper = runtime.block_on(async { start.enter() })?;
+        Ok((runtime, keeper))
+    });
+    let (runtime, keeper) = entered.unwrap_or_else(|error| {
+        failed(&Error::system("start the event loop", error), stderr);
+        process::exit_now(i32::from(exit_code::SYSTEM))
+    });
+    let told = runtime.block_on(async {
+        let backend = backend::open(&settings.deployment.target)
+            .map_err(|error| Error::backend(Attempt::Acquire(settings.key.clone()), error))?;
+        let told = tell(&keeper, &*backend, settings, stderr).await;
+        tokio::time::timeout(CLOSING_LIMIT, backend.close()).await.ok();
+        told
+    });
+    keeper.end(told.unwrap_or_else(|error| failed(&error, stderr).into()))
+}
+
+/// The story: from wanting the lock to having given it up.
+async fn tell(
+    keeper: &Keeper,
+    backend: &dyn LockBackend,
+    settings: &RunSettings,
+    stderr: Stderr,
+) -> Result<Exit, Error> {
+    let lease = match take::take(keeper, backend, settings, stderr).await? {
+        Taken::Lease(lease) => Renewing::new(lease),
+        Taken::Nothing(exit) => return Ok(exit),
+    };
+    stderr.detail(running::acquired(lease.lease()));
+    keeper.deadline().set(lease.valid_until());
+
+    let mut command = Command::new(&settings.program);
+    command.args(&settings.arguments);
+    environment::set(&mut command, settings, lease.lease());
+    if let Err(error) = keeper.spawn(&mut command, backend.descriptor()) {
+        keeper.deadline().set(None);
+        give_up::give_up(backend, &lease, stderr).await;
+        return Err(ending::not_started(error, settings));
+    }
+
+    let held = hold::hold(keeper, backend, &lease, settings, stderr).await;
+    keeper.deadline().set(None);
+    if held.lost {
+        give_up::give_up_the_lost(backend, &lease).await;
+        return Ok(LOST);
+    }
+    Ok(match give_up::give_up(backend, &lease, stderr).await {
+        GivenUp::NotOurs => LOST,
+        GivenUp::Released | GivenUp::Unknown => held.exit,
+    })
+}
