@@ -226,7 +226,7 @@ impl Contest<'_> {
         if !place.is_named(own) {
             let Some(stat) = client.check_stat(&format!("{}/{own}", self.directory)).await? else { return Ok(None) };
             if stat.ephemeral_owner != place.session().id() {
-                return Err(Trouble::Client(Error::SessionMoved));
+                return Err(Trouble::Client(Error::SessionExpired));
             }
             place.created(own, stat);
         }

@@ -53,7 +53,7 @@ impl Contest<'_> {
                 Ok((stat, sequence)) => {
                     place.session().committed(sent);
                     if stat.ephemeral_owner != place.session().id() {
-                        return Err(Trouble::Client(Error::SessionMoved));
+                        return Err(Trouble::Client(Error::SessionExpired));
                     }
                     place.created(&format!("{}{sequence}", queue::prefix(place.guid())), stat);
                     if queue::near_the_end(sequence.into_i64()) {

@@ -22,10 +22,10 @@ pub(super) fn explained(ensemble: &ConnectString, verb: &str, error: &Error) -> 
             BackendError::unavailable(format!("{at} is read-only for now (no quorum) and refused to {verb}"))
         }
         Error::Throttled => BackendError::unavailable(format!("{at} is overloaded and refused to {verb}")),
-        Error::SessionExpired | Error::SessionMoved => {
+        Error::SessionExpired => {
             BackendError::unavailable(format!("the session with {at} expired while it was asked to {verb}"))
         }
-        Error::ConnectionLoss | Error::Timeout | Error::ClientClosed | Error::Custom(_) => {
+        Error::ConnectionLoss | Error::Timeout | Error::ClientClosed | Error::SessionMoved | Error::Custom(_) => {
             BackendError::unavailable(format!("lost the connection to {at} while it was asked to {verb}"))
         }
         other => BackendError::unavailable(format!("{at} failed to {verb}: {other}")),
@@ -42,6 +42,8 @@ pub(super) fn leaves_the_outcome_open(error: &Error) -> bool {
             | Error::UnexpectedError(_)
             | Error::UnmarshalError { .. }
             | Error::Throttled
+            // A server that was frozen has read an old attempt to attach; the next attempt takes the session back.
+            | Error::SessionMoved
     )
 }
 

@@ -41,11 +41,15 @@ pub(super) struct ZooKeeper {
 }
 
 /// How a server comes to lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 enum Kind {
     Standalone,
     /// An ensemble of one: it elects itself, and each time begins a new epoch.
     Electing,
+    Peer {
+        peers: Vec<Peer>,
+        index: usize,
+    },
 }
 
 impl ZooKeeper {
@@ -56,19 +60,19 @@ impl ZooKeeper {
     }
 
     pub(super) fn start(java: &[&'static str]) -> Self {
-        Self::start_as(Kind::Standalone, java)
+        Self::start_as(&Kind::Standalone, java)
     }
 
     pub(super) fn start_electing() -> Self {
-        Self::start_as(Kind::Electing, &[])
+        Self::start_as(&Kind::Electing, &[])
     }
 
-    fn start_as(kind: Kind, java: &[&'static str]) -> Self {
+    fn start_as(kind: &Kind, java: &[&'static str]) -> Self {
         for _ in 0..5 {
             let dir = TempDir::with_prefix("dlock-zookeeper-").expect("the temporary directory takes files");
             let port = free_port();
             let (warden, pid) = launch(port, dir.path(), java, kind);
-            let server = Self { port, pid, warden, dir, java: java.to_vec(), kind };
+            let server = Self { port, pid, warden, dir, java: java.to_vec(), kind: kind.clone() };
             if server.comes_up() {
                 return server;
             }
@@ -101,7 +105,7 @@ impl ZooKeeper {
 
     /// Starts the killed server again with its data.
     pub(super) fn start_again(&mut self) {
-        (self.warden, self.pid) = launch(self.port, self.dir.path(), &self.java, self.kind);
+        (self.warden, self.pid) = launch(self.port, self.dir.path(), &self.java, &self.kind);
         assert!(self.comes_up(), "the server starts again");
     }
 
@@ -141,19 +145,75 @@ impl Drop for ZooKeeper {
     }
 }
 
-fn launch(port: u16, dir: &Path, java: &[&str], kind: Kind) -> (Child, i32) {
+/// Three servers that elect one of them.
+#[derive(Debug)]
+pub(super) struct Ensemble(Vec<ZooKeeper>);
+
+impl Ensemble {
+    pub(super) fn start() -> Self {
+        for _ in 0..5 {
+            let peers: Vec<Peer> =
+                (1..=3).map(|_| Peer { client: free_port(), follow: free_port(), elect: free_port() }).collect();
+            let launched: Vec<ZooKeeper> = (0..peers.len()).map(|index| ZooKeeper::peer(&peers, index)).collect();
+            if launched.iter().all(ZooKeeper::comes_up) {
+                return Self(launched);
+            }
+        }
+        panic!("three ZooKeeper servers did not start");
+    }
+
+    pub(super) fn connect_string(&self) -> String {
+        self.0.iter().map(ZooKeeper::address).collect::<Vec<_>>().join(",")
+    }
+
+    pub(super) fn followers(&self) -> Vec<&ZooKeeper> {
+        let follows = |server: &&ZooKeeper| server.mode().is_some_and(|answer| answer.contains("Mode: follower"));
+        let followers: Vec<&ZooKeeper> = self.0.iter().filter(follows).collect();
+        assert_eq!(followers.len(), 2, "one of three leads");
+        followers
+    }
+}
+
+/// The three ports of a member.
+#[derive(Debug, Clone)]
+struct Peer {
+    client: u16,
+    follow: u16,
+    elect: u16,
+}
+
+impl ZooKeeper {
+    fn peer(peers: &[Peer], index: usize) -> Self {
+        let dir = TempDir::with_prefix("dlock-zookeeper-").expect("the temporary directory takes files");
+        let kind = Kind::Peer { peers: peers.to_vec(), index };
+        let (warden, pid) = launch(peers[index].client, dir.path(), &[], &kind);
+        Self { port: peers[index].client, pid, warden, dir, java: Vec::new(), kind }
+    }
+}
+
+fn launch(port: u16, dir: &Path, java: &[&str], kind: &Kind) -> (Child, i32) {
     let config = dir.join("zoo.cfg");
     let mut text = format!(
         "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=200\nmaxClientCnxns=0\n\
          admin.enableServer=false\n",
         dir.display()
     );
-    let mut main = "org.apache.zookeeper.server.ZooKeeperServerMain";
-    if kind == Kind::Electing {
-        main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
-        std::fs::write(dir.join("myid"), "1").expect("a fresh directory takes files");
-        let (follow, elect) = (free_port(), free_port());
-        text += &format!("standaloneEnabled=false\ninitLimit=50\nsyncLimit=50\nserver.1=127.0.0.1:{follow}:{elect}\n");
+    let mut main = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
+    match kind {
+        Kind::Standalone => main = "org.apache.zookeeper.server.ZooKeeperServerMain",
+        Kind::Electing => {
+            text += "standaloneEnabled=false\ninitLimit=50\nsyncLimit=50\n";
+            text += &format!("server.1=127.0.0.1:{}:{}\n", free_port(), free_port());
+            std::fs::write(dir.join("myid"), "1").expect("a fresh directory takes files");
+        }
+        // Followers that stand still for half a long session must not be given up for it.
+        Kind::Peer { peers, index } => {
+            text += "initLimit=50\nsyncLimit=50\nmaxSessionTimeout=20000\n";
+            for (index, Peer { follow, elect, .. }) in peers.iter().enumerate() {
+                text += &format!("server.{}=127.0.0.1:{follow}:{elect}\n", index + 1);
+            }
+            std::fs::write(dir.join("myid"), (index + 1).to_string()).expect("a fresh directory takes files");
+        }
     }
     std::fs::write(&config, text).expect("a fresh directory takes files");
     let mut warden = Command::new("sh")

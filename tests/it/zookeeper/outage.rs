@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use dlock::lock::{Acquired, ErrorKind, Lease, LockBackend, Patience, Progress, Renewal};
+use dlock::lock::{Acquired, ErrorKind, Lease, LockBackend, LockState, Patience, Progress, Renewal};
 use dlock::sys::boottime::BootInstant;
 
-use super::ensemble::{ZooKeeper, contenders};
+use super::ensemble::{Ensemble, ZooKeeper, contenders};
 use super::{Claim, TTL, backend, claim, eventually, granted, in_time, silently, waiting};
 
-/// What a caller does that keeps a lease: an attempt per heartbeat, each bounded by it. The last deadline.
+/// What a caller does that keeps a lease: an attempt per heartbeat, each bounded by it, sooner again when it failed. The
+/// last deadline.
 async fn keep(ours: &dyn LockBackend, lease: &Lease, until: impl Fn(BootInstant) -> bool) -> BootInstant {
     let every = lease.renew_every.expect("a session needs heartbeats");
     let mut deadline = lease.valid_until.expect("a session ends");
@@ -17,8 +18,10 @@ async fn keep(ours: &dyn LockBackend, lease: &Lease, until: impl Fn(BootInstant)
         if let Ok(Ok(Renewal::Renewed { valid_until })) = tokio::time::timeout(every, ours.renew(lease)).await {
             assert!(valid_until >= deadline, "a deadline only moves forward");
             deadline = valid_until;
+            tokio::time::sleep(every).await;
+        } else {
+            tokio::time::sleep(every / 8).await;
         }
-        tokio::time::sleep(every).await;
     }
     deadline
 }
@@ -134,4 +137,101 @@ async fn who_waits_behind_a_killed_holder_gets_in_when_its_session_ends() {
     let took = died_at.elapsed();
     assert!(took > TTL * 2 / 3 && took < TTL * 2, "{took:?}");
     other.close().await;
+}
+
+#[tokio::test]
+async fn a_silent_server_is_left_within_a_quarter_of_the_timeout() {
+    let server = ZooKeeper::start(&[]);
+    let (holder, other) = (backend(&server), backend(&server));
+    granted(&holder, &claim("quarter")).await;
+    let (next, seen) = (waiting("quarter"), RefCell::new(Vec::new()));
+    let note =
+        |progress: Progress| seen.borrow_mut().push((matches!(progress, Progress::Disconnected(_)), Instant::now()));
+    let mut waits = Box::pin(other.acquire(&next, &note));
+    tokio::select! {
+        _ = &mut waits => panic!("it is held"),
+        () = eventually("it waits", async || !seen.borrow().is_empty()) => {}
+    }
+    server.freeze();
+    let frozen_at = Instant::now();
+    tokio::select! {
+        _ = &mut waits => panic!("nobody can tell it anything"),
+        () = eventually("it notices", async || seen.borrow().last().is_some_and(|(lost, _)| *lost)) => {}
+    }
+    let took = seen.borrow().last().expect("it noticed").1 - frozen_at;
+    // What came last came before the server was frozen; a loaded machine's timers are late.
+    assert!(took < TTL / 4 + Duration::from_millis(100), "{took:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn a_waiter_that_was_stopped_makes_its_life_known_again_before_it_believes_in_its_grant() {
+    let server = ZooKeeper::start(&[]);
+    let (other, address) = (backend(&server), server.address());
+    let (hold, held) = std::sync::mpsc::channel();
+    let (free, freed) = std::sync::mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let ours = super::backend_at(&address, "dlock");
+            granted(&ours, &claim("stopped")).await;
+            hold.send(()).expect("the test listens");
+            freed.recv().expect("the test says so");
+            ours.close().await;
+        });
+    });
+    held.recv().expect("it is granted");
+    let (next, waits) = (waiting("stopped"), Cell::new(false));
+    let note = |_: Progress| waits.set(true);
+    let mut acquiring = Box::pin(other.acquire(&next, &note));
+    tokio::select! {
+        _ = &mut acquiring => panic!("it is held"),
+        () = eventually("it waits", async || waits.get()) => {}
+    }
+    // Nothing of this runtime runs meanwhile: no ping is sent, and the watch event stays unread.
+    free.send(()).expect("the holder listens");
+    holder.join().expect("it closes");
+    std::thread::sleep(TTL * 5 / 8);
+    let resumed_at = BootInstant::now();
+    let Ok(Acquired::Granted(lease)) = in_time(acquiring).await else { panic!("it is next") };
+    assert!(
+        lease.requested_at >= resumed_at + TTL / 4,
+        "a quarter of the timeout takes the news to the leader: {:?}",
+        lease.requested_at.since(resumed_at)
+    );
+    let valid = lease.valid_until.expect("a session ends").since(lease.requested_at);
+    assert!(valid > TTL / 2, "{valid:?}");
+    other.close().await;
+}
+
+#[tokio::test]
+async fn a_frozen_server_of_three_is_left_for_another_before_the_lease_is_in_danger() {
+    let ensemble = Ensemble::start();
+    let ours = super::backend_at(&ensemble.connect_string(), "dlock");
+    let ttl = Duration::from_secs(8);
+    let held = Claim { ttl: dlock::lock::Ttl::Exactly(ttl), ..claim("ensemble") };
+    let mut lease = granted(&ours, &held).await;
+    // One of the two has our session, unless the leader has it; freezing the leader would be another test.
+    for follower in ensemble.followers() {
+        follower.freeze();
+        let frozen_at = BootInstant::now();
+        let end = Instant::now() + ttl / 2;
+        let deadline = keep(&ours, &lease, |deadline| {
+            assert!(!deadline.has_passed(), "the lease was lost although two of three serve");
+            Instant::now() > end
+        })
+        .await;
+        assert!(deadline > frozen_at + ttl * 2 / 3, "it was renewed after that");
+        lease.valid_until = Some(deadline);
+        follower.thaw();
+        // One disaster at a time.
+        lease.valid_until = Some(in_time(keep(&ours, &lease, |deadline| deadline.remaining() > ttl / 2)).await);
+    }
+    let status = ours.status(&held.key).await.expect("two of three serve");
+    assert_eq!(status.fence, lease.fence);
+    // A server that was frozen reads what was sent to it meanwhile, and may take the session over once more.
+    eventually("it is released", async || ours.release(&held.key, &held.token).await.is_ok()).await;
+    let status = ours.status(&held.key).await.expect("two of three serve");
+    assert_eq!(status.state, LockState::Free);
+    ours.close().await;
 }

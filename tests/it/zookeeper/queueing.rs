@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use dlock::lock::{Acquired, ErrorKind, FencingToken, LockBackend, Patience, Progress, Release, Renewal, Ttl};
 use dlock::sys::boottime::BootInstant;
 
+use zookeeper_client::{Acls, CreateMode};
+
 use super::ensemble::{ZooKeeper, contenders, create};
-use super::{Claim, TTL, backend, backend_at, claim, eventually, granted, in_time, silently, waiting};
+use super::{Claim, TTL, backend, backend_at, claim, eventually, granted, in_time, one_shot, silently, waiting};
 
 #[tokio::test]
 async fn a_free_lock_is_granted_by_an_ephemeral_that_others_can_read() {
@@ -243,5 +245,21 @@ async fn a_ttl_outside_the_servers_range_is_refused_with_the_range_and_a_default
     }
     let default = Claim { ttl: Ttl::Default(Duration::from_secs(30)), ..claim("range") };
     assert_eq!(granted(&ours, &default).await.ttl, TTL);
+    ours.close().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_may_not_be_written_is_a_matter_of_permission() {
+    let server = ZooKeeper::shared();
+    let (ours, outside) = (backend(server), server.client().await);
+    let open = CreateMode::Container.with_acls(Acls::anyone_all());
+    outside.mkdir("/dlock", &open).await.expect("a container");
+    let readable = CreateMode::Persistent.with_acls(Acls::anyone_read());
+    outside.create("/dlock/readable", b"", &readable).await.expect("a node");
+    for claim in [claim("readable"), waiting("readable"), one_shot("readable", Duration::from_secs(60))] {
+        let refused = in_time(ours.acquire(&claim, &silently)).await.expect_err("nothing can be created in it");
+        assert_eq!(refused.kind, ErrorKind::Denied, "{refused}");
+        assert_eq!(ours.release(&claim.key, &claim.token).await, Ok(Release::NotHeld));
+    }
     ours.close().await;
 }
