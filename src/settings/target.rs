@@ -45,5 +45,5 @@ pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result
     let servers = zookeeper::ConnectString::parse(&hosts.value).map_err(|reason| hosts.invalid(reason))?;
     let shown = servers.shown();
     let target = Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() });
-    Ok(Located { target, endpoint: shown.clone(), variable: Some(shown) })
+    Ok(Located { target, endpoint: shown, variable: Some(hosts.value.clone()) })
 }

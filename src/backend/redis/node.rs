@@ -60,6 +60,13 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// Which try it was that was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Try {
+    First,
+    Second,
+}
+
 impl Node {
     pub(super) fn new(endpoint: Endpoint) -> Self {
         Self { endpoint, link: RefCell::new(None) }
@@ -77,17 +84,18 @@ impl Node {
     }
 
     /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
-    /// nothing was asked (a server restarted since) is replaced at once.
-    pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    /// nothing was asked (a server restarted since) is replaced at once. Tells whether the answer is to a second try: the
+    /// first may have been carried out too.
+    pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<(Value, Try), Failure> {
         let deadline = Instant::now() + limit;
         let stood_before = self.link.borrow().is_some();
         let link = self.linked(deadline, limit).await?;
         match self.exchange(&link, request, deadline, limit).await {
             Err(failure) if stood_before && !failure.answered && Instant::now() < deadline => {
                 let link = self.linked(deadline, limit).await?;
-                self.exchange(&link, request, deadline, limit).await
+                Ok((self.exchange(&link, request, deadline, limit).await?, Try::Second))
             }
-            outcome => outcome,
+            outcome => Ok((outcome?, Try::First)),
         }
     }
 
