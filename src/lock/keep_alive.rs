@@ -1,1 +1,246 @@
 //! Renews a lease until it is lost. The only place that compares a lease with the clock.
+//!
+//! An answer "yours" is worth its validity from before the question was sent; "not yours" ends it now; no answer is
+//! unknown, and only time turns that into lost. The deadline is looked at before every renewal, so a process that was
+//! stopped past its lease finds out before it asks.
+
+use std::cell::Cell;
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::backoff;
+use super::{BackendError, Lease, LockBackend, Renewal};
+use crate::sys::boottime::{BootInstant, BootTimer, ClockSteps};
+
+/// No request of a renewal takes longer, so that two of them and a pause fit into any lease.
+const LONGEST_REQUEST: Duration = Duration::from_secs(3);
+
+/// No pause after a failed renewal is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What is kept between "everything is dead" and "the lease may pass": at least what a loaded machine needs to kill and
+/// reap a tree, at most a second.
+const LEAST_MARGIN: Duration = Duration::from_millis(50);
+const MOST_MARGIN: Duration = Duration::from_secs(1);
+
+/// The share of a lease that is kept as margin.
+const MARGIN_DIVISOR: u32 = 50;
+
+/// When a lease of this length must be renewed, and when what it protects must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The limit of one request.
+    pub request_limit: Duration,
+    /// The shortest and the longest pause after a renewal without answer.
+    pub pause: (Duration, Duration),
+    /// Nothing may live this long before the deadline.
+    pub margin: Duration,
+    /// How long a command has between TERM and KILL.
+    pub kill_after: Duration,
+}
+
+impl Pace {
+    /// The pace of a lease of `ttl` whose command gets the default grace.
+    #[must_use]
+    pub fn of(ttl: Duration) -> Self {
+        Self {
+            request_limit: (ttl / 10).min(LONGEST_REQUEST),
+            pause: ((ttl / 20).min(LONGEST_PAUSE), (ttl / 10).min(LONGEST_PAUSE)),
+            margin: (ttl / MARGIN_DIVISOR).clamp(LEAST_MARGIN, MOST_MARGIN),
+            kill_after: default_kill_after(ttl),
+        }
+    }
+
+    /// How long before the deadline the command must be asked to end.
+    #[must_use]
+    pub fn notice(self) -> Duration {
+        self.kill_after + self.margin
+    }
+
+    /// Whether one renewal may fail by its full limit and the next one still comes before [`Pace::notice`].
+    #[must_use]
+    pub fn fits(self, renew_every: Duration, validity: Duration) -> bool {
+        renew_every + self.request_limit * 2 + self.pause.1 + self.notice() < validity
+    }
+}
+
+/// The grace between TERM and KILL for a lease of `ttl` when nobody chose one: a fifth fits into any lease from 1 s up.
+#[must_use]
+pub fn default_kill_after(ttl: Duration) -> Duration {
+    (ttl / 5).min(Duration::from_secs(5))
+}
+
+/// Why renewing ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// [`Renewing::stop`] was called; no request is in flight.
+    Stopped,
+    /// No renewal has been answered in time: the lease ends in as long as the caller asked for notice.
+    Unrenewed(Option<BackendError>),
+    /// The backend says that it is not ours any more.
+    Lost,
+    /// The backend says that an operator wants it back.
+    Revoked,
+}
+
+/// One thing that happened to a lease.
+#[derive(Debug)]
+pub enum Beat<'a> {
+    Renewed,
+    Failed(&'a BackendError),
+}
+
+/// A lease that is being renewed: what its renewer and its readers share.
+#[derive(Debug)]
+pub struct Renewing {
+    lease: Lease,
+    valid_until: Cell<Option<BootInstant>>,
+    /// The instant before the last request that was answered "yours".
+    confirmed_at: Cell<BootInstant>,
+    /// When to ask next.
+    next: Cell<BootInstant>,
+    stopping: Notify,
+}
+
+impl Renewing {
+    #[must_use]
+    pub fn new(lease: Lease) -> Self {
+        let next = lease.requested_at + lease.renew_every.unwrap_or_default();
+        Self {
+            valid_until: Cell::new(lease.valid_until),
+            confirmed_at: Cell::new(lease.requested_at),
+            next: Cell::new(next),
+            stopping: Notify::new(),
+            lease,
+        }
+    }
+
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// The deadline as last renewed; `None`: there is none.
+    #[must_use]
+    pub fn valid_until(&self) -> Option<BootInstant> {
+        self.valid_until.get()
+    }
+
+    /// How long the lease can still be believed.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        self.valid_until.get().map(BootInstant::remaining)
+    }
+
+    /// Whether less than half of the validity is left: too little to start a command on.
+    #[must_use]
+    pub fn is_half_spent(&self) -> bool {
+        let whole = self.lease.valid_until.map_or(Duration::ZERO, |first| first.since(self.lease.requested_at));
+        self.valid_until.get().is_some_and(|deadline| deadline.remaining() < whole / 2)
+    }
+
+    /// The lease with its deadline as last renewed.
+    #[must_use]
+    pub fn into_lease(self) -> Lease {
+        Lease { valid_until: self.valid_until.get(), requested_at: self.confirmed_at.get(), ..self.lease }
+    }
+
+    /// Renews once, now; whether the answer was "yours".
+    pub async fn renew_once(&self, backend: &dyn LockBackend) -> bool {
+        let asked_at = BootInstant::now();
+        match tokio::time::timeout(Pace::of(self.lease.ttl).request_limit, backend.renew(&self.lease)).await {
+            Ok(Ok(Renewal::Renewed { valid_until })) => {
+                self.confirm(asked_at, valid_until);
+                !self.is_half_spent()
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends [`Renewing::keep_alive`] as soon as its request in flight has been answered.
+    pub fn stop(&self) {
+        self.stopping.notify_one();
+    }
+
+    /// Renews until the lease is lost, or ends within `notice`, or [`Renewing::stop`] is called; may be called again.
+    ///
+    /// Tells `beat` of every renewal. The deadline has moved when it says "renewed".
+    ///
+    /// # Errors
+    /// When the process or the machine has no descriptor left.
+    pub async fn keep_alive(
+        &self,
+        backend: &dyn LockBackend,
+        notice: Duration,
+        beat: &dyn Fn(Beat<'_>),
+    ) -> io::Result<Ended> {
+        if self.valid_until.get().is_none() || self.lease.renew_every.is_none() {
+            self.stopping.notified().await;
+            return Ok(Ended::Stopped);
+        }
+        let pace = Pace::of(self.lease.ttl);
+        let mut timer = BootTimer::new()?;
+        let mut clock_steps = ClockSteps::watch()?;
+        let mut last_error = None;
+        loop {
+            let last_call = self.valid_until.get().expect("a lease that is renewed has a deadline") - notice;
+            if last_call.has_passed() {
+                return Ok(Ended::Unrenewed(last_error));
+            }
+            tokio::select! {
+                biased;
+                () = timer.sleep_until(last_call.min(self.next.get())) => {}
+                () = self.stopping.notified() => return Ok(Ended::Stopped),
+                // A clock that was set: perhaps this machine was asleep, and its timers late.
+                () = clock_steps.next() => self.next.set(BootInstant::now()),
+            }
+            if last_call.has_passed() || !self.next.get().has_passed() {
+                continue;
+            }
+            let asked_at = BootInstant::now();
+            let answer = tokio::select! {
+                biased;
+                () = timer.sleep_until((asked_at + pace.request_limit).min(last_call)) => Err(no_answer(pace.request_limit)),
+                answer = backend.renew(&self.lease) => answer,
+            };
+            match answer {
+                Ok(Renewal::Renewed { valid_until }) => {
+                    self.confirm(asked_at, valid_until);
+                    last_error = None;
+                    beat(Beat::Renewed);
+                }
+                Ok(Renewal::Revoked { valid_until }) => {
+                    self.confirm(asked_at, valid_until);
+                    return Ok(Ended::Revoked);
+                }
+                Ok(Renewal::Lost) => return Ok(Ended::Lost),
+                Err(error) => {
+                    self.next.set(BootInstant::now() + backoff::jittered(pace.pause.0, pace.pause.1));
+                    beat(Beat::Failed(&error));
+                    last_error = Some(error);
+                }
+            }
+        }
+    }
+
+    /// Takes the answer "yours" to a question asked at `asked_at`. The deadline moves forward, never back, and never
+    /// after it has passed: a late answer extends nothing.
+    fn confirm(&self, asked_at: BootInstant, valid_until: BootInstant) {
+        let current = self.valid_until.get().expect("a lease that is renewed has a deadline");
+        if current.has_passed() {
+            return;
+        }
+        self.valid_until.set(Some(current.max(valid_until)));
+        self.confirmed_at.set(asked_at);
+        self.next.set(asked_at + self.lease.renew_every.unwrap_or_default());
+    }
+}
+
+fn no_answer(limit: Duration) -> BackendError {
+    BackendError::unavailable(format!("no answer within {}", humantime::format_duration(limit)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! CLOCK_BOOTTIME: the one clock that neither stands still while the machine sleeps nor jumps when it is set.
 
 use std::ops::{Add, Sub};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -73,7 +74,40 @@ impl Sub<Duration> for BootInstant {
     }
 }
 
-/// One alarm on CLOCK_BOOTTIME. Tokio's timers and `Instant` stand still while the machine sleeps; this does not.
+/// One alarm on CLOCK_BOOTTIME for a process without an event loop: its descriptor becomes readable.
+#[derive(Debug)]
+pub struct Alarm(TimerFd);
+
+impl Alarm {
+    /// # Errors
+    /// When the process or the machine has no descriptor left.
+    pub fn new() -> nix::Result<Self> {
+        TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK).map(Self)
+    }
+
+    /// Sets the alarm anew; `None` turns it off.
+    pub fn set(&self, instant: Option<BootInstant>) {
+        let set = match instant {
+            Some(instant) => set_once(&self.0, instant),
+            None => self.0.unset(),
+        };
+        set.expect("a valid time on our own timer is always accepted");
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn set_once(timer: &TimerFd, instant: BootInstant) -> nix::Result<()> {
+    // A zero time would disarm the timer; one nanosecond is as good as "long ago".
+    let at = TimeSpec::from(instant.0.max(Duration::from_nanos(1)));
+    timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
+}
+
+/// One alarm on CLOCK_BOOTTIME in the event loop. Tokio's timers and `Instant` stand still while the machine sleeps; this does not.
 #[derive(Debug)]
 pub struct BootTimer(Readiness<TimerFd>);
 
@@ -87,12 +121,7 @@ impl BootTimer {
 
     /// Completes at `instant`, at once when it has passed. May be dropped and called again.
     pub async fn sleep_until(&mut self, instant: BootInstant) {
-        // A zero time would disarm the timer; one nanosecond is as good as "long ago".
-        let at = TimeSpec::from(instant.0.max(Duration::from_nanos(1)));
-        self.0
-            .get_ref()
-            .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
-            .expect("a valid time on our own timer is always accepted");
+        set_once(self.0.get_ref(), instant).expect("a valid time on our own timer is always accepted");
         while !instant.has_passed() {
             self.0.readable(|timer| timer.wait()).await.ok();
         }

@@ -1,4 +1,13 @@
 //! The kernel, where `nix` lacks a call or a call needs `unsafe`. Knows nothing of locks or commands.
 
 pub mod boottime;
+pub mod interrupt;
+pub mod lock_helper;
+pub mod ofd_lock;
+pub mod packet_socket;
+pub mod process;
 pub mod readiness;
+pub mod shared_page;
+pub mod signals;
+pub mod spawn;
+pub mod stdio;

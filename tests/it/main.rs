@@ -1,3 +1,27 @@
-//! dlock's test program: the real thing on real servers.
+//! dlock's test program: the real binary on real servers. In reading order.
 
+mod support;
+
+// What a lock is.
+mod contract;
+
+// That it excludes.
+mod exclusion;
+
+// One backend without the command line.
 mod redis;
+
+// A command under it.
+mod run_status;
+
+mod run_signals;
+
+// What may go wrong.
+mod crash;
+
+mod wrong_input;
+
+// The project around it.
+mod install;
+
+mod tidy;

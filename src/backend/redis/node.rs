@@ -77,15 +77,15 @@ impl Node {
     }
 
     /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
-    /// nothing was asked (a server restarted since) is replaced at once.
-    pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
+    pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         let stood_before = self.link.borrow().is_some();
         let link = self.linked(deadline, limit).await?;
         match self.exchange(&link, request, deadline, limit).await {
             Err(failure) if stood_before && !failure.answered && Instant::now() < deadline => {
                 let link = self.linked(deadline, limit).await?;
-                self.exchange(&link, request, deadline, limit).await
+                self.exchange(&link, again, deadline, limit).await
             }
             outcome => outcome,
         }

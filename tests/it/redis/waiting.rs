@@ -8,7 +8,8 @@ use dlock::lock::{Claim, Lease, LockBackend as _, Patience, Progress, Release};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::server::Server;
-use super::{A_WHILE, claim, granted, key, names, one_shot, refused, unheard, until_status, waiting};
+use super::{claim, granted, key, names, one_shot, refused, unheard, until_status, waiting};
+use crate::support::A_WHILE;
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -350,7 +351,7 @@ async fn a_server_that_comes_back_in_time_is_waited_on_again() {
 
 #[tokio::test]
 async fn a_server_that_stays_away_is_given_up_after_the_time_given() {
-    for stop in [Server::crash, |server: &mut Server| server.freeze()] {
+    for stop in [|server: &mut Server| server.crash(), |server: &mut Server| server.freeze()] {
         let mut server = Server::start(&[]);
         LocalSet::new()
             .run_until(async {

@@ -1,0 +1,132 @@
+//! Renewing and releasing by token. Breaks when a lease is measured by a clock that stands still or jumps, or by that
+//! of another boot.
+
+use std::time::{Duration, SystemTime};
+
+use super::FileBackend;
+use super::directory::Missing;
+use super::lock_file::LockFile;
+use super::records::{Now, Record, WrittenPhase};
+use crate::lock::{BackendError, LockKey, OwnerToken, Prolonged, Release};
+use crate::sys::boottime::BootInstant;
+
+/// When a one-shot lease ends, as it is written.
+pub(super) struct LeaseEnd {
+    pub(super) at: BootInstant,
+    pub(super) boot_id: String,
+    pub(super) ttl_ms: u64,
+}
+
+impl LeaseEnd {
+    pub(super) fn after(ttl: Duration, now: Now) -> Self {
+        Self { at: now.boottime + ttl, boot_id: now.boot_id, ttl_ms: millis(ttl) }
+    }
+}
+
+/// `end` by the wall clock as it is now.
+pub(super) fn expires_at(end: BootInstant) -> SystemTime {
+    SystemTime::now() + end.remaining()
+}
+
+/// What a token is good for.
+enum Ownership {
+    /// A one-shot lease that has not ended.
+    Lease,
+    /// A living dlock process has the kernel's lock.
+    Process,
+    Nothing,
+}
+
+impl FileBackend {
+    /// Sets a one-shot lease to `ttl` from now.
+    pub(super) async fn set_lease(
+        &self,
+        key: &LockKey,
+        token: &OwnerToken,
+        ttl: Option<Duration>,
+    ) -> Result<Prolonged, BackendError> {
+        if self.contenders.granted(key, token).is_some() {
+            return Ok(Prolonged::HeldByRun);
+        }
+        let Some(file) = self.open_unused(key)? else { return Ok(Prolonged::NotHeld) };
+        let _guard = file.guard().await?;
+        let mut current = file.read()?;
+        match self.ownership(&file, &current.record, token)? {
+            Ownership::Nothing => Ok(Prolonged::NotHeld),
+            Ownership::Process => Ok(Prolonged::HeldByRun),
+            Ownership::Lease => {
+                let asked = current.record.asked_ttl_ms.or(current.record.ttl_ms).map(Duration::from_millis);
+                let ttl = ttl.or(asked).unwrap_or_default();
+                let end = LeaseEnd::after(ttl, self.now()?);
+                let renewed =
+                    Record { ttl_ms: Some(end.ttl_ms), end_boot_ns: Some(end.at.as_nanos()), ..current.record.clone() };
+                file.write(&mut current, renewed)?;
+                Ok(Prolonged::Set { ttl, expires_at: Some(expires_at(end.at)) })
+            }
+        }
+    }
+
+    /// Releases what `token` holds, be it our own lock or a lease that any process may release.
+    pub(super) async fn give_up(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        if let Some(contender) = self.contenders.granted(key, token) {
+            // The record of a holder that is gone means nothing, so the lock is released whether or not it can be cleared.
+            self.clear(&contender.file, token).await.ok();
+            contender.file.unlock_everything()?;
+            contender.leave();
+            return Ok(Release::Released);
+        }
+        let Some(file) = self.open_unused(key)? else { return Ok(Release::NotHeld) };
+        let _guard = file.guard().await?;
+        let mut current = file.read()?;
+        match self.ownership(&file, &current.record, token)? {
+            Ownership::Nothing => Ok(Release::NotHeld),
+            Ownership::Process => Err(BackendError::usage(format!(
+                "the kernel keeps this lock for the dlock run that has it{}; end that, and the lock is free",
+                current.record.holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+            ))),
+            Ownership::Lease => {
+                let released = current.record.released(&self.now()?);
+                file.write(&mut current, released)?;
+                Ok(Release::Released)
+            }
+        }
+    }
+
+    /// Takes our own record out.
+    async fn clear(&self, file: &LockFile, token: &OwnerToken) -> Result<(), BackendError> {
+        // Unlocked together with everything else.
+        let guard = file.guard().await?;
+        let mut current = file.read()?;
+        if current.record.token.as_deref() == Some(token.secret()) {
+            let cleared = current.record.free();
+            file.write(&mut current, cleared)?;
+        }
+        std::mem::forget(guard);
+        Ok(())
+    }
+
+    /// A description that takes part in nothing.
+    fn open_unused(&self, key: &LockKey) -> Result<Option<LockFile>, BackendError> {
+        let Some(place) = self.place()? else { return Ok(None) };
+        let name = key.encoded();
+        let Some((file, identity)) = place.open_file(&name, Missing::Leave)? else { return Ok(None) };
+        Ok(Some(LockFile::new(file, identity, place.path.join(name))))
+    }
+
+    fn ownership(&self, file: &LockFile, record: &Record, token: &OwnerToken) -> Result<Ownership, BackendError> {
+        if record.token.as_deref() != Some(token.secret()) {
+            return Ok(Ownership::Nothing);
+        }
+        Ok(match record.phase {
+            WrittenPhase::OneShot if self.stands(record)? => Ownership::Lease,
+            WrittenPhase::Running | WrittenPhase::Revoked | WrittenPhase::Unknown if file.owned_by_another()? => {
+                Ownership::Process
+            }
+            _ => Ownership::Nothing,
+        })
+    }
+}
+
+fn millis(ttl: Duration) -> u64 {
+    u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,129 @@
+//! Who holds and who waits, read without locking anything. Breaks when a record is taken for the truth while the kernel
+//! says otherwise.
+
+use std::time::Duration;
+
+use super::FileBackend;
+use super::directory::Missing;
+use super::lock_file::{LockFile, elapsed};
+use super::records::{Entry, Record, Role, WrittenPhase, wall_time};
+use crate::lock::{
+    BackendError, FencingToken, HolderEntry, KeyPattern, LockKey, LockState, LockStatus, OwnerToken, Phase,
+    WaiterEntry, token,
+};
+use crate::sys::boottime::BootInstant;
+
+/// How often the kernel and the records are asked again when the one knows of a holder and the other of none: a
+/// contender passes through that state within a few system calls.
+const AGREEMENT_ATTEMPTS: usize = 4;
+
+impl FileBackend {
+    pub(super) fn read_status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
+        let free = LockStatus::free(key.clone());
+        let Some(place) = self.place()? else { return Ok(free) };
+        let name = key.encoded();
+        let Some((file, identity)) = place.open_file(&name, Missing::Leave)? else { return Ok(free) };
+        let file = LockFile::new(file, identity, place.path.join(&name));
+        self.describe(key, &file)
+    }
+
+    pub(super) fn read_list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
+        let Some(place) = self.place()? else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        for name in place.names()? {
+            let known = LockKey::decode(&name);
+            if known.as_ref().is_some_and(|key| !pattern.matches(key)) || !may_be_lock(&name) {
+                continue;
+            }
+            let Some((file, identity)) = place.open_file(&name, Missing::Leave)? else { continue };
+            let file = LockFile::new(file, identity, place.path.join(&name));
+            let Some(key) = known.or_else(|| file.read_unguarded().ok()?.whole_key()) else { continue };
+            if key.encoded() != name || !pattern.matches(&key) {
+                continue;
+            }
+            let status = self.describe(&key, &file)?;
+            if status.state != LockState::Free || !status.waiters.is_empty() {
+                found.push(status);
+            }
+        }
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        Ok(found)
+    }
+
+    fn describe(&self, key: &LockKey, file: &LockFile) -> Result<LockStatus, BackendError> {
+        let mut record = file.read_unguarded()?;
+        let mut owned = file.owned_by_another()?;
+        for _ in 1..AGREEMENT_ATTEMPTS {
+            if !owned || record.phase != WrittenPhase::Free {
+                break;
+            }
+            record = file.read_unguarded()?;
+            owned = file.owned_by_another()?;
+        }
+        let now = BootInstant::now();
+        let mut status = LockStatus::free(key.clone());
+        let leased = self.stands(&record)?;
+        let boot_id = self.boot_id()?;
+        let mut entries = file.entries(|entry| entry.leased(boot_id, now))?;
+        entries.sort_by_key(|entry| entry.since_boot_ns);
+        if owned || leased {
+            status.state = LockState::Held(record.sharing.mode());
+            status.holders = match record.phase {
+                WrittenPhase::Group => entries.iter().filter(|one| one.role == Role::Holder).map(member).collect(),
+                _ => vec![holder(&record, now)],
+            };
+            status.fence = status.holders.iter().filter_map(|holder| holder.fence).max();
+        }
+        let waiters = entries.iter().filter(|entry| entry.role == Role::Waiter);
+        status.waiters = waiters.enumerate().map(|(ahead, entry)| waiter(entry, ahead + 1, now)).collect();
+        Ok(status)
+    }
+}
+
+/// Names with a bare `%` that no encoded key has are files of dlock's own.
+fn may_be_lock(name: &str) -> bool {
+    LockKey::decode(name).is_some() || name.contains('~')
+}
+
+fn holder(record: &Record, now: BootInstant) -> HolderEntry {
+    HolderEntry {
+        id: public_id(record.token.as_deref()),
+        holder: record.holder.clone(),
+        since: record.since_us.map(wall_time),
+        held_for: record.since_boot_ns.and_then(|then| elapsed(then, now)),
+        ttl: record.ttl_ms.map(Duration::from_millis),
+        remaining: record.end().map(|end| end.since(now)),
+        // Owned and not written yet: somebody is stopped half-way.
+        phase: record.phase.shown().unwrap_or(Phase::Running),
+        fence: (record.phase != WrittenPhase::Free).then_some(FencingToken(record.fence)),
+    }
+}
+
+fn member(entry: &Entry) -> HolderEntry {
+    let now = BootInstant::now();
+    HolderEntry {
+        id: public_id(entry.token.as_deref()),
+        holder: entry.holder.clone(),
+        since: entry.since_us.map(wall_time),
+        held_for: entry.since_boot_ns.and_then(|then| elapsed(then, now)),
+        ttl: entry.ttl_ms.map(Duration::from_millis),
+        remaining: entry.end_boot_ns.map(|end| BootInstant::from_nanos(end).since(now)),
+        phase: entry.phase.shown().unwrap_or(Phase::Running),
+        fence: None,
+    }
+}
+
+fn waiter(entry: &Entry, position: usize, now: BootInstant) -> WaiterEntry {
+    WaiterEntry {
+        id: entry.id.clone().unwrap_or_default(),
+        holder: entry.holder.clone(),
+        since: entry.since_us.map(wall_time),
+        waited_for: entry.since_boot_ns.and_then(|then| elapsed(then, now)),
+        position,
+        mode: entry.sharing.mode(),
+    }
+}
+
+fn public_id(secret: Option<&str>) -> String {
+    secret.and_then(|text| OwnerToken::parse(text).ok()).map_or_else(|| token::public_id(b""), |token| token.id())
+}

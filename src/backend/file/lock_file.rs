@@ -1,0 +1,228 @@
+//! One open file description of a lock file: what it locks, reads and writes. Breaks when a description is used by two
+//! contenders at once, because the kernel never refuses a description what it has already.
+
+use std::cell::Cell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+use nix::sys::uio::{pread, pwrite};
+
+use super::directory::{self, Identity, io_errno};
+use super::locks::{self, EVERYTHING, GUARD, MAX_ENTRIES};
+use super::records::{Current, ENTRY_LEN, Entry, RECORDS_LEN, Record};
+use crate::lock::{BackendError, FIRST_CONTACT};
+use crate::sys::boottime::{BootInstant, BootTimer};
+use crate::sys::lock_helper::LockHelper;
+use crate::sys::ofd_lock::{self, Attempt, ByteRange, Extent};
+
+/// How often a reader that takes no lock looks again when it found no valid record. It takes two writes during one
+/// read to make that happen, and each is followed by a longer critical section than a read takes.
+const READ_ATTEMPTS: usize = 8;
+
+/// An open lock file.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    file: OwnedFd,
+    pub(super) identity: Identity,
+    pub(super) path: PathBuf,
+    /// The entry that is ours.
+    entry: Cell<Option<i64>>,
+}
+
+impl LockFile {
+    pub(super) fn new(file: OwnedFd, identity: Identity, path: PathBuf) -> Self {
+        Self { file, identity, path, entry: Cell::new(None) }
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Locks all of `range` or nothing, at once.
+    pub(super) fn try_lock(&self, range: ByteRange) -> Result<Attempt, BackendError> {
+        ofd_lock::try_lock(self.descriptor(), locks::bytes(range)).map_err(|errno| self.failed(errno))
+    }
+
+    /// Locks `range`, waiting for as long as it takes. Dropped half-way: whatever was granted stays locked until
+    /// [`unlock`](Self::unlock).
+    pub(super) async fn lock(&self, range: ByteRange) -> Result<(), BackendError> {
+        lock_waiting(self.descriptor(), locks::bytes(range), &self.path).await
+    }
+
+    /// Locks the guard, which nobody who runs keeps for longer than a few system calls.
+    pub(super) async fn guard(&self) -> Result<Guarded<'_>, BackendError> {
+        // Made first: a wait that is dropped at the instant of the grant unlocks it too.
+        let guarded = Guarded(self);
+        if self.try_lock(GUARD)? == Attempt::Locked {
+            return Ok(guarded);
+        }
+        let mut patience = BootTimer::new().map_err(|error| self.failed(io_errno(&error)))?;
+        tokio::select! {
+            locked = self.lock(GUARD) => locked.map(|()| guarded),
+            () = patience.sleep_until(BootInstant::now() + FIRST_CONTACT) => Err(BackendError::unavailable(format!(
+                "somebody has kept the records of {} locked for {}; is a dlock stopped there?",
+                self.path.display(),
+                humantime::format_duration(FIRST_CONTACT)
+            ))),
+        }
+    }
+
+    /// The guard that an uncontended acquisition locked with everything else.
+    pub(super) fn guarded(&self) -> Guarded<'_> {
+        Guarded(self)
+    }
+
+    pub(super) fn unlock(&self, range: ByteRange) -> Result<(), BackendError> {
+        ofd_lock::unlock(self.descriptor(), locks::bytes(range)).map_err(|errno| self.failed(errno))
+    }
+
+    /// Unlocks whatever this description has locked.
+    pub(super) fn unlock_everything(&self) -> Result<(), BackendError> {
+        self.entry.set(None);
+        self.unlock(EVERYTHING)
+    }
+
+    /// Whether anybody else has locked a byte that an exclusive holder needs.
+    pub(super) fn owned_by_another(&self) -> Result<bool, BackendError> {
+        locks::owned_by_another(self.descriptor()).map_err(|errno| self.failed(errno))
+    }
+
+    /// Reads the records with the guard held.
+    pub(super) fn read(&self) -> Result<Current, BackendError> {
+        let mut bytes = [0; RECORDS_LEN];
+        let len = self.read_at(&mut bytes, 0)?;
+        Current::read(&bytes[..len]).map_err(|_| directory::corrupt(&self.path))
+    }
+
+    /// Reads the records while others may write them.
+    pub(super) fn read_unguarded(&self) -> Result<Record, BackendError> {
+        let mut last = self.read();
+        for _ in 1..READ_ATTEMPTS {
+            if last.is_ok() {
+                break;
+            }
+            last = self.read();
+        }
+        last.map(|current| current.record)
+    }
+
+    /// Writes `record` with the guard held; when it fails, the record before stands.
+    pub(super) fn write(&self, current: &mut Current, record: Record) -> Result<(), BackendError> {
+        let (bytes, at) = current.replace(record);
+        self.write_at(&bytes, at)
+    }
+
+    /// Puts `entry` into the table, with the guard held, and returns how many entries others keep alive there.
+    ///
+    /// It only shows us to `status`: no room, no entry.
+    pub(super) fn enter(&self, entry: &Entry) -> Result<usize, BackendError> {
+        let mut index = 0;
+        while self.try_lock(locks::entry(index))? == Attempt::Busy {
+            index += 1;
+            if index == MAX_ENTRIES {
+                return Ok(usize::try_from(index).unwrap_or(usize::MAX));
+            }
+        }
+        self.entry.set(Some(index));
+        // What stood there before is of somebody who is gone, and must not seem to be alive.
+        if self.write_at(&entry.to_bytes(), entry_offset(index)).is_err() {
+            self.leave_table()?;
+        }
+        Ok(self.live_entries()?.len())
+    }
+
+    /// Takes our entry out of the table.
+    pub(super) fn leave_table(&self) -> Result<(), BackendError> {
+        match self.entry.take() {
+            Some(index) => self.unlock(locks::entry(index)),
+            None => Ok(()),
+        }
+    }
+
+    /// The entries that others keep alive, by lock or by lease.
+    pub(super) fn entries(&self, leased: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, BackendError> {
+        let live = self.live_entries()?;
+        let mut entries = Vec::new();
+        for index in 0..self.table_len()? {
+            let mut bytes = [0; ENTRY_LEN];
+            let len = self.read_at(&mut bytes, entry_offset(index))?;
+            let Some(entry) = Entry::read(&bytes[..len]) else { continue };
+            if live.binary_search(&index).is_ok() || leased(&entry) {
+                entries.push(entry);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn live_entries(&self) -> Result<Vec<i64>, BackendError> {
+        locks::live_entries(self.descriptor(), self.table_len()?).map_err(|errno| self.failed(errno))
+    }
+
+    /// How many entries the file has room for at present.
+    fn table_len(&self) -> Result<i64, BackendError> {
+        let size = fstat(&self.file).map_err(|errno| self.failed(errno))?.st_size;
+        let (records, entry) = (offset(RECORDS_LEN), offset(ENTRY_LEN));
+        Ok(((size - records).max(0) + entry - 1) / entry)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: i64) -> Result<usize, BackendError> {
+        pread(&self.file, bytes, at).map_err(|errno| self.failed(errno))
+    }
+
+    fn write_at(&self, bytes: &[u8], at: impl TryInto<i64>) -> Result<(), BackendError> {
+        let at = at.try_into().unwrap_or(i64::MAX);
+        match pwrite(&self.file, bytes, at).map_err(|errno| self.failed(errno))? {
+            written if written == bytes.len() => Ok(()),
+            _ => Err(self.failed(Errno::ENOSPC)),
+        }
+    }
+
+    fn failed(&self, errno: Errno) -> BackendError {
+        directory::failed(&self.path, errno)
+    }
+}
+
+/// The records guard, locked; dropped, it is unlocked.
+pub(super) struct Guarded<'a>(&'a LockFile);
+
+impl Drop for Guarded<'_> {
+    fn drop(&mut self) {
+        // Unlocking one byte at the end of a range needs no memory, so it does not fail.
+        self.0.unlock(GUARD).ok();
+    }
+}
+
+/// Locks `extent` for writing: at once where that is possible, else by a child that waits for it.
+pub(super) async fn lock_waiting(file: BorrowedFd<'_>, extent: Extent, path: &Path) -> Result<(), BackendError> {
+    let failed = |errno| directory::failed(path, errno);
+    loop {
+        if ofd_lock::try_lock(file, extent).map_err(failed)? == Attempt::Locked {
+            return Ok(());
+        }
+        let helper = LockHelper::start(file, extent).map_err(|error| {
+            BackendError::system(format!("no process can be started to wait for {}: {error}", path.display()))
+        })?;
+        match helper.granted().await {
+            // Somebody killed it, or reaped it before us: whether the lock is ours is seen by asking for it again.
+            Err(Errno::EINTR | Errno::ECHILD) => {}
+            result => return result.map_err(failed),
+        }
+    }
+}
+
+/// How long ago `boot_ns` was; nothing when it lies ahead.
+pub(super) fn elapsed(boot_ns: u64, now: BootInstant) -> Option<Duration> {
+    let then = BootInstant::from_nanos(boot_ns);
+    (then <= now).then(|| now.since(then))
+}
+
+fn entry_offset(index: i64) -> i64 {
+    offset(RECORDS_LEN) + index * offset(ENTRY_LEN)
+}
+
+fn offset(len: usize) -> i64 {
+    i64::try_from(len).expect("lengths of slots are small")
+}

@@ -1,0 +1,152 @@
+//! What front and keeper tell each other; the end of the channel is the other's death.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::supervisor::Delivery;
+use crate::sys::packet_socket::{self, PacketSocket};
+use crate::sys::process::Exit;
+
+/// What the front tells the keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FromFront {
+    /// This signal reached dlock.
+    Signal { number: i32, delivery: Delivery },
+    /// The front is dead.
+    Gone,
+}
+
+/// What the keeper tells the front.
+#[derive(Debug)]
+pub(super) enum FromKeeper {
+    /// The command is about to exist: watch the deadline, and keep this descriptor open.
+    Holding(Option<OwnedFd>),
+    /// The command has been stopped.
+    CommandStopped,
+    /// The wait has been given up because dlock was asked to stop.
+    WaitSuspended,
+    /// All is done: end like this.
+    Ended(Exit),
+    /// The keeper is dead.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(super) struct Channel(PacketSocket);
+
+/// The front's end and the keeper's.
+pub(super) fn pair() -> nix::Result<(Channel, Channel)> {
+    let (front, keeper) = packet_socket::pair()?;
+    Ok((Channel(front), Channel(keeper)))
+}
+
+const SIGNAL_TO_FORWARD: u8 = b'S';
+const SIGNAL_DELIVERED: u8 = b's';
+const HOLDING: u8 = b'H';
+const COMMAND_STOPPED: u8 = b'Z';
+const WAIT_SUSPENDED: u8 = b'W';
+const ENDED_BY_CODE: u8 = b'E';
+const ENDED_BY_SIGNAL: u8 = b'e';
+
+impl Channel {
+    pub(super) fn tell_signal(&self, number: i32, delivery: Delivery) {
+        let kind = match delivery {
+            Delivery::Forward => SIGNAL_TO_FORWARD,
+            Delivery::AlreadyDelivered => SIGNAL_DELIVERED,
+        };
+        self.send(kind, number, None);
+    }
+
+    pub(super) fn tell_holding(&self, descriptor: Option<BorrowedFd<'_>>) {
+        self.send(HOLDING, 0, descriptor);
+    }
+
+    pub(super) fn tell_command_stopped(&self) {
+        self.send(COMMAND_STOPPED, 0, None);
+    }
+
+    pub(super) fn tell_wait_suspended(&self) {
+        self.send(WAIT_SUSPENDED, 0, None);
+    }
+
+    pub(super) fn tell_ended(&self, exit: Exit) {
+        match exit {
+            Exit::Code(code) => self.send(ENDED_BY_CODE, code, None),
+            Exit::Signal(signal) => self.send(ENDED_BY_SIGNAL, signal, None),
+        }
+    }
+
+    /// The front's next message; `EAGAIN` when there is none yet.
+    pub(super) fn hear_front(&self) -> nix::Result<FromFront> {
+        let Some(([kind, number @ ..], _)) = self.0.receive()? else { return Ok(FromFront::Gone) };
+        let number = i32::from_le_bytes(number);
+        let delivery = if kind == SIGNAL_TO_FORWARD { Delivery::Forward } else { Delivery::AlreadyDelivered };
+        Ok(FromFront::Signal { number, delivery })
+    }
+
+    /// The keeper's next message; `EAGAIN` when there is none yet.
+    pub(super) fn hear_keeper(&self) -> nix::Result<FromKeeper> {
+        let Some(([kind, number @ ..], descriptor)) = self.0.receive()? else { return Ok(FromKeeper::Gone) };
+        let number = i32::from_le_bytes(number);
+        Ok(match kind {
+            HOLDING => FromKeeper::Holding(descriptor),
+            COMMAND_STOPPED => FromKeeper::CommandStopped,
+            WAIT_SUSPENDED => FromKeeper::WaitSuspended,
+            ENDED_BY_SIGNAL => FromKeeper::Ended(Exit::Signal(number)),
+            _ => FromKeeper::Ended(Exit::Code(number)),
+        })
+    }
+
+    /// A message to a dead peer is lost, its death is read from this end; one to a peer that has left hundreds unread
+    /// is lost too, for it is stopped, and waiting for it would delay a renewal.
+    fn send(&self, kind: u8, number: i32, descriptor: Option<BorrowedFd<'_>>) {
+        let [a, b, c, d] = number.to_le_bytes();
+        self.0.send([kind, a, b, c, d], descriptor).ok();
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_and_the_end_is_a_death() {
+        let (front, keeper) = pair().expect("a socket pair");
+        assert_eq!(keeper.hear_front(), Err(Errno::EAGAIN));
+        front.tell_signal(15, Delivery::Forward);
+        front.tell_signal(64, Delivery::AlreadyDelivered);
+        drop(front);
+        assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 15, delivery: Delivery::Forward }));
+        assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 64, delivery: Delivery::AlreadyDelivered }));
+        assert_eq!(keeper.hear_front(), Ok(FromFront::Gone));
+        keeper.tell_wait_suspended();
+    }
+
+    #[test]
+    fn a_descriptor_travels_with_holding() {
+        let (front, keeper) = pair().expect("a socket pair");
+        let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+        keeper.tell_holding(Some(writer.as_fd()));
+        let Ok(FromKeeper::Holding(Some(copy))) = front.hear_keeper() else { panic!("holding with a descriptor") };
+        drop(writer);
+        nix::unistd::write(&copy, b"x").expect("the copy is open");
+        let mut byte = [0];
+        assert_eq!(nix::unistd::read(&reader, &mut byte), Ok(1));
+    }
+
+    #[test]
+    fn every_ending_survives_the_journey() {
+        let (front, keeper) = pair().expect("a socket pair");
+        for exit in [Exit::Code(0), Exit::Code(255), Exit::Signal(9), Exit::Signal(64)] {
+            keeper.tell_ended(exit);
+            assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Ended(heard)) if heard == exit));
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The front's side: takes the signals, watches the deadline and the keeper, and ends as it is told.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
+use nix::unistd::{Pid, getpid, getsid};
+
+use super::channel::{Channel, FromKeeper};
+use super::guard::Guard;
+use super::supervisor::{Delivery, asks_to_end};
+use super::{Deadline, name_all, tree};
+use crate::sys::boottime::Alarm;
+use crate::sys::process::{self, Blocking, Exit, PidFd, Which};
+use crate::sys::signals;
+
+/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up.
+const SI_KERNEL: i32 = 0x80;
+
+/// Milliseconds between two walks over a tree that is being killed: a process that forked meanwhile is found then, and
+/// a fork takes a tenth of this.
+const KILL_PAUSE_MS: u8 = 5;
+
+/// How often what cannot be killed is named.
+const NAME_EVERY: Duration = Duration::from_secs(60);
+
+/// The process that the shell started.
+#[derive(Debug)]
+pub struct Front {
+    keeper: Pid,
+    channel: Channel,
+    signals: SignalFd,
+    alarm: Alarm,
+    deadline: Deadline,
+    earlier_children: Vec<Pid>,
+    /// Keeps the lock alive should the keeper die before the command's tree is dead.
+    kept_open: Option<OwnedFd>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No command exists yet.
+    Waiting,
+    /// Somebody has asked a waiting dlock to end.
+    GivingUp,
+    /// A command exists.
+    Holding,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As the keeper said.
+    Ended(Exit),
+    /// The keeper died while the command ran; nothing of the command lives.
+    KeeperDied,
+    /// The keeper died before there was a command.
+    KeeperDiedEarly,
+    /// The deadline passed before the keeper had stopped the command; nothing of it lives, nor does the keeper.
+    DeadlinePassed,
+}
+
+impl Front {
+    pub(super) fn new(
+        keeper: Pid,
+        channel: Channel,
+        handled: &SigSet,
+        deadline: Deadline,
+        earlier_children: Vec<Pid>,
+    ) -> nix::Result<Self> {
+        Ok(Self {
+            keeper,
+            channel,
+            signals: SignalFd::with_flags(handled, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
+            alarm: Alarm::new()?,
+            deadline,
+            earlier_children,
+            kept_open: None,
+            phase: Phase::Waiting,
+        })
+    }
+
+    /// Watches until it is over. `name` is given, once a minute, those that this user may not kill.
+    pub fn watch(mut self, name: impl Fn(&str)) -> Verdict {
+        loop {
+            // The deadline comes before everything that has happened with it.
+            if self.deadline.has_passed() {
+                self.kill_all(&name);
+                return Verdict::DeadlinePassed;
+            }
+            self.set_alarm();
+            if let Some(verdict) = self.hear_keeper(&name) {
+                return verdict;
+            }
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                if let Some(verdict) = self.take(&signal) {
+                    return verdict;
+                }
+            }
+            self.wait_for_anything();
+        }
+    }
+
+    fn wait_for_anything(&self) {
+        let mut sources = [
+            PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
+        ];
+        poll(&mut sources, PollTimeout::NONE).ok();
+    }
+
+    /// Sets the alarm to the deadline as it is now. Every renewal moves the deadline on without a word to the front, so
+    /// the alarm goes off about once a lease, and is set anew.
+    fn set_alarm(&self) {
+        if self.phase == Phase::Holding {
+            self.alarm.set(self.deadline.get());
+        }
+    }
+
+    fn hear_keeper(&mut self, name: &impl Fn(&str)) -> Option<Verdict> {
+        loop {
+            match self.channel.hear_keeper() {
+                Err(Errno::EAGAIN | Errno::EINTR) => return None,
+                Ok(FromKeeper::Holding(descriptor)) => {
+                    self.phase = Phase::Holding;
+                    self.kept_open = descriptor;
+                    self.set_alarm();
+                    process::close_inherited_descriptors().ok();
+                }
+                Ok(FromKeeper::CommandStopped) => self.stop_with_the_command(),
+                Ok(FromKeeper::WaitSuspended) => {
+                    signals::stop_self();
+                    self.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
+                }
+                Ok(FromKeeper::Ended(exit)) => {
+                    process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
+                    return Some(Verdict::Ended(exit));
+                }
+                Ok(FromKeeper::Gone) | Err(_) => {
+                    let early = self.phase != Phase::Holding;
+                    self.kill_all(name);
+                    return Some(if early { Verdict::KeeperDiedEarly } else { Verdict::KeeperDied });
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, signal: &siginfo) -> Option<Verdict> {
+        let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+        if number == libc::SIGCHLD {
+            return None;
+        }
+        if asks_to_end(number) {
+            match self.phase {
+                Phase::Waiting => self.phase = Phase::GivingUp,
+                // The second one is meant: not even the second that cleaning up may take.
+                Phase::GivingUp => {
+                    self.kill_keeper();
+                    return Some(Verdict::Ended(Exit::Signal(number)));
+                }
+                Phase::Holding => {}
+            }
+        }
+        self.channel.tell_signal(number, self.delivery_of(signal, number));
+        None
+    }
+
+    /// Whether the command still has to be sent this signal.
+    fn delivery_of(&self, signal: &siginfo, number: i32) -> Delivery {
+        if signal.ssi_code == SI_KERNEL {
+            // The terminal signals its whole foreground group, but a hang-up goes to the session's leader alone.
+            let leader_alone = number == libc::SIGHUP && getsid(None) == Ok(getpid());
+            return if leader_alone { Delivery::Forward } else { Delivery::AlreadyDelivered };
+        }
+        let sender = i32::try_from(signal.ssi_pid).map(Pid::from_raw).unwrap_or(Pid::from_raw(0));
+        let from_below = sender == self.keeper || tree::is_below(sender, self.keeper);
+        if from_below { Delivery::AlreadyDelivered } else { Delivery::Forward }
+    }
+
+    /// Stops as the command was, so that the shell takes the terminal back; a guard watches the deadline meanwhile.
+    fn stop_with_the_command(&mut self) {
+        // Nobody could continue process 1.
+        if getpid().as_raw() == 1 {
+            return;
+        }
+        // No guard, no stop: nobody would watch the deadline.
+        let Ok(guard) = Guard::start(self.keeper, self.deadline, &self.earlier_children, &self.channel) else { return };
+        signals::stop_self();
+        guard.dismiss();
+    }
+
+    /// Kills the keeper, then everything that falls to this process when it is gone, until nothing is left.
+    ///
+    /// The keeper first: a stopped one would start the command later, or its renewal would outlive its children.
+    fn kill_all(&mut self, name: &impl Fn(&str)) {
+        self.kill_keeper();
+        let mut named_at = None;
+        loop {
+            let sent = tree::signal_descendants(getpid(), &self.earlier_children, &[libc::SIGKILL]);
+            for pid in tree::children(getpid()).into_iter().filter(|pid| !self.earlier_children.contains(pid)) {
+                process::wait_child(Which::Pid(pid), Blocking::No).ok();
+            }
+            if tree::descendants(getpid(), &self.earlier_children).is_empty() {
+                return;
+            }
+            if !sent.forbidden.is_empty() && named_at.is_none_or(|at: Instant| at.elapsed() >= NAME_EVERY) {
+                name(&name_all(&sent.forbidden));
+                named_at = Some(Instant::now());
+            }
+            poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], PollTimeout::from(KILL_PAUSE_MS)).ok();
+            while let Ok(Some(_)) = self.signals.read_signal() {}
+        }
+    }
+
+    fn kill_keeper(&self) {
+        if let Ok(keeper) = PidFd::open(self.keeper) {
+            keeper.send(libc::SIGKILL).ok();
+        }
+        process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
+    }
+}

@@ -1,0 +1,96 @@
+//! One command and everything it starts, watched by two processes.
+//!
+//! The *front* is what the shell started: it takes the signals and mirrors the command's end. The *keeper* is forked
+//! from it before anything else happens; it holds the lock and is the command's parent. Each kills the command's tree
+//! when the other one dies. The deadline after which nothing of the command may live is one word that both see.
+//!
+//! Nothing here knows what the deadline stands for.
+
+mod channel;
+mod front;
+mod guard;
+mod keeper;
+pub mod supervisor;
+pub mod tree;
+
+use nix::unistd::Pid;
+
+pub use channel::FromFront;
+pub use front::{Front, Verdict};
+pub use keeper::{Keeper, KeeperStart, SpawnError, TreeChange};
+
+use crate::sys::boottime::BootInstant;
+use crate::sys::process::{self, Forked};
+use crate::sys::shared_page::SharedWord;
+use crate::sys::signals;
+
+/// What the keeper is called in `ps` and for `pkill`, so that `pkill dlock` does not hit both processes.
+const KEEPER_NAME: &std::ffi::CStr = c"lock-keeper";
+
+/// Which of the two processes this is after [`split`].
+#[derive(Debug)]
+pub enum Side {
+    Front(Front),
+    Keeper(KeeperStart),
+}
+
+/// The instant after which nothing of the command may live, seen by front, keeper and guard at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(SharedWord);
+
+impl Deadline {
+    const NEVER: u64 = u64::MAX;
+
+    fn new() -> nix::Result<Self> {
+        SharedWord::new(Self::NEVER).map(Self)
+    }
+
+    /// Publishes the deadline; `None`: there is none (any more).
+    pub fn set(self, instant: Option<BootInstant>) {
+        self.0.store(instant.map_or(Self::NEVER, BootInstant::as_nanos));
+    }
+
+    #[must_use]
+    pub fn get(self) -> Option<BootInstant> {
+        let nanos = self.0.load();
+        (nanos != Self::NEVER).then(|| BootInstant::from_nanos(nanos))
+    }
+
+    #[must_use]
+    pub fn has_passed(self) -> bool {
+        self.get().is_some_and(BootInstant::has_passed)
+    }
+}
+
+/// Forks the keeper off. Before anything else: the process must have one thread and no children of its own making.
+///
+/// # Errors
+/// When the system refuses a process, a descriptor or a page.
+pub fn split() -> nix::Result<Side> {
+    let (inherited, handled) = signals::take_over();
+    let deadline = Deadline::new()?;
+    let (front_end, keeper_end) = channel::pair()?;
+    // What `exec dlock` inherited from the program before it are not ours to kill.
+    let earlier_children = if process::has_children() { tree::children(nix::unistd::getpid()) } else { Vec::new() };
+    // Both are subreapers: the attribute is not inherited by a fork, and an orphan must fall to one of the two.
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let front = nix::unistd::getpid();
+    match process::fork_single_threaded()? {
+        Forked::Parent { child: keeper } => {
+            drop(keeper_end);
+            Front::new(keeper, front_end, &handled, deadline, earlier_children).map(Side::Front)
+        }
+        Forked::Child => {
+            drop(front_end);
+            nix::sys::prctl::set_child_subreaper(true)?;
+            nix::sys::prctl::set_name(KEEPER_NAME)?;
+            Ok(Side::Keeper(KeeperStart { front, channel: keeper_end, inherited, deadline }))
+        }
+    }
+}
+
+/// Describes processes for a message: `812 (sudo), 813 (job)`.
+fn name_all(pids: &[Pid]) -> String {
+    let named = pids.iter().map(|&pid| format!("{pid} ({})", tree::name_of(pid).unwrap_or_default()));
+    named.collect::<Vec<_>>().join(", ")
+}

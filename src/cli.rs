@@ -1,0 +1,450 @@
+//! The command line as typed: names, help and examples. What it means is decided in `settings`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+const LOCK: &str = "Lock";
+const BACKEND: &str = "Backend";
+const WAITING: &str = "Waiting";
+const OUTPUT: &str = "Output";
+
+/// Options that no `DLOCK_` variable stands for: they belong to one call. `--key` and `--token` have variables of
+/// their own kind, which only `renew` and `release` read.
+const WITHOUT_VARIABLE: &[&str] = &["key", "command", "token", "json", "export", "exit-code", "out", "help", "version"];
+
+/// Run a command while holding a lock that every host agrees on.
+///
+/// The command starts when the lock is granted, is stopped before the lock could pass to anybody else, and its exit
+/// status is dlock's. Without any of the backend options the lock covers this host only.
+#[derive(Debug, Parser)]
+#[command(name = "dlock", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = AFTERWORD)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Run(Run),
+    Acquire(Acquire),
+    Renew(Renew),
+    Release(Release),
+    Status(Status),
+    List(List),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Run a command while holding a lock.
+///
+/// Acquires the lock, runs the command, renews the lease while it runs, releases the lock when it has ended, and exits
+/// with the command's status. Options end at the first word that is not one: the command's own are never taken.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES, after_long_help = RUN_AFTERWORD)]
+pub struct Run {
+    /// Name of the lock
+    #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
+    pub key: Vec<String>,
+
+    /// Lease: how long a crash can block others [default: 30s]
+    ///
+    /// From 1s to 366d. dlock renews the lease while the command runs. On ZooKeeper it is the session timeout; the
+    /// file backend needs none and ignores it.
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
+    pub ttl: Option<String>,
+
+    #[command(flatten)]
+    pub contest: Contest,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    /// Run STRING with $SHELL -c (or /bin/sh); otherwise no shell is involved
+    #[arg(short, long, value_name = "STRING", allow_hyphen_values = true)]
+    pub command: Option<OsString>,
+
+    #[command(flatten)]
+    pub label: Label,
+
+    #[command(flatten)]
+    pub voice: Voice,
+
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    pub program: Vec<OsString>,
+}
+
+/// Take a lock, print its owner token, and leave it taken.
+///
+/// The lock stays until it is released with the token, or until its TTL has passed.
+#[derive(Debug, Args)]
+#[command(after_help = ACQUIRE_EXAMPLES)]
+pub struct Acquire {
+    /// Name of the lock
+    #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
+    pub key: Vec<String>,
+
+    /// How long the lock stays without a renewal; has no default
+    ///
+    /// From 1s to 366d.
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
+    pub ttl: Option<String>,
+
+    #[command(flatten)]
+    pub contest: Contest,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    #[command(flatten)]
+    pub label: Label,
+
+    /// Print one JSON object instead of the token
+    #[arg(long, conflicts_with = "export", help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Print variables: for `eval` (shell, the default) or as bare lines for a CI environment file (env)
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell", help_heading = OUTPUT)]
+    pub export: Option<ExportForm>,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// Set the lease of a lock that `acquire` took to a TTL from now.
+///
+/// Only the owner can: the token must still hold the lock (else 79).
+#[derive(Debug, Args)]
+#[command(after_help = RENEW_EXAMPLES)]
+pub struct Renew {
+    #[command(flatten)]
+    pub owned: Owned,
+
+    /// The lease from now [default: what the lock was acquired with]
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
+    pub ttl: Option<String>,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// Give up a lock that `acquire` took.
+///
+/// Only the owner can: the token must still hold the lock (else 79).
+#[derive(Debug, Args)]
+#[command(after_help = RELEASE_EXAMPLES)]
+pub struct Release {
+    #[command(flatten)]
+    pub owned: Owned,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// Show who holds a lock, since when, and who waits for it.
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLES)]
+pub struct Status {
+    /// Names of the locks
+    #[arg(value_name = "KEY")]
+    pub keys: Vec<String>,
+
+    /// Name of the lock; the same as a positional KEY
+    #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
+    pub key: Vec<String>,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    /// Print a JSON array, one object per key
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    /// Exit with 75 when any of the keys is held or awaited
+    #[arg(long, help_heading = OUTPUT)]
+    pub exit_code: bool,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// Show every lock that is held or awaited.
+#[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES)]
+pub struct List {
+    /// Only keys that match this glob; `*` matches `/` too
+    #[arg(value_name = "PATTERN")]
+    pub pattern: Option<String>,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    /// Print a JSON array, one object per key
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// Print the completion script for a shell.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// Print a manual page in roff.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The page of this subcommand; without it the page of dlock itself
+    #[arg(value_name = "SUBCOMMAND")]
+    pub page: Option<String>,
+
+    /// Write all pages into this directory instead
+    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    pub out: Option<PathBuf>,
+}
+
+/// Where the lock lives.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = BACKEND)]
+pub struct Backend {
+    /// file, redis or zk [default: what --redis or --zk imply, else file]
+    ///
+    /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
+    #[arg(short, long, value_name = "NAME")]
+    pub backend: Option<String>,
+
+    /// Redis server [default with -b redis: redis://127.0.0.1:6379]
+    ///
+    /// redis://[user[:password]@]host[:port][/db]. A password is safer in --redis-password-file or in
+    /// DLOCK_REDIS_PASSWORD: everybody on this host can read command lines.
+    #[arg(long, value_name = "URL")]
+    pub redis: Vec<String>,
+
+    /// File whose first line is the Redis password
+    #[arg(long, value_name = "FILE")]
+    pub redis_password_file: Option<PathBuf>,
+
+    /// ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]
+    #[arg(long, value_name = "HOSTS")]
+    pub zk: Option<String>,
+
+    /// Existing directory of the file backend's locks [default: one of this user's own]
+    ///
+    /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
+    /// only in a directory that both name.
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
+
+    /// Prefix that keeps dlock's keys apart from others [default: dlock]
+    ///
+    /// Empty: KEY exactly as given, to share a lock with another program.
+    #[arg(long, value_name = "NS")]
+    pub namespace: Option<String>,
+}
+
+/// What to do when somebody else holds the lock.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = WAITING)]
+pub struct Contest {
+    /// Do not wait: fail at once when the lock is held
+    #[arg(short, long)]
+    pub nonblock: bool,
+
+    /// Give up after this long; 0 is -n [default: wait for ever]
+    #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub wait: Option<String>,
+
+    /// Exit status when the lock was not obtained [default: 75]
+    #[arg(short = 'E', long, value_name = "N", allow_hyphen_values = true)]
+    pub conflict_exit_code: Option<String>,
+}
+
+/// Which lock to touch, and the proof that it is ours.
+#[derive(Debug, Args)]
+#[command(next_help_heading = LOCK)]
+pub struct Owned {
+    /// Name of the lock [default: $DLOCK_KEY]
+    #[arg(short, long, value_name = "KEY")]
+    pub key: Vec<String>,
+
+    /// The owner token that `acquire` printed [default: $DLOCK_TOKEN]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
+    pub token: Option<String>,
+}
+
+/// How the holder is shown to others.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = LOCK)]
+pub struct Label {
+    /// What `status` shows for this holder, beside host, pid and user
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = OUTPUT)]
+pub struct Voice {
+    /// No notices, warnings and waiting lines, and no word when the lock is held
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Say what dlock does
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportForm {
+    /// `export NAME=value` lines, quoted for the shell
+    Shell,
+    /// `NAME=value` lines
+    Env,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// The definition behind parser, completions and manual: the structs of this file, and each option's variable.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(with_variable_in_help))
+}
+
+/// The variable that stands for `--long`.
+#[must_use]
+pub fn variable_of(long: &str) -> String {
+    format!("DLOCK_{}", long.to_uppercase().replace('-', "_"))
+}
+
+fn with_variable_in_help(arg: Arg) -> Arg {
+    let Some(long) = arg.get_long() else { return arg };
+    if WITHOUT_VARIABLE.contains(&long) {
+        return arg;
+    }
+    let note = format!(" [env: {}]", variable_of(long));
+    let short = arg.get_help().map(|help| format!("{help}{note}"));
+    let long = arg.get_long_help().map(|help| format!("{help}{note}"));
+    let arg = match short {
+        Some(help) => arg.help(help),
+        None => arg,
+    };
+    match long {
+        Some(help) => arg.long_help(help),
+        None => arg,
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dlock run --key backup -- ./backup.sh                     on this host
+  dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
+  dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
+  dlock status --redis redis://r1/ backup
+
+`dlock help SUBCOMMAND` and the manual pages say more.";
+
+const AFTERWORD: &str = "\
+Durations:
+  30s, 1h 30m, 250ms; a bare number is seconds and may have a fraction (0.2).
+
+Environment:
+  Every option that says [env: NAME] can stand there instead; the command line comes first. Switches take 1/0,
+  true/false, yes/no or on/off. An empty variable is unset, except DLOCK_NAMESPACE.
+  DLOCK_REDIS_PASSWORD holds the Redis password where no file and no URL does.
+
+Exit status:
+  run: the command's own; when a signal killed the command, dlock dies of the same signal
+   64  usage: a bad option, value or combination
+   69  backend unreachable or refusing service
+   70  a defect in dlock, or output that could not be written
+   71  the system refused a process or descriptor; the lock was released
+   75  not acquired: held, or waited too long (-E changes it)
+   77  authentication or permission refused
+   78  configuration or server set-up wrong
+   79  lease lost: while the command ran, or the token does not hold the lock any more
+  126  the command was found but cannot be executed; the lock was released
+  127  the command was not found; the lock was released
+
+Examples:
+  dlock run --key backup -- ./backup.sh                     on this host
+  dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
+  dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
+  dlock status --redis redis://r1/ backup";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  dlock run --key job -- ./backup.sh --full
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
+  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
+
+const RUN_AFTERWORD: &str = "\
+The command's environment:
+  DLOCK_KEY, DLOCK_TOKEN, DLOCK_FENCE (the fencing token: a number that rises with every grant; a resource that has
+  seen a higher one should refuse a lower one), and the variables of the backend options, without secrets.
+
+Signals:
+  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on until the command has ended.
+
+Exit status:
+  The command's own; when a signal killed the command, dlock dies of the same signal. Before and beside that:
+   64  usage: a bad option, value or combination
+   69  backend unreachable or refusing service
+   70  a defect in dlock
+   71  the system refused a process or descriptor; the lock was released
+   75  not acquired: held, or waited too long (-E changes it)
+   77  authentication or permission refused
+   78  configuration or server set-up wrong
+   79  lease lost while the command ran; the command was stopped
+  126  the command was found but cannot be executed; the lock was released
+  127  the command was not found; the lock was released
+
+Examples:
+  dlock run --key job -- ./backup.sh --full
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
+  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
+
+const ACQUIRE_EXAMPLES: &str = "\
+Examples:
+  token=$(dlock acquire --redis redis://r1/ --key deploy --ttl 10m) || exit
+  dlock release --redis redis://r1/ --key deploy --token \"$token\"
+
+  eval \"$(dlock acquire --export --key deploy --ttl 10m)\" || exit
+  dlock release";
+
+const RENEW_EXAMPLES: &str = "\
+Examples:
+  dlock renew --key deploy --token \"$token\"
+  dlock renew --key deploy --token \"$token\" --ttl 1h";
+
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  dlock release --key deploy --token \"$token\"
+  dlock release                                after eval \"$(dlock acquire --export …)\"";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  dlock status backup deploy
+  dlock status --json --zk z1,z2,z3 deploy
+  dlock status -q --exit-code backup || echo somebody is at it";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  dlock list
+  dlock list --redis redis://r1/ 'deploy/*'";

@@ -1,0 +1,77 @@
+//! `dlock acquire`: take the lock, print the proof, and leave it taken.
+
+use crate::cli;
+use crate::error::{Attempt, Error, Fate};
+use crate::exit_code::Ending;
+use crate::lock::{Claim, Lease, LeaseKind, LockBackend, OwnerToken, Patience};
+use crate::report::{self, Stderr};
+use crate::settings::{self, AcquireSettings, Environment, TokenOutput, Wait};
+use crate::sys::interrupt::Interrupts;
+
+use super::{contend, describe, one_shot};
+
+/// # Errors
+/// When the settings are wrong.
+pub(super) fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Ending, Error> {
+    let exports_to_shell = typed.export == Some(cli::ExportForm::Shell);
+    let ending = settings::acquire(typed, environment).map(|settings| acquire_as(&settings));
+    let status = match &ending {
+        Ok(Ending::Status(status)) => *status,
+        Ok(Ending::Signal(signal)) => 128 + u8::try_from(*signal).unwrap_or_default(),
+        Err(error) => match Ending::from(error) {
+            Ending::Status(status) => status,
+            Ending::Signal(_) => 0,
+        },
+    };
+    if exports_to_shell && status != 0 {
+        // `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of it. Where
+        // even that cannot be written, the sentence on stderr is all there is.
+        report::print(&report::variables::failure(status)).ok();
+    }
+    ending
+}
+
+fn acquire_as(settings: &AcquireSettings) -> Ending {
+    let stderr = Stderr::new(settings.voice);
+    one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.key.clone()), async |backend| {
+        let interrupts = Interrupts::watch().map_err(|error| Error::system("watch for signals", error))?;
+        let claim = claim(settings);
+        let lease = contend(backend, &claim, settings.contest, stderr, || interrupts.next()).await?;
+        hand_out(backend, &lease, settings).await?;
+        stderr.detail(format_args!("acquired on {} {}", settings.deployment.backend, settings.deployment.endpoint));
+        Ok(Ending::SUCCESS)
+    })
+}
+
+fn claim(settings: &AcquireSettings) -> Claim {
+    // This process ends at once; the one that goes on with the token is whoever started it.
+    let pid = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or_default();
+    Claim {
+        key: settings.key.clone(),
+        token: OwnerToken::random(),
+        holder: describe(pid, None, settings.label.as_deref()),
+        ttl: settings.ttl,
+        kind: LeaseKind::OneShot,
+        patience: match settings.contest.wait {
+            Wait::Refuse => Patience::Refuse,
+            Wait::For(_) | Wait::Forever => Patience::Queue { reconnect_for: settings.ttl.duration() },
+        },
+    }
+}
+
+/// A lock whose token nobody learnt would only be in the way.
+async fn hand_out(backend: &dyn LockBackend, lease: &Lease, settings: &AcquireSettings) -> Result<(), Error> {
+    let deployment = &settings.deployment;
+    let text = match settings.output {
+        TokenOutput::Token => format!("{}\n", lease.token.secret()),
+        TokenOutput::Json => report::json::acquired(lease, deployment),
+        TokenOutput::ShellExport => report::variables::for_shell(lease, deployment),
+        TokenOutput::EnvironmentFile => report::variables::for_environment_file(lease, deployment),
+    };
+    let Err(source) = report::print(&text) else { return Ok(()) };
+    let fate = match backend.release(&lease.key, &lease.token).await {
+        Ok(_) => Fate::ReleasedAgain,
+        Err(because) => Fate::StaysFor { ttl: lease.ttl, because },
+    };
+    Err(Error::Token { key: lease.key.clone(), source, fate })
+}

@@ -1,0 +1,81 @@
+//! One file for each subcommand, and what the one-shots among them share.
+
+mod acquire;
+mod completions;
+mod contend;
+mod holder;
+mod list;
+mod man;
+mod parse;
+mod release;
+mod renew;
+mod run;
+mod status;
+
+use std::time::Duration;
+
+pub use contend::contend;
+pub use holder::{describe, this_user};
+pub use parse::parse;
+
+use crate::backend;
+use crate::cli::{Cli, Command};
+use crate::error::{Attempt, Error};
+use crate::exit_code::Ending;
+use crate::lock::LockBackend;
+use crate::report::Stderr;
+use crate::settings::{self, Deployment, Environment, Voice};
+
+/// How long a finished one-shot waits for its connection or session to close. What is not closed by then ends by
+/// itself: a session with its timeout, and nothing that is kept hangs on it.
+const CLOSING_LIMIT: Duration = Duration::from_secs(5);
+
+/// Does what was asked for; everything has been said when this returns.
+pub fn dispatch(cli: Cli) -> Ending {
+    let environment = Environment::inherited();
+    let done = match cli.command {
+        Command::Run(typed) => settings::run(typed, &environment).map(|settings| run::run(&settings)),
+        Command::Acquire(typed) => acquire::acquire(&typed, &environment),
+        Command::Renew(typed) => settings::renew(&typed, &environment).map(|settings| renew::renew(&settings)),
+        Command::Release(typed) => settings::release(&typed, &environment).map(|settings| release::release(&settings)),
+        Command::Status(typed) => settings::status(&typed, &environment).map(|settings| status::status(&settings)),
+        Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),
+        Command::Completions(typed) => completions::completions(&typed),
+        Command::Man(typed) => man::man(&typed),
+    };
+    // No settings, no voice: what was typed wrong is always said.
+    done.unwrap_or_else(|error| failed(&error, Stderr::new(Voice::Normal)))
+}
+
+/// Says the one sentence for `error`, and gives its status.
+fn failed(error: &Error, stderr: Stderr) -> Ending {
+    stderr.failure(error);
+    Ending::from(error)
+}
+
+/// Runs one conversation with the backend of `deployment` to its end, the closing included, and says how it failed.
+fn one_shot(
+    deployment: &Deployment,
+    stderr: Stderr,
+    attempt: Attempt,
+    conversation: impl AsyncFnOnce(&dyn LockBackend) -> Result<Ending, Error>,
+) -> Ending {
+    let talk = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::system("start the event loop", error))?;
+        runtime.block_on(async {
+            if let Some(notice) = &deployment.notice {
+                stderr.notice(notice);
+            }
+            let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;
+            let ending = conversation(&*backend).await;
+            if tokio::time::timeout(CLOSING_LIMIT, backend.close()).await.is_err() {
+                stderr.detail("the connection did not close in time");
+            }
+            ending
+        })
+    };
+    talk().unwrap_or_else(|error| failed(&error, stderr))
+}

@@ -1,0 +1,140 @@
+//! From words to [`Cli`]; help, version and every mistake of typing end here.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+
+use clap::error::ErrorKind;
+use clap::{Args, FromArgMatches, Parser};
+
+use crate::cli::{self, Cli, Command, Run};
+use crate::error::Error;
+use crate::exit_code::Ending;
+use crate::report::{self, Stderr};
+use crate::settings::Voice;
+use crate::sys::stdio::STDOUT;
+
+/// # Errors
+/// How the process ends when there is nothing to dispatch; everything has been said then.
+pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
+    if let Some(run) = run_alone(words) {
+        return Ok(Cli { command: Command::Run(run) });
+    }
+    let stderr = Stderr::new(Voice::Normal);
+    Cli::try_parse_from(words).map_err(|mistake| match mistake.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match report::print(&help(words, mistake)) {
+            Ok(()) => Ending::SUCCESS,
+            Err(source) => super::failed(&Error::Output { source }, stderr),
+        },
+        _ => super::failed(&Error::usage(sentence(&mistake, words)), stderr),
+    })
+}
+
+/// The words as a `run`, if they are one without a mistake. Every job starts with one, and building the definition of
+/// this subcommand alone takes a quarter of the time of all; help and mistakes go the long way.
+fn run_alone(words: &[OsString]) -> Option<Run> {
+    let (name, typed) = words.get(1..)?.split_first()?;
+    if name != "run" {
+        return None;
+    }
+    let definition = Run::augment_args(clap::Command::new("run")).no_binary_name(true);
+    Run::from_arg_matches(&definition.try_get_matches_from(typed).ok()?).ok()
+}
+
+/// The help asked for, from the definition with the variables in it: they take time that no other command should pay.
+fn help(words: &[OsString], plain: clap::Error) -> String {
+    let text = cli::definition().try_get_matches_from(words).err().unwrap_or(plain).render();
+    let is_colourful = STDOUT.is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        && std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
+    if is_colourful { text.ansi().to_string() } else { text.to_string() }
+}
+
+/// Clap's paragraphs as one line: what is wrong, its tips, and where to read on.
+fn sentence(mistake: &clap::Error, words: &[OsString]) -> String {
+    let subcommand = words.get(1).and_then(|word| word.to_str()).filter(|word| is_subcommand(word));
+    let help = match subcommand {
+        Some(name) => format!("dlock {name} --help"),
+        None => "dlock --help".to_owned(),
+    };
+    let what = match mistake.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "no subcommand given".to_owned()
+        }
+        _ => summary(&mistake.render().to_string()),
+    };
+    format!("{what}; see {help}")
+}
+
+fn is_subcommand(word: &str) -> bool {
+    use clap::CommandFactory;
+    Cli::command().find_subcommand(word).is_some()
+}
+
+/// The paragraphs before the usage, without the tip that every unknown option brings: to pass it after `--`.
+fn summary(rendered: &str) -> String {
+    let body = rendered.split("\nUsage:").next().unwrap_or(rendered);
+    let body = body.split("\nFor more information").next().unwrap_or(body);
+    let words: Vec<&str> = body.split_whitespace().collect();
+    let line = words.join(" ");
+    let parts = line.trim_start_matches("error: ").split(" tip: ");
+    parts.filter(|part| !part.starts_with("to pass ")).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(words: &[&str]) -> String {
+        let words: Vec<OsString> = ["dlock"].iter().chain(words).map(OsString::from).collect();
+        let mistake = Cli::try_parse_from(&words).expect_err("a mistake");
+        sentence(&mistake, &words)
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        cli::definition().debug_assert();
+    }
+
+    #[test]
+    fn a_run_is_the_same_by_the_short_way_and_the_long_one() {
+        let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+        for right in [
+            &["dlock", "run", "-k", "a", "-n", "--ttl", "5s", "--", "sh", "-c", "exit 3"][..],
+            &["dlock", "run", "-qka", "-E0", "make", "-k", "-j4"],
+            &["dlock", "run", "-k", "a", "-c", "-x"],
+            &["dlock", "run"],
+        ] {
+            let right = words(right);
+            let Ok(Cli { command: Command::Run(long) }) = Cli::try_parse_from(&right) else { panic!("{right:?}") };
+            let short = run_alone(&right).expect("without a mistake");
+            assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        }
+        for wrong in [&["dlock", "run", "--help"][..], &["dlock", "run", "-Z"], &["dlock", "list"], &["dlock"], &[]] {
+            assert!(run_alone(&words(wrong)).is_none(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_mistake_of_typing_is_one_line() {
+        assert_eq!(
+            said(&["run", "--nonblok", "-k", "a", "true"]),
+            "unexpected argument '--nonblok' found; a similar argument exists: '--nonblock'; see dlock run --help"
+        );
+        assert_eq!(said(&[]), "no subcommand given; see dlock --help");
+        assert_eq!(
+            said(&["rum"]),
+            "unrecognized subcommand 'rum'; a similar subcommand exists: 'run'; see dlock --help"
+        );
+        assert_eq!(
+            said(&["acquire", "-k", "a", "--json", "--export"]),
+            "the argument '--json' cannot be used with '--export[=<FORM>]'; see dlock acquire --help"
+        );
+        assert_eq!(
+            said(&["completions", "powershell"]),
+            "invalid value 'powershell' for '<SHELL>' [possible values: bash, zsh, fish]; see dlock completions --help"
+        );
+        for words in [&["run", "-k"][..], &["run", "--ttl"], &["list", "a", "b"], &["completions"], &["run", "-Z"]] {
+            assert!(!said(words).contains('\n'), "{words:?}");
+        }
+    }
+}

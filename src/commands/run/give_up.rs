@@ -1,0 +1,53 @@
+//! Giving the lock up when nothing of the command is left, and what an unknown outcome means.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::lock::keep_alive::{Pace, Renewing};
+use crate::lock::{LockBackend, Release, backoff};
+use crate::report::{Stderr, running};
+
+/// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// What became of the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    Released,
+    /// The backend said that it had not been ours: it was lost before the command's end.
+    NotOurs,
+    /// Nobody knows; it ends with its lease.
+    Unknown,
+}
+
+/// Releases the lease, and says so when that did not work.
+pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stderr: Stderr) -> GivenUp {
+    let lease = renewing.lease();
+    let pace = Pace::of(lease.ttl);
+    let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
+    let mut last_error = None;
+    loop {
+        let limit =
+            until.saturating_duration_since(Instant::now()).min(pace.request_limit.max(Duration::from_millis(500)));
+        match timeout(limit, backend.release(&lease.key, &lease.token)).await {
+            Ok(Ok(Release::Released)) => {
+                stderr.detail(running::released(&lease.key));
+                return GivenUp::Released;
+            }
+            // An attempt whose answer was lost may have released it.
+            Ok(Ok(Release::NotHeld)) if last_error.is_some() => return GivenUp::Released,
+            Ok(Ok(Release::NotHeld)) => {
+                stderr.say(running::was_not_ours(&lease.key));
+                return GivenUp::NotOurs;
+            }
+            Ok(Err(error)) => last_error = Some(error.message),
+            Err(_) => last_error = Some("no answer".to_owned()),
+        }
+        if Instant::now() >= until {
+            stderr.say(running::not_released(&lease.key, &last_error.unwrap_or_default(), renewing.left()));
+            return GivenUp::Unknown;
+        }
+        sleep(backoff::jittered(pace.pause.0, pace.pause.1).min(until.saturating_duration_since(Instant::now()))).await;
+    }
+}

@@ -1,0 +1,156 @@
+//! How keys, holders, times and reasons of the system are put into words. Whatever may come from elsewhere is escaped.
+
+use std::fmt::{self, Write};
+use std::io;
+use std::time::Duration;
+
+use crate::lock::{Contention, Holder};
+
+/// Characters that move the cursor or turn the reading direction although they are no control characters: a holder
+/// of that name could otherwise write over our own words.
+const INVISIBLE: &[std::ops::RangeInclusive<char>] = &[
+    '\u{ad}'..='\u{ad}',
+    '\u{61c}'..='\u{61c}',
+    '\u{200b}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{e0000}'..='\u{e007f}',
+];
+
+/// A text with its control and invisible characters shown, never sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if character.is_control() || INVISIBLE.iter().any(|range| range.contains(&character)) {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An escaped text in double quotes.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", Escaped(self.0))
+    }
+}
+
+/// A span of time as a person says it: its two largest units, `4m 10s`.
+#[derive(Debug, Clone, Copy)]
+pub struct Rough(pub Duration);
+
+impl fmt::Display for Rough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+        let two = match (days, hours, minutes) {
+            (0, 0, 0) if seconds == 0 => return write!(f, "{}ms", self.0.as_millis()),
+            (0, 0, 0) => return write!(f, "{seconds}s"),
+            (0, 0, _) => [(minutes, 'm'), (seconds % 60, 's')],
+            (0, _, _) => [(hours, 'h'), (minutes, 'm')],
+            _ => [(days, 'd'), (hours, 'h')],
+        };
+        match two {
+            [(large, unit), (0, _)] => write!(f, "{large}{unit}"),
+            [(large, unit), (small, smaller)] => write!(f, "{large}{unit} {small}{smaller}"),
+        }
+    }
+}
+
+/// A holder or waiter: `root@web-3 pid 812 (backup.sh)`, as far as it said who it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'a>(pub &'a Holder);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holder { host, pid, user, command, label } = self.0;
+        let place = match (user, host) {
+            (Some(user), Some(host)) => Some(format!("{}@{}", Escaped(user), Escaped(host))),
+            (Some(only), None) | (None, Some(only)) => Some(Escaped(only).to_string()),
+            (None, None) => None,
+        };
+        let process = pid.map(|pid| format!("pid {pid}"));
+        let task = label.as_ref().or(command.as_ref()).map(|task| format!("({})", Escaped(task)));
+        let known: Vec<String> = [place, process, task].into_iter().flatten().collect();
+        if known.is_empty() { f.write_str("somebody unknown") } else { f.write_str(&known.join(" ")) }
+    }
+}
+
+/// `held by root@web-3 pid 812 (backup.sh) for 4m 10s`, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct HeldBy<'a>(pub &'a Contention);
+
+impl fmt::Display for HeldBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.holder {
+            Some(holder) => write!(f, "held by {}", Who(holder))?,
+            None => f.write_str("held by somebody else")?,
+        }
+        match self.0.held_for {
+            Some(held) => write!(f, " for {}", Rough(held)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the system says, without Rust's "(os error 2)".
+#[derive(Debug, Clone, Copy)]
+pub struct OsReason<'a>(pub &'a io::Error);
+
+impl fmt::Display for OsReason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.raw_os_error() {
+            Some(number) => f.write_str(nix::errno::Errno::from_raw(number).desc()),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_time_is_said_in_its_two_largest_units() {
+        let said = |ms| Rough(Duration::from_millis(ms)).to_string();
+        assert_eq!(said(0), "0ms");
+        assert_eq!(said(250), "250ms");
+        assert_eq!(said(12_900), "12s");
+        assert_eq!(said(250_000), "4m 10s");
+        assert_eq!(said(3_600_000), "1h");
+        assert_eq!(said(5_430_000), "1h 30m");
+        assert_eq!(said(90_000_000), "1d 1h");
+    }
+
+    #[test]
+    fn a_holder_is_described_by_what_it_said_and_by_nothing_else() {
+        let nobody = Holder::default();
+        assert_eq!(Who(&nobody).to_string(), "somebody unknown");
+        let host_only = Holder { host: Some("web-3".into()), ..Holder::default() };
+        assert_eq!(Who(&host_only).to_string(), "web-3");
+        let labelled = Holder {
+            user: Some("root".into()),
+            pid: Some(7),
+            command: Some("sh".into()),
+            label: Some("nightly".into()),
+            ..host_only
+        };
+        assert_eq!(Who(&labelled).to_string(), "root@web-3 pid 7 (nightly)");
+    }
+
+    #[test]
+    fn a_hostile_holder_cannot_reach_the_terminal() {
+        let hostile = Holder { host: Some("\u{1b}]0;x\u{7}\r\n\u{202e}\u{9b}2J".into()), ..Holder::default() };
+        assert_eq!(Who(&hostile).to_string(), r"\u{1b}]0;x\u{7}\r\n\u{202e}\u{9b}2J");
+    }
+}

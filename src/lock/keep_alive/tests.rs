@@ -1,0 +1,203 @@
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::lock::{
+    Acquired, Claim, KeyPattern, LockKey, LockStatus, OwnerToken, Progress, Prolonged, Release, validity,
+};
+
+/// Long enough for a loaded machine to keep up with, short enough to wait for.
+const TTL: Duration = Duration::from_secs(1);
+
+/// What the scripted backend does with one renewal.
+enum Answer {
+    Yours,
+    /// "Yours", but for a lease that ends then.
+    YoursUntil(BootInstant),
+    Lost,
+    Revoked,
+    Error,
+    Never,
+}
+
+/// Answers renewals from a list, and says how many were asked for.
+struct Scripted {
+    answers: RefCell<VecDeque<Answer>>,
+    asked: Cell<usize>,
+}
+
+impl Scripted {
+    fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self { answers: RefCell::new(answers.into_iter().collect()), asked: Cell::new(0) }
+    }
+}
+
+#[async_trait::async_trait(?Send)]
+impl LockBackend for Scripted {
+    async fn renew(&self, _lease: &Lease) -> Result<Renewal, BackendError> {
+        self.asked.set(self.asked.get() + 1);
+        let valid_until = BootInstant::now() + validity::of_server_lease(TTL);
+        let answer = self.answers.borrow_mut().pop_front().unwrap_or(Answer::Never);
+        match answer {
+            Answer::Yours => Ok(Renewal::Renewed { valid_until }),
+            Answer::YoursUntil(valid_until) => Ok(Renewal::Renewed { valid_until }),
+            Answer::Revoked => Ok(Renewal::Revoked { valid_until }),
+            Answer::Lost => Ok(Renewal::Lost),
+            Answer::Error => Err(BackendError::unavailable("scripted")),
+            Answer::Never => std::future::pending().await,
+        }
+    }
+
+    async fn acquire(&self, _: &Claim, _: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
+        unreachable!("a renewer acquires nothing")
+    }
+    async fn prolong(&self, _: &LockKey, _: &OwnerToken, _: Option<Duration>) -> Result<Prolonged, BackendError> {
+        unreachable!("a renewer prolongs nothing")
+    }
+    async fn release(&self, _: &LockKey, _: &OwnerToken) -> Result<Release, BackendError> {
+        unreachable!("a renewer releases nothing")
+    }
+    async fn status(&self, _: &LockKey) -> Result<LockStatus, BackendError> {
+        unreachable!("a renewer asks for no status")
+    }
+    async fn list(&self, _: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
+        unreachable!("a renewer lists nothing")
+    }
+    async fn close(&self) {}
+}
+
+fn lease_asked_for_at(requested_at: BootInstant) -> Renewing {
+    Renewing::new(Lease {
+        key: LockKey::new("job").expect("a key"),
+        token: OwnerToken::random(),
+        ttl: TTL,
+        fence: None,
+        requested_at,
+        valid_until: Some(requested_at + validity::of_server_lease(TTL)),
+        renew_every: Some(TTL / 3),
+        expires_at: None,
+    })
+}
+
+fn run(renewing: &Renewing, backend: &Scripted, beat: &dyn Fn(Beat<'_>)) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let notice = Pace::of(TTL).notice();
+    runtime.block_on(renewing.keep_alive(backend, notice, beat)).expect("descriptors are left")
+}
+
+#[test]
+fn each_answer_moves_the_deadline_until_one_says_not_yours() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let deadlines = RefCell::new(vec![renewing.valid_until()]);
+    let backend = Scripted::new([Answer::Yours, Answer::Yours, Answer::Lost]);
+    let ended = run(&renewing, &backend, &|_| deadlines.borrow_mut().push(renewing.valid_until()));
+    assert_eq!(ended, Ended::Lost);
+    assert_eq!(deadlines.borrow().len(), 3);
+    assert!(deadlines.borrow().is_sorted());
+}
+
+#[test]
+fn a_failed_renewal_is_tried_again_within_the_lease() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let backend = Scripted::new([Answer::Error, Answer::Error, Answer::Yours, Answer::Lost]);
+    assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Lost);
+    assert_eq!(backend.asked.get(), 4);
+}
+
+#[test]
+fn a_silent_backend_is_asked_again_and_the_command_still_gets_its_notice() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let backend = Scripted::new([Answer::Never, Answer::Never, Answer::Never]);
+    let ended = run(&renewing, &backend, &|_| {});
+    assert!(matches!(&ended, Ended::Unrenewed(Some(error)) if error.message.contains("no answer")), "{ended:?}");
+    assert!(backend.asked.get() >= 2, "one silence must not end the attempts");
+    assert!(!renewing.valid_until().expect("a deadline").has_passed(), "the notice lies before the deadline");
+}
+
+#[test]
+fn a_lease_that_ran_out_while_we_were_stopped_is_not_asked_for_again() {
+    let long_ago = BootInstant::now() - TTL * 2;
+    let renewing = lease_asked_for_at(long_ago);
+    let backend = Scripted::new([Answer::Yours]);
+    assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Unrenewed(None));
+    assert_eq!(backend.asked.get(), 0);
+}
+
+#[test]
+fn an_answer_for_an_earlier_end_moves_nothing_back() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let before = renewing.valid_until();
+    let backend = Scripted::new([Answer::YoursUntil(BootInstant::from_nanos(1)), Answer::Lost]);
+    run(&renewing, &backend, &|_| assert_eq!(renewing.valid_until(), before));
+}
+
+#[test]
+fn a_revocation_ends_the_renewing_and_keeps_the_lease() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let before = renewing.valid_until();
+    let backend = Scripted::new([Answer::Revoked]);
+    assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Revoked);
+    assert!(renewing.valid_until() > before);
+}
+
+#[test]
+fn stopping_ends_it_without_another_question() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let backend = Scripted::new([]);
+    renewing.stop();
+    assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Stopped);
+    assert_eq!(backend.asked.get(), 0);
+}
+
+#[test]
+fn stopping_lets_the_question_in_flight_be_answered_first() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let backend = Scripted::new([Answer::Yours]);
+    let before = renewing.valid_until();
+    let ended = run(&renewing, &backend, &|_| renewing.stop());
+    assert_eq!((ended, backend.asked.get()), (Ended::Stopped, 1));
+    assert!(renewing.valid_until() > before);
+}
+
+#[test]
+fn one_timely_renewal_makes_a_half_spent_lease_fresh() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
+    assert!(renewing.is_half_spent());
+    assert!(runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Yours]))));
+    assert!(!renewing.into_lease().requested_at.remaining().gt(&Duration::ZERO));
+
+    let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
+    assert!(!runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Lost]))));
+}
+
+proptest! {
+    /// The rule that every default must keep: a renewal that fails by its full limit, a pause, another attempt, TERM,
+    /// grace, KILL and the margin all fit before the lease ends.
+    #[test]
+    fn the_default_pace_fits_every_lease_that_a_server_keeps(millis in 1_000_u64..=366 * 86_400_000) {
+        let ttl = Duration::from_millis(millis);
+        prop_assert!(Pace::of(ttl).fits(ttl / 3, validity::of_server_lease(ttl)));
+    }
+
+    #[test]
+    fn the_default_pace_fits_every_session(millis in 1_000_u64..=366 * 86_400_000) {
+        let timeout = Duration::from_millis(millis);
+        let pace = Pace::of(timeout);
+        prop_assert!(timeout * 4 / 10 + pace.notice() <= timeout * 2 / 3);
+    }
+
+    #[test]
+    fn validity_never_exceeds_the_lease_and_never_outlives_the_write_before(
+        millis in 1_000_u64..=366 * 86_400_000, apart in 0_u64..100_000,
+    ) {
+        let timeout = Duration::from_millis(millis);
+        prop_assert!(validity::of_server_lease(timeout) < timeout);
+        let before = BootInstant::from_nanos(1_000_000_000);
+        let last = before + Duration::from_millis(apart);
+        let until = validity::of_session(timeout, last, before);
+        prop_assert!(until < last + timeout && until < before + timeout);
+    }
+}

@@ -1,0 +1,192 @@
+//! What scripts read: `status`, `list` and `acquire` as JSON. Fields are only ever added.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::lock::{FencingToken, HolderEntry, Lease, LockState, LockStatus, Mode, Phase, WaiterEntry};
+use crate::settings::Deployment;
+
+/// The statuses as one array on one line.
+#[must_use]
+pub fn statuses(statuses: &[LockStatus], deployment: &Deployment) -> String {
+    let keys: Vec<_> = statuses.iter().map(|status| Key::of(status, deployment)).collect();
+    line(&keys)
+}
+
+/// What `acquire` got, as one object on one line.
+#[must_use]
+pub fn acquired(lease: &Lease, deployment: &Deployment) -> String {
+    line(&Acquired {
+        backend: deployment.backend.to_string(),
+        namespace: deployment.namespace.as_str(),
+        token: lease.token.secret(),
+        ttl_ms: whole_ms(lease.ttl),
+        expires_at: lease.expires_at.and_then(rfc3339),
+        keys: vec![AcquiredKey { key: lease.key.as_str(), fence: lease.fence.map(number) }],
+    })
+}
+
+fn line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("strings, numbers and lists always serialise") + "\n"
+}
+
+#[derive(Serialize)]
+struct Acquired<'a> {
+    backend: String,
+    namespace: &'a str,
+    token: &'a str,
+    ttl_ms: u64,
+    expires_at: Option<String>,
+    keys: Vec<AcquiredKey<'a>>,
+}
+
+#[derive(Serialize)]
+struct AcquiredKey<'a> {
+    key: &'a str,
+    fence: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    key: &'a str,
+    backend: String,
+    namespace: &'a str,
+    layout: &'static str,
+    state: &'static str,
+    mode: Option<&'static str>,
+    slots: Option<Slots>,
+    fence: Option<u64>,
+    holders: Vec<Holder<'a>>,
+    waiters: Vec<Waiter<'a>>,
+}
+
+#[derive(Serialize)]
+struct Slots {
+    total: u32,
+    used: usize,
+}
+
+#[derive(Serialize)]
+struct Holder<'a> {
+    id: &'a str,
+    host: Option<&'a str>,
+    pid: Option<u32>,
+    user: Option<&'a str>,
+    command: Option<&'a str>,
+    label: Option<&'a str>,
+    since: Option<String>,
+    ttl_ms: Option<u64>,
+    remaining_ms: Option<u64>,
+    phase: &'static str,
+    /// How many runs are nested in this one; no backend tells yet.
+    nested: Option<u32>,
+    fence: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Waiter<'a> {
+    id: &'a str,
+    host: Option<&'a str>,
+    pid: Option<u32>,
+    user: Option<&'a str>,
+    command: Option<&'a str>,
+    label: Option<&'a str>,
+    since: Option<String>,
+    position: usize,
+    mode: &'static str,
+}
+
+impl<'a> Key<'a> {
+    fn of(status: &'a LockStatus, deployment: &'a Deployment) -> Self {
+        let mode = match status.state {
+            LockState::Free => None,
+            LockState::Held(mode) => Some(mode),
+        };
+        let slots = match mode {
+            Some(Mode::Slots(total)) => Some(Slots { total, used: status.holders.len() }),
+            Some(Mode::Exclusive | Mode::Shared) | None => None,
+        };
+        Self {
+            key: status.key.as_str(),
+            backend: deployment.backend.to_string(),
+            namespace: deployment.namespace.as_str(),
+            layout: "dlock",
+            state: if mode.is_some() { "held" } else { "free" },
+            mode: mode.map(mode_name),
+            slots,
+            fence: status.fence.map(number),
+            holders: status.holders.iter().map(Holder::of).collect(),
+            waiters: status.waiters.iter().map(Waiter::of).collect(),
+        }
+    }
+}
+
+impl<'a> Holder<'a> {
+    fn of(entry: &'a HolderEntry) -> Self {
+        Self {
+            id: &entry.id,
+            host: entry.holder.host.as_deref(),
+            pid: entry.holder.pid,
+            user: entry.holder.user.as_deref(),
+            command: entry.holder.command.as_deref(),
+            label: entry.holder.label.as_deref(),
+            since: entry.since.and_then(rfc3339),
+            ttl_ms: entry.ttl.map(whole_ms),
+            remaining_ms: entry.remaining.map(whole_ms),
+            phase: match entry.phase {
+                Phase::Running => "running",
+                Phase::OneShot => "one-shot",
+                Phase::HeldAtLeast => "held-at-least",
+                Phase::LockDelay => "lock-delay",
+                Phase::Revoked => "revoked",
+                Phase::Foreign => "foreign",
+            },
+            nested: None,
+            fence: entry.fence.map(number),
+        }
+    }
+}
+
+impl<'a> Waiter<'a> {
+    fn of(entry: &'a WaiterEntry) -> Self {
+        Self {
+            id: &entry.id,
+            host: entry.holder.host.as_deref(),
+            pid: entry.holder.pid,
+            user: entry.holder.user.as_deref(),
+            command: entry.holder.command.as_deref(),
+            label: entry.holder.label.as_deref(),
+            since: entry.since.and_then(rfc3339),
+            position: entry.position,
+            mode: mode_name(entry.mode),
+        }
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Exclusive => "exclusive",
+        Mode::Shared => "shared",
+        Mode::Slots(_) => "slots",
+    }
+}
+
+fn number(fence: FencingToken) -> u64 {
+    fence.0
+}
+
+fn whole_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// In UTC, with milliseconds. A server may claim any time at all: one before 1970 or after 9999 is as good as unknown.
+fn rfc3339(time: SystemTime) -> Option<String> {
+    /// 9999-12-31T23:59:59Z.
+    const LAST_SECOND: u64 = 253_402_300_799;
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    (since_epoch.as_secs() <= LAST_SECOND).then(|| humantime::format_rfc3339_millis(time).to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Every word dlock prints. Messages go to standard error; standard output carries only what was asked for.
+
+pub mod json;
+pub mod running;
+mod table;
+pub mod variables;
+mod waiting;
+
+use std::fmt::Display;
+use std::io;
+
+pub use table::table;
+pub use waiting::WaitingLine;
+
+use crate::error::Error;
+use crate::settings::Voice;
+use crate::sys::stdio::{STDERR, STDOUT, takes_a_line_now, write_all};
+
+/// `PIPE_BUF` on Linux: a pipe takes so many bytes in one piece, so lines of several dlocks never mix.
+const MAX_LINE_BYTES: usize = 4096;
+
+/// Standard error, as loud as the user wants it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stderr {
+    voice: Voice,
+}
+
+impl Stderr {
+    #[must_use]
+    pub fn new(voice: Voice) -> Self {
+        Self { voice }
+    }
+
+    #[must_use]
+    pub fn voice(self) -> Voice {
+        self.voice
+    }
+
+    /// Says `words` whatever the voice. Never blocks: where nobody reads fast enough, the line is dropped, because
+    /// what keeps a lease alive must not wait for a pager.
+    pub fn say(self, words: impl Display) {
+        let line = line(&words);
+        if takes_a_line_now(STDERR) {
+            // There is nowhere left to complain to.
+            write_all(STDERR, line.as_bytes()).ok();
+        }
+    }
+
+    /// Says `words` whatever the voice, and waits until somebody takes them: only where nothing depends on us any more.
+    pub fn say_last(self, words: impl Display) {
+        write_all(STDERR, line(&words).as_bytes()).ok();
+    }
+
+    /// A notice or warning: not with `-q`.
+    pub fn notice(self, words: impl Display) {
+        if self.voice != Voice::Quiet {
+            self.say(words);
+        }
+    }
+
+    /// What only `-v` wants to know.
+    pub fn detail(self, words: impl Display) {
+        if self.voice == Voice::Verbose {
+            self.say(words);
+        }
+    }
+
+    /// The one sentence for a failure. Not being granted the lock is silent with `-q` and with `-E 0`; whoever was
+    /// interrupted knows.
+    pub fn failure(self, error: &Error) {
+        match error {
+            Error::NotAcquired(refusal) if refusal.status == 0 || self.voice == Voice::Quiet => {}
+            Error::Interrupted(_) => {}
+            _ => self.say_last(error),
+        }
+    }
+}
+
+/// Puts `text` on standard output.
+///
+/// # Errors
+/// When not all of it was taken; a pipe that nobody reads is such an error.
+pub fn print(text: &str) -> io::Result<()> {
+    write_all(STDOUT, text.as_bytes())
+}
+
+/// `words` as one line of ours: bounded, and without a line break or terminal command inside.
+fn line(words: &impl Display) -> String {
+    let mut line = format!("dlock: {words}");
+    if line.contains(char::is_control) {
+        line = crate::error::phrase::Escaped(&line).to_string();
+    }
+    if line.len() >= MAX_LINE_BYTES {
+        let room = MAX_LINE_BYTES - "…\n".len();
+        let end = (0..=room).rev().find(|&end| line.is_char_boundary(end)).unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_fits_a_pipe() {
+        assert_eq!(line(&"a\nb\u{1b}[2J"), "dlock: a\\nb\\u{1b}[2J\n");
+        let long = line(&"ä".repeat(4000));
+        assert!(long.len() <= MAX_LINE_BYTES && long.ends_with("…\n"), "{} bytes", long.len());
+    }
+}

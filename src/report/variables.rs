@@ -1,0 +1,96 @@
+//! What `acquire --export` prints: the lock as variables, for a shell's `eval` or a CI environment file.
+
+use crate::lock::Lease;
+use crate::settings::{Deployment, SECRETS};
+
+/// A variable and its value; `None`: it has none, and an old one must not be taken for it.
+type Variable = (String, Option<String>);
+
+/// `export` and `unset` lines, quoted for any POSIX shell.
+#[must_use]
+pub fn for_shell(lease: &Lease, deployment: &Deployment) -> String {
+    let line = |(name, value): Variable| match value {
+        Some(value) => {
+            let quoted = shlex::try_quote(&value).expect("keys, paths and URLs were read from NUL-terminated strings");
+            format!("export {name}={quoted}\n")
+        }
+        None => format!("unset {name}\n"),
+    };
+    variables(lease, deployment).map(line).collect()
+}
+
+/// Bare `NAME=value` lines. No value has a line break: a key cannot, and neither can a token, URL or namespace.
+#[must_use]
+pub fn for_environment_file(lease: &Lease, deployment: &Deployment) -> String {
+    variables(lease, deployment).filter_map(|(name, value)| Some(format!("{name}={}\n", value?))).collect()
+}
+
+/// What `eval` must run when there is no lock: nothing but the failure.
+#[must_use]
+pub fn failure(status: u8) -> String {
+    format!("(exit {status})\n")
+}
+
+fn variables(lease: &Lease, deployment: &Deployment) -> impl Iterator<Item = Variable> {
+    let lock = [
+        ("DLOCK_KEY", Some(lease.key.as_str().to_owned())),
+        ("DLOCK_TOKEN", Some(lease.token.secret().to_owned())),
+        ("DLOCK_FENCE", lease.fence.map(|fence| fence.to_string())),
+    ];
+    let place = deployment.environment.iter().filter(|(name, _)| !SECRETS.contains(&name.as_str()));
+    lock.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(place.cloned().collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lock::{LockKey, OwnerToken};
+    use crate::sys::boottime::BootInstant;
+
+    fn lease(key: &str) -> Lease {
+        Lease {
+            key: LockKey::new(key).expect("a key"),
+            token: OwnerToken::parse("0123456789abcdef0123456789abcdef").expect("a token"),
+            ttl: Duration::from_secs(10),
+            fence: None,
+            requested_at: BootInstant::now(),
+            valid_until: None,
+            renew_every: None,
+            expires_at: None,
+        }
+    }
+
+    fn deployment() -> Deployment {
+        let typed = crate::cli::Backend { redis: vec!["redis://:s3cret@r1/".into()], ..Default::default() };
+        let typed = crate::cli::Run { backend: typed, ..run() };
+        crate::settings::run(typed, &crate::settings::Environment::default()).expect("valid").deployment
+    }
+
+    fn run() -> crate::cli::Run {
+        use clap::Parser;
+        let cli = crate::cli::Cli::try_parse_from(["dlock", "run", "-k", "a", "true"]).expect("valid");
+        let crate::cli::Command::Run(run) = cli.command else { panic!("run was typed") };
+        run
+    }
+
+    #[test]
+    fn a_shell_gets_quoted_exports_and_unsets_but_no_secret() {
+        let text = for_shell(&lease("it's; rm -rf $HOME"), &deployment());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], r#"export DLOCK_KEY="it's; rm -rf "'$HOME'"#);
+        assert_eq!(lines[1], "export DLOCK_TOKEN=0123456789abcdef0123456789abcdef");
+        assert_eq!(lines[2], "unset DLOCK_FENCE");
+        assert!(lines.contains(&"export DLOCK_BACKEND=redis"));
+        assert!(lines.contains(&"unset DLOCK_ZK"));
+        assert!(!text.contains("s3cret") && !text.contains("DLOCK_REDIS_PASSWORD\n"), "{text}");
+    }
+
+    #[test]
+    fn an_environment_file_gets_bare_lines_of_what_has_a_value() {
+        let text = for_environment_file(&lease("my job"), &deployment());
+        assert!(text.starts_with("DLOCK_KEY=my job\nDLOCK_TOKEN=0123456789abcdef0123456789abcdef\n"), "{text}");
+        assert!(!text.contains("unset") && !text.contains("FENCE"), "{text}");
+    }
+}

@@ -1,0 +1,187 @@
+//! The waiting line: whom we wait for, as last seen.
+
+use std::fmt::{self, Display};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use super::Stderr;
+use crate::error::phrase::{HeldBy, Quoted, Rough};
+use crate::lock::{LockKey, Progress};
+use crate::settings::Voice;
+use crate::sys::stdio::{STDERR, takes_a_line_now, write_all};
+
+/// Shorter waits go unmentioned: cron mails every line.
+const SILENT_FOR: Duration = Duration::from_secs(1);
+
+/// On a terminal the seconds run.
+const REDRAWN_EVERY: Duration = Duration::from_secs(1);
+
+/// In a log a line a minute shows that somebody still waits.
+const REPEATED_EVERY: Duration = Duration::from_secs(60);
+
+/// Carriage return, erase the line; no wrapping at the margin, so that one `\r` takes a long line back too.
+const BEFORE: &str = "\r\u{1b}[K\u{1b}[?7l";
+const AFTER: &str = "\u{1b}[?7h";
+const ERASE: &str = "\r\u{1b}[K";
+
+/// Says that we wait. On a terminal one line, redrawn each second; elsewhere one line, then one a minute.
+#[derive(Debug)]
+pub struct WaitingLine {
+    key: LockKey,
+    place: Place,
+    /// How long we had waited when the line was last said.
+    said_at: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Terminal,
+    Log(Stderr),
+    Nowhere,
+}
+
+impl PartialEq for Stderr {
+    fn eq(&self, other: &Self) -> bool {
+        self.voice == other.voice
+    }
+}
+
+impl Eq for Stderr {}
+
+impl WaitingLine {
+    #[must_use]
+    pub fn new(key: &LockKey, stderr: Stderr) -> Self {
+        let understands_commands = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
+        let place = match stderr.voice() {
+            Voice::Quiet => Place::Nowhere,
+            _ if STDERR.is_terminal() && understands_commands => Place::Terminal,
+            _ => Place::Log(stderr),
+        };
+        Self { key: key.clone(), place, said_at: None }
+    }
+
+    /// Says it when it is time to; to be called whenever the news change, and after [`Self::due_in`].
+    pub fn update(&mut self, news: &Progress, waited: Duration) {
+        if !self.due_in(waited).is_zero() {
+            return;
+        }
+        self.said_at = Some(waited);
+        let words = Waiting { key: &self.key, news, waited };
+        match self.place {
+            Place::Terminal if takes_a_line_now(STDERR) => {
+                write_all(STDERR, format!("{BEFORE}{words}{AFTER}").as_bytes()).ok();
+            }
+            Place::Log(stderr) => stderr.say(words),
+            Place::Terminal | Place::Nowhere => {}
+        }
+    }
+
+    /// How long the caller may sleep before the line is to be said again.
+    #[must_use]
+    pub fn due_in(&self, waited: Duration) -> Duration {
+        let every = match self.place {
+            Place::Terminal => REDRAWN_EVERY,
+            Place::Log(_) => REPEATED_EVERY,
+            Place::Nowhere => Duration::MAX,
+        };
+        let due_at = match self.said_at {
+            None if self.place == Place::Nowhere => Duration::MAX,
+            None => SILENT_FOR,
+            Some(said_at) => said_at.saturating_add(every),
+        };
+        due_at.saturating_sub(waited)
+    }
+
+    /// Takes the line off the terminal. To be called before anything else is printed, and at the end.
+    pub fn clear(&mut self) {
+        if self.place == Place::Terminal && self.said_at.is_some() && takes_a_line_now(STDERR) {
+            write_all(STDERR, ERASE.as_bytes()).ok();
+        }
+    }
+}
+
+struct Waiting<'a> {
+    key: &'a LockKey,
+    news: &'a Progress,
+    waited: Duration,
+}
+
+impl Display for Waiting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waiting for {}: ", Quoted(self.key.as_str()))?;
+        match self.news {
+            Progress::Waiting(contention) => {
+                write!(f, "{}", HeldBy(contention))?;
+                match contention.ahead {
+                    Some(0) => f.write_str(", you are next")?,
+                    Some(ahead) => write!(f, ", {ahead} ahead of you")?,
+                    None => {}
+                }
+            }
+            Progress::Disconnected(error) => write!(f, "connection lost, trying again ({error})")?,
+        }
+        write!(f, ", {}", Rough(self.waited))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{BackendError, Contention, Holder};
+
+    fn line(place: Place) -> WaitingLine {
+        WaitingLine { key: LockKey::new("job").expect("a key"), place, said_at: None }
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn it_names_holder_place_in_the_queue_and_time() {
+        let key = LockKey::new("job").expect("a key");
+        let holder = Holder {
+            host: Some("web-3".into()),
+            pid: Some(812),
+            user: Some("root".into()),
+            command: Some("backup.sh".into()),
+            label: None,
+        };
+        let contention = Contention { holder: Some(holder), since: None, held_for: Some(seconds(250)), ahead: Some(2) };
+        let words = Waiting { key: &key, news: &Progress::Waiting(contention), waited: seconds(12) };
+        assert_eq!(
+            words.to_string(),
+            r#"waiting for "job": held by root@web-3 pid 812 (backup.sh) for 4m 10s, 2 ahead of you, 12s"#
+        );
+        let lost = Progress::Disconnected(BackendError::unavailable("redis r1:6379 closed the connection"));
+        let words = Waiting { key: &key, news: &lost, waited: seconds(3) };
+        assert_eq!(
+            words.to_string(),
+            r#"waiting for "job": connection lost, trying again (redis r1:6379 closed the connection), 3s"#
+        );
+    }
+
+    #[test]
+    fn the_first_second_is_silent_everywhere() {
+        for place in [Place::Terminal, Place::Log(Stderr::new(Voice::Normal))] {
+            assert_eq!(line(place).due_in(Duration::from_millis(400)), Duration::from_millis(600), "{place:?}");
+            assert!(line(place).due_in(seconds(1)).is_zero(), "{place:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_is_redrawn_each_second_and_a_log_gets_a_line_a_minute() {
+        let mut terminal = line(Place::Terminal);
+        terminal.said_at = Some(seconds(1));
+        assert_eq!(terminal.due_in(Duration::from_millis(1500)), Duration::from_millis(500));
+        let mut log = line(Place::Log(Stderr::new(Voice::Normal)));
+        log.said_at = Some(seconds(1));
+        assert_eq!(log.due_in(seconds(2)), seconds(59));
+        assert!(log.due_in(seconds(61)).is_zero());
+    }
+
+    #[test]
+    fn a_quiet_wait_says_nothing_ever() {
+        assert!(!line(Place::Nowhere).due_in(seconds(1_000_000)).is_zero());
+    }
+}

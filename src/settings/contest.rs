@@ -1,0 +1,136 @@
+//! What to do when somebody else holds the lock, and how loud to be about it.
+
+use super::source::{Environment, Level, name_at, switch_at, text, text_at};
+use super::{Contest, Voice, Wait, duration};
+use crate::cli;
+use crate::error::Error;
+use crate::exit_code;
+
+/// # Errors
+/// When an option is invalid, or two exclude each other.
+pub(super) fn contest(typed: &cli::Contest, environment: &Environment) -> Result<Contest, Error> {
+    Ok(Contest { wait: wait(typed, environment)?, conflict_status: conflict_status(typed, environment)? })
+}
+
+/// {-n, -w} is one setting: the highest level that names one of them decides.
+fn wait(typed: &cli::Contest, environment: &Environment) -> Result<Wait, Error> {
+    for level in Level::ALL {
+        let nonblock = switch_at(level, typed.nonblock, "nonblock", environment)?;
+        let wait = text_at(level, typed.wait.as_ref(), "wait", environment)?;
+        match (nonblock, wait) {
+            (Some(true), Some(_)) => return Err(exclusive(level, "nonblock", "wait")),
+            (Some(true), None) => return Ok(Wait::Refuse),
+            (_, Some(wait)) => {
+                let limit = duration::parse(&wait.value).map_err(|reason| wait.invalid(reason))?;
+                return Ok(if limit.is_zero() { Wait::Refuse } else { Wait::For(limit) });
+            }
+            (Some(false), None) => return Ok(Wait::Forever),
+            (None, None) => {}
+        }
+    }
+    Ok(Wait::Forever)
+}
+
+fn conflict_status(typed: &cli::Contest, environment: &Environment) -> Result<u8, Error> {
+    let Some(stated) = text(typed.conflict_exit_code.as_ref(), "conflict-exit-code", environment)? else {
+        return Ok(exit_code::NOT_ACQUIRED);
+    };
+    // `u8::from_str` takes a plus sign; nobody types one on purpose.
+    let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
+    let status = stated.value.parse().ok().filter(|_| is_number);
+    status.ok_or_else(|| stated.invalid("an exit status is a number from 0 to 255"))
+}
+
+/// {-q, -v} is one setting: the highest level that names one of them decides.
+///
+/// # Errors
+/// When both stand on one level.
+pub(super) fn voice(typed: &cli::Voice, environment: &Environment) -> Result<Voice, Error> {
+    for level in Level::ALL {
+        let quiet = switch_at(level, typed.quiet, "quiet", environment)?;
+        let verbose = switch_at(level, typed.verbose, "verbose", environment)?;
+        match (quiet, verbose) {
+            (Some(true), Some(true)) => return Err(exclusive(level, "quiet", "verbose")),
+            (Some(true), _) => return Ok(Voice::Quiet),
+            (_, Some(true)) => return Ok(Voice::Verbose),
+            (Some(false), _) | (_, Some(false)) => return Ok(Voice::Normal),
+            (None, None) => {}
+        }
+    }
+    Ok(Voice::Normal)
+}
+
+fn exclusive(level: Level, one: &str, other: &str) -> Error {
+    Error::usage(format!("{} and {} exclude each other", name_at(level, one), name_at(level, other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn typed(nonblock: bool, wait: Option<&str>) -> cli::Contest {
+        cli::Contest { nonblock, wait: wait.map(str::to_owned), conflict_exit_code: None }
+    }
+
+    fn decided(typed: &cli::Contest, variables: &[(&str, &str)]) -> Result<Wait, String> {
+        contest(typed, &Environment::of(variables)).map(|contest| contest.wait).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn without_a_word_dlock_waits_for_ever() {
+        assert_eq!(decided(&typed(false, None), &[]), Ok(Wait::Forever));
+    }
+
+    #[test]
+    fn waiting_for_no_time_is_not_waiting() {
+        assert_eq!(decided(&typed(false, Some("0")), &[]), Ok(Wait::Refuse));
+        assert_eq!(decided(&typed(false, Some("0.2")), &[]), Ok(Wait::For(Duration::from_millis(200))));
+    }
+
+    #[test]
+    fn nonblock_and_wait_exclude_each_other_on_one_level() {
+        assert_eq!(decided(&typed(true, Some("5")), &[]), Err("--nonblock and --wait exclude each other".into()));
+        let both = [("DLOCK_NONBLOCK", "1"), ("DLOCK_WAIT", "5")];
+        assert_eq!(decided(&typed(false, None), &both), Err("DLOCK_NONBLOCK and DLOCK_WAIT exclude each other".into()));
+    }
+
+    #[test]
+    fn the_highest_level_that_names_a_member_decides() {
+        assert_eq!(decided(&typed(true, None), &[("DLOCK_WAIT", "5")]), Ok(Wait::Refuse));
+        let waited = Ok(Wait::For(Duration::from_secs(5)));
+        assert_eq!(decided(&typed(false, Some("5")), &[("DLOCK_NONBLOCK", "1")]), waited);
+        // What does not count is not even read.
+        assert_eq!(decided(&typed(false, Some("5")), &[("DLOCK_NONBLOCK", "perhaps")]), waited);
+        assert_eq!(decided(&typed(false, None), &[("DLOCK_NONBLOCK", "no"), ("DLOCK_WAIT", "5")]), waited);
+    }
+
+    #[test]
+    fn the_conflict_status_is_a_byte_or_refused() {
+        let status = |text: &str| {
+            let typed = cli::Contest { conflict_exit_code: Some(text.to_owned()), ..typed(false, None) };
+            contest(&typed, &Environment::default()).map(|contest| contest.conflict_status)
+        };
+        assert_eq!(status("0").ok(), Some(0));
+        assert_eq!(status("255").ok(), Some(255));
+        for text in ["256", "-1", "+1", "1.0", "", "abc"] {
+            let sentence = status(text).expect_err(text).to_string();
+            assert_eq!(
+                sentence,
+                format!("invalid --conflict-exit-code {text:?}: an exit status is a number from 0 to 255")
+            );
+        }
+        let default = contest(&typed(false, None), &Environment::default()).expect("defaults are valid");
+        assert_eq!(default.conflict_status, 75);
+    }
+
+    #[test]
+    fn a_quiet_command_line_outranks_a_verbose_environment() {
+        let quiet = cli::Voice { quiet: true, verbose: false };
+        let environment = Environment::of(&[("DLOCK_VERBOSE", "1")]);
+        assert_eq!(voice(&quiet, &environment).expect("one member each"), Voice::Quiet);
+        assert_eq!(voice(&cli::Voice::default(), &environment).expect("one member"), Voice::Verbose);
+        let both = cli::Voice { quiet: true, verbose: true };
+        assert!(voice(&both, &environment).is_err());
+    }
+}

@@ -1,0 +1,375 @@
+//! Which backend, where, and how to tell the command's environment about it.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
+use super::target;
+use crate::backend::Target;
+use crate::cli;
+use crate::error::Error;
+use crate::error::phrase::{OsReason, Quoted};
+use crate::lock::Namespace;
+
+const DEFAULT_NAMESPACE: &str = "dlock";
+const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
+const DEFAULT_ZK: &str = "127.0.0.1:2181";
+const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
+
+/// Variables that hold secrets: removed from a command's environment, and never part of `acquire --export`, where
+/// "removed" would take them from the caller's own shell.
+pub const SECRETS: &[&str] = &[REDIS_PASSWORD];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackendName {
+    File,
+    Redis,
+    ZooKeeper,
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "file",
+            Self::Redis => "redis",
+            Self::ZooKeeper => "zk",
+        })
+    }
+}
+
+/// Where the lock lives.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    pub target: Target,
+    pub backend: BackendName,
+    pub namespace: Namespace,
+    /// As shown in messages, secrets masked.
+    pub endpoint: String,
+    /// Said once on stderr when nobody asked for the file backend.
+    pub notice: Option<String>,
+    /// Variables of the command's environment that name the same deployment; `None`: remove it.
+    pub environment: Vec<(String, Option<String>)>,
+}
+
+/// A target and its two descriptions: as in messages, and as the variables that lead there.
+pub(super) struct Located {
+    pub target: Target,
+    pub endpoint: String,
+    /// Value of the variable that names the place, secrets cut out.
+    pub variable: Option<String>,
+}
+
+/// # Errors
+/// When an option is invalid, contradicts another or names an unreadable file.
+pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result<Deployment, Error> {
+    let (backend, asked_for) = choose(typed, environment)?;
+    refuse_foreign_flags(typed, backend)?;
+    let namespace = namespace(typed, environment)?;
+    let mut variables = Variables::default();
+    variables.set("DLOCK_BACKEND", backend.to_string());
+    variables.set("DLOCK_NAMESPACE", namespace.as_str().to_owned());
+    let located = match backend {
+        BackendName::File => {
+            let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
+            let located = target::file(dir.as_ref(), &namespace)?;
+            variables.set_or_remove("DLOCK_DIR", located.variable.clone());
+            located
+        }
+        BackendName::Redis => {
+            let url = redis_url(typed, environment)?;
+            let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
+            let password = password(file.as_ref(), environment)?;
+            let located = target::redis(&url, password, &namespace)?;
+            variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
+            let file = file.map(|file| file.value.to_string_lossy().into_owned());
+            variables.set_or_remove("DLOCK_REDIS_PASSWORD_FILE", file);
+            located
+        }
+        BackendName::ZooKeeper => {
+            let hosts = text(typed.zk.as_ref(), "zk", environment)?
+                .unwrap_or_else(|| on_command_line(DEFAULT_ZK.to_owned(), "zk"));
+            let located = target::zookeeper(&hosts, &namespace)?;
+            variables.set_or_remove("DLOCK_ZK", located.variable.clone());
+            located
+        }
+    };
+    let notice = (!asked_for).then(|| {
+        format!(
+            "the lock covers this host only, in {}; --backend names another place, or file to drop this notice",
+            located.endpoint
+        )
+    });
+    Ok(Deployment {
+        target: located.target,
+        backend,
+        namespace,
+        endpoint: located.endpoint,
+        notice,
+        environment: variables.0,
+    })
+}
+
+/// {backend, redis, zk} is one setting: the highest level that names one of them decides. With it: whether anybody
+/// asked for this backend at all.
+fn choose(typed: &cli::Backend, environment: &Environment) -> Result<(BackendName, bool), Error> {
+    for level in Level::ALL {
+        let name = text_at(level, typed.backend.as_ref(), "backend", environment)?;
+        let redis = text_at(level, typed.redis.first(), "redis", environment)?;
+        let zk = text_at(level, typed.zk.as_ref(), "zk", environment)?;
+        let backend = match (name, redis, zk) {
+            (Some(name), _, _) => by_name(&name)?,
+            (None, Some(redis), Some(zk)) => {
+                return Err(Error::usage(format!(
+                    "{} and {} name two backends: give one of them, or say which with {}",
+                    redis.name,
+                    zk.name,
+                    name_at(level, "backend")
+                )));
+            }
+            (None, Some(_), None) => BackendName::Redis,
+            (None, None, Some(_)) => BackendName::ZooKeeper,
+            (None, None, None) => continue,
+        };
+        return Ok((backend, true));
+    }
+    let asked_for = path(typed.dir.as_ref(), "dir", environment).is_some();
+    Ok((BackendName::File, asked_for))
+}
+
+fn by_name(name: &Stated<String>) -> Result<BackendName, Error> {
+    match name.value.as_str() {
+        "file" => Ok(BackendName::File),
+        "redis" => Ok(BackendName::Redis),
+        "zk" => Ok(BackendName::ZooKeeper),
+        "redis+zk" => Err(name.invalid("not supported by this version; use file, redis or zk")),
+        _ => Err(name.invalid("there is no such backend; use file, redis or zk")),
+    }
+}
+
+/// What the backend cannot honour is an error where somebody typed it, and ignored where it merely stands in the
+/// environment.
+fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<(), Error> {
+    let flags = [
+        ("--redis", BackendName::Redis, !typed.redis.is_empty()),
+        ("--redis-password-file", BackendName::Redis, typed.redis_password_file.is_some()),
+        ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
+        ("--dir", BackendName::File, typed.dir.is_some()),
+    ];
+    match flags.into_iter().find(|(_, of, is_given)| *is_given && *of != backend) {
+        Some((flag, of, _)) => {
+            Err(Error::usage(format!("{flag} belongs to the {of} backend, and the backend chosen is {backend}")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespace, Error> {
+    let stated = match &typed.namespace {
+        Some(flag) => on_command_line(flag.clone(), "namespace"),
+        // The one variable that means something when it is empty.
+        None if environment.get_even_empty("DLOCK_NAMESPACE").is_some_and(|value| value.is_empty()) => {
+            on_command_line(String::new(), "namespace")
+        }
+        None => text(None, "namespace", environment)?
+            .unwrap_or_else(|| on_command_line(DEFAULT_NAMESPACE.to_owned(), "namespace")),
+    };
+    Namespace::new(stated.value.as_str()).map_err(|reason| stated.invalid(reason))
+}
+
+fn redis_url(typed: &cli::Backend, environment: &Environment) -> Result<Stated<String>, Error> {
+    let stated = if typed.redis.is_empty() {
+        text(None, "redis", environment)?.unwrap_or_else(|| on_command_line(DEFAULT_REDIS.to_owned(), "redis"))
+    } else {
+        on_command_line(typed.redis.join(","), "redis")
+    };
+    let mut urls: Vec<&str> = stated.value.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+    urls.dedup();
+    match urls.as_slice() {
+        [url] => Ok(Stated { value: (*url).to_owned(), ..stated }),
+        [] => Err(stated.invalid("there is no URL in it")),
+        _ => Err(Error::usage(format!("{}: several servers are not supported by this version", stated.name))),
+    }
+}
+
+/// The password from the file, else from its own variable.
+fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result<Option<String>, Error> {
+    let Some(file) = file else {
+        return Ok(environment.text(REDIS_PASSWORD)?.map(|stated| stated.value));
+    };
+    let shown = file.value.to_string_lossy();
+    let content = std::fs::read_to_string(&file.value).map_err(|error| {
+        Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
+    })?;
+    match content.lines().next() {
+        Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
+        _ => Err(Error::Configuration(format!("{} {}: its first line is empty", file.name, Quoted(&shown)))),
+    }
+}
+
+/// The path from the root: a nested dlock may stand in another directory.
+fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, Error> {
+    let Some(stated) = path else { return Ok(None) };
+    let path = std::path::absolute(&stated.value).map_err(|_| {
+        let value = stated.value.to_string_lossy();
+        Error::usage(format!("invalid {} {}: that is no path", stated.name, Quoted(&value)))
+    })?;
+    Ok(Some(stated.map(|_| path)))
+}
+
+/// All the variables that choose a deployment, removed unless set.
+struct Variables(Vec<(String, Option<String>)>);
+
+impl Default for Variables {
+    fn default() -> Self {
+        let places = ["DLOCK_BACKEND", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK", "DLOCK_DIR"];
+        let names = places.iter().chain(&["DLOCK_NAMESPACE"]).chain(SECRETS);
+        Self(names.map(|name| ((*name).to_owned(), None)).collect())
+    }
+}
+
+impl Variables {
+    fn set(&mut self, name: &str, value: String) {
+        self.set_or_remove(name, Some(value));
+    }
+
+    fn set_or_remove(&mut self, name: &str, value: Option<String>) {
+        self.0.retain(|(known, _)| known != name);
+        self.0.push((name.to_owned(), value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(flags: &[(&str, &str)]) -> cli::Backend {
+        let mut typed = cli::Backend::default();
+        for (flag, value) in flags {
+            let value = (*value).to_owned();
+            match *flag {
+                "backend" => typed.backend = Some(value),
+                "redis" => typed.redis.push(value),
+                "redis-password-file" => typed.redis_password_file = Some(value.into()),
+                "zk" => typed.zk = Some(value),
+                "dir" => typed.dir = Some(value.into()),
+                "namespace" => typed.namespace = Some(value),
+                other => panic!("{other} is no backend option"),
+            }
+        }
+        typed
+    }
+
+    fn resolved(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<Deployment, String> {
+        resolve(&typed(flags), &Environment::of(variables)).map_err(|error| error.to_string())
+    }
+
+    fn chosen(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<String, String> {
+        resolved(flags, variables).map(|deployment| deployment.backend.to_string())
+    }
+
+    #[test]
+    fn without_a_word_it_is_the_file_backend_and_says_so() {
+        let deployment = resolved(&[], &[]).expect("the default is valid");
+        assert_eq!(deployment.backend, BackendName::File);
+        let notice = deployment.notice.expect("nobody asked for it");
+        assert!(notice.starts_with("the lock covers this host only, in /"), "{notice}");
+    }
+
+    #[test]
+    fn whoever_asked_for_file_in_whatever_way_is_told_nothing() {
+        for (flags, variables) in [
+            (vec![("backend", "file")], vec![]),
+            (vec![("dir", "/srv/locks")], vec![]),
+            (vec![], vec![("DLOCK_BACKEND", "file")]),
+            (vec![], vec![("DLOCK_DIR", "/srv/locks")]),
+        ] {
+            assert_eq!(resolved(&flags, &variables).expect("valid").notice, None, "{flags:?} {variables:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_implies_its_backend() {
+        assert_eq!(chosen(&[("redis", "redis://r1/")], &[]), Ok("redis".into()));
+        assert_eq!(chosen(&[("zk", "z1:2181")], &[]), Ok("zk".into()));
+        assert_eq!(chosen(&[], &[("DLOCK_ZK", "z1:2181")]), Ok("zk".into()));
+    }
+
+    #[test]
+    fn two_backends_on_one_level_are_refused() {
+        let sentence = chosen(&[("redis", "redis://r1/"), ("zk", "z1")], &[]);
+        let expected = "--redis and --zk name two backends: give one of them, or say which with --backend";
+        assert_eq!(sentence, Err(expected.into()));
+        let sentence = chosen(&[], &[("DLOCK_REDIS", "redis://r1/"), ("DLOCK_ZK", "z1")]);
+        assert!(sentence.is_err_and(|sentence| sentence.starts_with("DLOCK_REDIS and DLOCK_ZK name two backends")));
+    }
+
+    #[test]
+    fn the_highest_level_that_names_a_backend_decides() {
+        let redis = [("DLOCK_BACKEND", "redis"), ("DLOCK_REDIS", "redis://r1/")];
+        assert_eq!(chosen(&[("zk", "z1")], &redis), Ok("zk".into()));
+        assert_eq!(chosen(&[("backend", "file")], &redis), Ok("file".into()));
+        // Named on the command line, found in the environment.
+        let both = [("DLOCK_REDIS", "redis://r1/"), ("DLOCK_ZK", "z1")];
+        assert_eq!(chosen(&[("backend", "redis")], &both), Ok("redis".into()));
+    }
+
+    #[test]
+    fn a_flag_of_another_backend_is_refused_and_a_variable_ignored() {
+        let sentence = chosen(&[("backend", "file"), ("zk", "z1")], &[]);
+        assert_eq!(sentence, Err("--zk belongs to the zk backend, and the backend chosen is file".into()));
+        let sentence = chosen(&[("dir", "/srv")], &[("DLOCK_REDIS", "redis://r1/")]);
+        assert_eq!(sentence, Err("--dir belongs to the file backend, and the backend chosen is redis".into()));
+        assert_eq!(chosen(&[("backend", "zk")], &[("DLOCK_DIR", "/srv")]), Ok("zk".into()));
+    }
+
+    #[test]
+    fn unknown_backends_and_those_of_a_later_version_are_refused() {
+        let sentence = chosen(&[("backend", "etcd")], &[]);
+        assert_eq!(
+            sentence,
+            Err(r#"invalid --backend "etcd": there is no such backend; use file, redis or zk"#.into())
+        );
+        let sentence = chosen(&[], &[("DLOCK_BACKEND", "redis+zk")]);
+        let expected = r#"invalid DLOCK_BACKEND "redis+zk": not supported by this version; use file, redis or zk"#;
+        assert_eq!(sentence, Err(expected.into()));
+        let sentence = chosen(&[("redis", "redis://r1/"), ("redis", "redis://r2/")], &[]);
+        assert_eq!(sentence, Err("--redis: several servers are not supported by this version".into()));
+    }
+
+    #[test]
+    fn an_empty_namespace_variable_is_an_empty_namespace() {
+        let deployment = resolved(&[("backend", "redis")], &[("DLOCK_NAMESPACE", "")]).expect("valid");
+        assert!(deployment.namespace.is_empty());
+        let deployment = resolved(&[("namespace", "ci")], &[("DLOCK_NAMESPACE", "")]).expect("valid");
+        assert_eq!(deployment.namespace.as_str(), "ci");
+    }
+
+    #[test]
+    fn a_nested_dlock_is_led_to_the_same_place_and_given_no_secret() {
+        let flags = [("redis", "redis://app:hunter2@r1:6380/2")];
+        let deployment = resolved(&flags, &[("DLOCK_ZK", "z1"), (REDIS_PASSWORD, "hunter3")]).expect("valid");
+        let value = |name: &str| {
+            let found = deployment.environment.iter().find(|(known, _)| known == name);
+            found.unwrap_or_else(|| panic!("{name} is neither set nor removed")).1.as_deref()
+        };
+        assert_eq!(value("DLOCK_BACKEND"), Some("redis"));
+        assert_eq!(value("DLOCK_NAMESPACE"), Some("dlock"));
+        assert_eq!(value("DLOCK_REDIS"), Some("redis://app@r1:6380/2"));
+        assert_eq!(value("DLOCK_ZK"), None);
+        assert_eq!(value("DLOCK_DIR"), None);
+        assert_eq!(value(REDIS_PASSWORD), None);
+        assert!(!deployment.endpoint.contains("hunter"), "{}", deployment.endpoint);
+    }
+
+    #[test]
+    fn an_unreadable_password_file_is_a_matter_of_configuration() {
+        let flags = [("backend", "redis"), ("redis-password-file", "/nonexistent/password")];
+        let error = resolve(&typed(&flags), &Environment::default()).expect_err("there is no such file");
+        assert!(matches!(error, Error::Configuration(_)));
+        assert_eq!(
+            error.to_string(),
+            r#"cannot read --redis-password-file "/nonexistent/password": No such file or directory"#
+        );
+    }
+}

@@ -1,0 +1,307 @@
+//! The command line as meant: flags and environment become values that cannot be wrong.
+
+mod contest;
+mod deployment;
+pub mod duration;
+mod source;
+mod target;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+pub use deployment::{BackendName, Deployment, SECRETS};
+pub use source::Environment;
+
+use crate::cli;
+use crate::error::Error;
+use crate::error::phrase::Quoted;
+use crate::lock::{KeyPattern, LockKey, OwnerToken, Ttl};
+use duration::{DEFAULT_TTL, parse_ttl};
+use source::{on_command_line, text};
+
+/// How long to contend for a lock that somebody else holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    Refuse,
+    For(Duration),
+    Forever,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contest {
+    pub wait: Wait,
+    /// 75, or what `-E` put in its place.
+    pub conflict_status: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voice {
+    /// Failures only, and not even "held by somebody else".
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+#[derive(Debug)]
+pub struct RunSettings {
+    pub key: LockKey,
+    pub deployment: Deployment,
+    pub ttl: Ttl,
+    pub contest: Contest,
+    pub label: Option<String>,
+    pub program: OsString,
+    pub arguments: Vec<OsString>,
+    pub voice: Voice,
+}
+
+#[derive(Debug)]
+pub struct AcquireSettings {
+    pub key: LockKey,
+    pub deployment: Deployment,
+    pub ttl: Ttl,
+    pub contest: Contest,
+    pub label: Option<String>,
+    pub output: TokenOutput,
+    pub voice: Voice,
+}
+
+/// How `acquire` hands out what it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOutput {
+    Token,
+    Json,
+    /// `export` lines for the shell's `eval`.
+    ShellExport,
+    /// Bare `NAME=value` lines.
+    EnvironmentFile,
+}
+
+#[derive(Debug)]
+pub struct RenewSettings {
+    pub key: LockKey,
+    pub token: OwnerToken,
+    /// `None`: what the lock was acquired with.
+    pub ttl: Option<Duration>,
+    pub deployment: Deployment,
+    pub voice: Voice,
+}
+
+#[derive(Debug)]
+pub struct ReleaseSettings {
+    pub key: LockKey,
+    pub token: OwnerToken,
+    pub deployment: Deployment,
+    pub voice: Voice,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportForm {
+    Table,
+    Json,
+}
+
+/// What `status` makes of its exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// 0 whenever the question was answered.
+    Answered,
+    /// 75 when any key would refuse `-n`.
+    WouldRefuse,
+}
+
+#[derive(Debug)]
+pub struct StatusSettings {
+    /// At least one, each once, in the order given.
+    pub keys: Vec<LockKey>,
+    pub deployment: Deployment,
+    pub form: ReportForm,
+    pub verdict: Verdict,
+    pub voice: Voice,
+}
+
+#[derive(Debug)]
+pub struct ListSettings {
+    pub pattern: KeyPattern,
+    pub deployment: Deployment,
+    pub form: ReportForm,
+    pub voice: Voice,
+}
+
+/// # Errors
+/// [`Error::Usage`] for the first thing that is wrong; [`Error::Configuration`] for a file that cannot be read.
+pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Error> {
+    let (program, arguments) = program(typed.command, typed.program, environment)?;
+    Ok(RunSettings {
+        key: the_key(&typed.key)?,
+        ttl: ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL)),
+        contest: contest::contest(&typed.contest, environment)?,
+        label: label(&typed.label, environment)?,
+        voice: contest::voice(&typed.voice, environment)?,
+        deployment: deployment::resolve(&typed.backend, environment)?,
+        program,
+        arguments,
+    })
+}
+
+/// # Errors
+/// As for [`run`].
+pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<AcquireSettings, Error> {
+    let key = the_key(&typed.key)?;
+    let ttl = ttl(typed.ttl.as_ref(), environment)?
+        .ok_or_else(|| Error::usage("no --ttl given: say after how long the lock may be taken from its owner"))?;
+    let contest = contest::contest(&typed.contest, environment)?;
+    if contest.conflict_status == 0 {
+        return Err(Error::usage("-E 0 is not for acquire: a script must not go on without the lock"));
+    }
+    Ok(AcquireSettings {
+        key,
+        ttl,
+        contest,
+        label: label(&typed.label, environment)?,
+        output: match (typed.json, typed.export) {
+            (true, _) => TokenOutput::Json,
+            (false, None) => TokenOutput::Token,
+            (false, Some(cli::ExportForm::Shell)) => TokenOutput::ShellExport,
+            (false, Some(cli::ExportForm::Env)) => TokenOutput::EnvironmentFile,
+        },
+        voice: contest::voice(&typed.voice, environment)?,
+        deployment: deployment::resolve(&typed.backend, environment)?,
+    })
+}
+
+/// # Errors
+/// As for [`run`].
+pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSettings, Error> {
+    Ok(RenewSettings {
+        key: owned_key(&typed.owned, environment)?,
+        token: token(&typed.owned, environment)?,
+        ttl: ttl(typed.ttl.as_ref(), environment)?.map(Ttl::duration),
+        voice: contest::voice(&typed.voice, environment)?,
+        deployment: deployment::resolve(&typed.backend, environment)?,
+    })
+}
+
+/// # Errors
+/// As for [`run`].
+pub fn release(typed: &cli::Release, environment: &Environment) -> Result<ReleaseSettings, Error> {
+    Ok(ReleaseSettings {
+        key: owned_key(&typed.owned, environment)?,
+        token: token(&typed.owned, environment)?,
+        voice: contest::voice(&typed.voice, environment)?,
+        deployment: deployment::resolve(&typed.backend, environment)?,
+    })
+}
+
+/// # Errors
+/// As for [`run`].
+pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSettings, Error> {
+    let keys = keys(typed.key.iter().chain(&typed.keys))?;
+    if keys.is_empty() {
+        return Err(Error::usage("no key given: dlock status KEY…"));
+    }
+    Ok(StatusSettings {
+        keys,
+        form: form(typed.json),
+        verdict: if typed.exit_code { Verdict::WouldRefuse } else { Verdict::Answered },
+        voice: contest::voice(&typed.voice, environment)?,
+        deployment: deployment::resolve(&typed.backend, environment)?,
+    })
+}
+
+/// # Errors
+/// As for [`run`].
+pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings, Error> {
+    let pattern = typed.pattern.as_deref().unwrap_or("*");
+    let pattern = KeyPattern::new(pattern)
+        .map_err(|error| Error::usage(format!("invalid pattern {}: {}", Quoted(pattern), error.msg)))?;
+    Ok(ListSettings {
+        pattern,
+        form: form(typed.json),
+        voice: contest::voice(&typed.voice, environment)?,
+        deployment: deployment::resolve(&typed.backend, environment)?,
+    })
+}
+
+fn form(json: bool) -> ReportForm {
+    if json { ReportForm::Json } else { ReportForm::Table }
+}
+
+fn ttl(flag: Option<&String>, environment: &Environment) -> Result<Option<Ttl>, Error> {
+    let Some(stated) = text(flag, "ttl", environment)? else { return Ok(None) };
+    parse_ttl(&stated.value).map(Some).map_err(|reason| stated.invalid(reason))
+}
+
+fn label(typed: &cli::Label, environment: &Environment) -> Result<Option<String>, Error> {
+    let stated = text(typed.label.as_ref(), "label", environment)?;
+    Ok(stated.map(|stated| stated.value).filter(|label| !label.is_empty()))
+}
+
+/// Each key once, in the order given.
+fn keys<'a>(typed: impl Iterator<Item = &'a String>) -> Result<Vec<LockKey>, Error> {
+    let mut keys = Vec::new();
+    for text in typed {
+        let key = LockKey::new(text.as_str()).map_err(|reason| Error::usage(format!("invalid --key: {reason}")))?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
+fn the_key(typed: &[String]) -> Result<LockKey, Error> {
+    let mut keys = keys(typed.iter())?;
+    match (keys.pop(), keys.is_empty()) {
+        (Some(key), true) => Ok(key),
+        (None, _) => Err(Error::usage("no --key given: name the lock")),
+        (Some(_), false) => Err(Error::usage("several keys at once are not supported by this version: give one --key")),
+    }
+}
+
+fn owned_key(typed: &cli::Owned, environment: &Environment) -> Result<LockKey, Error> {
+    if !typed.key.is_empty() {
+        return the_key(&typed.key);
+    }
+    let Some(stated) = environment.text("DLOCK_KEY")? else {
+        return Err(Error::usage("no key: give --key, or set DLOCK_KEY"));
+    };
+    LockKey::new(stated.value).map_err(|reason| Error::usage(format!("invalid DLOCK_KEY: {reason}")))
+}
+
+fn token(typed: &cli::Owned, environment: &Environment) -> Result<OwnerToken, Error> {
+    let stated = match &typed.token {
+        Some(token) => on_command_line(token.clone(), "token"),
+        // The command of a `run` inherits the token of that very run: taking it by default would pull the lock
+        // from under its own feet.
+        None if environment.get("DLOCK_HELD").is_some() => {
+            return Err(Error::usage(
+                "no --token given: inside dlock run it must be, since $DLOCK_TOKEN is that run's",
+            ));
+        }
+        None => environment.text("DLOCK_TOKEN")?.ok_or_else(|| {
+            Error::usage("no token: give the one that dlock acquire printed as --token, or set DLOCK_TOKEN")
+        })?,
+    };
+    // Not shown: it may be a good token with a slip in it.
+    OwnerToken::parse(&stated.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", stated.name)))
+}
+
+/// What to run. With `-c` it is the shell; otherwise no shell is ever involved.
+fn program(
+    string: Option<OsString>,
+    words: Vec<OsString>,
+    environment: &Environment,
+) -> Result<(OsString, Vec<OsString>), Error> {
+    let mut words = words.into_iter();
+    match (string, words.next()) {
+        (Some(_), Some(_)) => Err(Error::usage("-c STRING is the whole command: nothing may follow it")),
+        (Some(string), None) => {
+            let shell = environment.get("SHELL").map_or_else(|| OsString::from("/bin/sh"), OsString::from);
+            Ok((shell, vec![OsString::from("-c"), string]))
+        }
+        (None, Some(program)) => Ok((program, words.collect())),
+        (None, None) => Err(Error::usage("no command given: dlock run --key KEY -- COMMAND")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

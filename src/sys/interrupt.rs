@@ -1,0 +1,57 @@
+//! The signals that end a one-shot, received as events.
+
+use std::io;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::readiness::Readiness;
+use super::signals::is_ignored;
+
+/// What a terminal, a service manager or a person sends to end a program.
+const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// The ending signals of this process, held back and delivered as events from here on.
+#[derive(Debug)]
+pub struct Interrupts(Readiness<SignalFd>);
+
+impl Interrupts {
+    /// Those that were inherited as ignored stay so (`nohup`).
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn watch() -> io::Result<Self> {
+        let watched: SigSet = ENDING.into_iter().filter(|signal| !is_ignored(*signal as i32)).collect();
+        watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let received = SignalFd::with_flags(&watched, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Readiness::new(received).map(Self)
+    }
+
+    /// Completes with the next signal's number. May be dropped and called again.
+    pub async fn next(&self) -> i32 {
+        loop {
+            match self.0.readable(|signals| signals.read_signal().and_then(|read| read.ok_or(Errno::EAGAIN))).await {
+                Ok(read) => return i32::try_from(read.ssi_signo).expect("signal numbers end at 64"),
+                // Nothing that a caller could do about it, and the wait has other ends.
+                Err(_) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
+
+    #[test]
+    fn a_signal_held_back_arrives_as_an_event() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let interrupts = Interrupts::watch().expect("a descriptor");
+            raise(Signal::SIGHUP).expect("own process");
+            assert_eq!(interrupts.next().await, libc::SIGHUP);
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! Waits for a kernel lock in a child process, because a thread that blocks in the kernel cannot be called back.
+//!
+//! The child shares our open file description, so what it is granted is ours. Killing and reaping it ends the wait;
+//! closing the descriptor would not wake it, and the lock might come after nobody wanted it any more.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_uint, pid_t};
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
+use super::ofd_lock::{Extent, lock_blocking};
+use super::readiness::Readiness;
+
+/// A child that blocks until it is granted a lock. Dropped: the wait is over, and so is the child.
+#[derive(Debug)]
+pub struct LockHelper {
+    /// Names the child even after somebody else reaped it.
+    pidfd: Readiness<OwnedFd>,
+}
+
+impl LockHelper {
+    /// Starts to wait for a write lock on `extent` of `file`.
+    ///
+    /// # Errors
+    /// When there is no process or descriptor to be had.
+    pub fn start(file: BorrowedFd<'_>, extent: Extent) -> io::Result<Self> {
+        let child = fork_blocked(file, extent)?;
+        let pidfd = match pidfd_open(child) {
+            Ok(pidfd) => pidfd,
+            Err(errno) => {
+                abandon(child);
+                return Err(errno.into());
+            }
+        };
+        match Readiness::new(pidfd) {
+            Ok(pidfd) => Ok(Self { pidfd }),
+            Err(error) => {
+                abandon(child);
+                Err(error)
+            }
+        }
+    }
+
+    /// Completes when the lock is granted. May be dropped and called again until it has completed.
+    ///
+    /// # Errors
+    /// What the kernel answered instead of the lock; `EINTR` when the child was killed.
+    pub async fn granted(&self) -> nix::Result<()> {
+        let end = self.pidfd.readable(|pidfd| reap(pidfd, WaitPidFlag::WNOHANG)).await?;
+        match end {
+            WaitStatus::Exited(_, 0) => Ok(()),
+            WaitStatus::Exited(_, errno) => Err(Errno::from_raw(errno)),
+            _ => Err(Errno::EINTR),
+        }
+    }
+}
+
+impl Drop for LockHelper {
+    fn drop(&mut self) {
+        let pidfd = self.pidfd.get_ref();
+        // Already reaped, here or by whoever reaps everything that falls to this process: nothing is left to kill.
+        if pidfd_kill(pidfd).is_ok() {
+            while reap(pidfd, WaitPidFlag::empty()) == Err(Errno::EINTR) {}
+        }
+    }
+}
+
+fn reap(pidfd: &OwnedFd, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
+    match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | flags)? {
+        WaitStatus::StillAlive => Err(Errno::EAGAIN),
+        end => Ok(end),
+    }
+}
+
+/// Forks a child that ends with 0 when it has the lock, with the error number when it cannot get it.
+fn fork_blocked(file: BorrowedFd<'_>, extent: Extent) -> io::Result<pid_t> {
+    // SAFETY: getpid cannot fail and touches nothing.
+    #[expect(unsafe_code)]
+    let parent = unsafe { libc::getpid() };
+    // SAFETY: the child calls nothing but async-signal-safe functions (`child_waits`) and leaves with _exit, so it does
+    // not matter what other threads of a test program held at this moment.
+    #[expect(unsafe_code)]
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => child_waits(parent, file, extent),
+        child => Ok(child),
+    }
+}
+
+/// The child's whole life.
+fn child_waits(parent: pid_t, file: BorrowedFd<'_>, extent: Extent) -> ! {
+    // SAFETY: plain system calls on values that live on this stack; no memory is allocated, nothing is unwound.
+    #[expect(unsafe_code)]
+    unsafe {
+        // A contender that is killed must not leave somebody behind who is granted the lock for it.
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::getppid() != parent {
+            libc::_exit(libc::ECHILD);
+        }
+        // Another end of a pipe must see our parent's end go when our parent goes.
+        close_all_but(file.as_raw_fd());
+    }
+    let status = loop {
+        match lock_blocking(file, extent) {
+            Ok(()) => break 0,
+            Err(Errno::EINTR) => {}
+            Err(errno) => break errno as c_int,
+        }
+    };
+    // SAFETY: ends the process without running anything that belongs to the parent.
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::_exit(status)
+    }
+}
+
+fn close_all_but(kept: RawFd) {
+    let Ok(kept) = c_uint::try_from(kept) else { return };
+    // SAFETY: only called in the child, which uses no descriptor but `kept`. A kernel before 5.9 lacks the call; then
+    // the descriptors stay until the parent's death kills the child.
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::syscall(libc::SYS_close_range, kept + 1, c_uint::MAX, 0);
+        if kept > 0 {
+            libc::syscall(libc::SYS_close_range, 0, kept - 1, 0);
+        }
+    }
+}
+
+fn pidfd_open(child: pid_t) -> nix::Result<OwnedFd> {
+    // PIDFD_NONBLOCK would make the last waitid return at once instead of waiting.
+    // SAFETY: takes no pointers; the child is ours and not reaped yet, so the number means it.
+    #[expect(unsafe_code)]
+    let descriptor = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, child, 0) })?;
+    let descriptor = RawFd::try_from(descriptor).expect("descriptors are small numbers");
+    // SAFETY: the kernel has just made this descriptor, close-on-exec, for us alone.
+    #[expect(unsafe_code)]
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn pidfd_kill(pidfd: &OwnedFd) -> nix::Result<()> {
+    // SAFETY: no siginfo is passed, and the descriptor is open.
+    #[expect(unsafe_code)]
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            libc::SIGKILL,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Ends a child that could not be watched.
+fn abandon(child: pid_t) {
+    let pid = nix::unistd::Pid::from_raw(child);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).ok();
+    while waitid(Id::Pid(pid), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
+}

@@ -1,0 +1,37 @@
+//! One word of memory that a process shares with those it forks.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+
+/// A number that this process and all its forks see at once. Lives as long as the last of them.
+#[derive(Debug, Clone, Copy)]
+pub struct SharedWord(&'static AtomicU64);
+
+impl SharedWord {
+    /// # Errors
+    /// When the system has no memory left.
+    pub fn new(value: u64) -> nix::Result<Self> {
+        let size = NonZeroUsize::new(size_of::<AtomicU64>()).expect("a word has a size");
+        // SAFETY: a fresh anonymous mapping, page-aligned and zeroed, which is a valid AtomicU64; it is never unmapped,
+        // so the reference may live for ever.
+        #[expect(unsafe_code)]
+        let word: &'static AtomicU64 = unsafe {
+            mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)?
+                .cast()
+                .as_ref()
+        };
+        word.store(value, Ordering::Release);
+        Ok(Self(word))
+    }
+
+    #[must_use]
+    pub fn load(self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub fn store(self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
+}

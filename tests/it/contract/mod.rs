@@ -1,0 +1,18 @@
+//! The lock contract: what every backend promises, in the same sentences.
+
+mod one_shot;
+mod reports;
+mod run;
+
+use crate::support::Place;
+
+fn is_token(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// The keys that `list` shows, in its order.
+fn listed(place: &Place, pattern: &str) -> Vec<String> {
+    let answer = place.dlock(["list", "--json", pattern]).finish().succeeds();
+    let keys: Vec<serde_json::Value> = serde_json::from_str(answer.said()).expect("an array");
+    keys.iter().map(|key| key["key"].as_str().expect("a key is text").to_owned()).collect()
+}

@@ -1,0 +1,162 @@
+//! `install.sh` puts what it says where it says, and takes away exactly that. The build is played by a script.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::{Dlock, Finished};
+
+/// Answers what the script asks of cargo, with a "binary" that says where it is.
+const CARGO: &str = r#"#!/bin/sh
+cd "$(dirname "$0")/.." || exit
+case $1 in
+    build)
+        mkdir -p target/some-host/release
+        printf '#!/bin/sh\necho "$0"\n' >target/some-host/release/dlock
+        chmod 755 target/some-host/release/dlock
+        ;;
+    metadata) printf '{"packages":[],"target_directory":"%s/target","version":1}\n' "$PWD" ;;
+esac
+"#;
+
+struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    fn new() -> Self {
+        let dir = TempDir::with_prefix("dlock-install-").expect("the temporary directory takes files");
+        let project = Self { dir };
+        let script = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh")).expect("install.sh is there");
+        project.write("install.sh", &script);
+        project.write("tools/cargo", CARGO.as_bytes());
+        project.write("tools/rustc", b"#!/bin/sh\necho 'host: some-host'\n");
+        for generated in ["man/dlock.1", "man/dlock-run.1", "completions/dlock.bash", "completions/_dlock"] {
+            project.write(generated, b"text\n");
+        }
+        project.write("completions/dlock.fish", b"text\n");
+        project
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a fresh directory takes more");
+        fs::write(&path, content).expect("a fresh directory takes files");
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
+    }
+
+    fn install(&self, args: &[&str], more_path: &str) -> Dlock {
+        let path = std::env::var("PATH").expect("PATH is set");
+        let tools = self.path("tools").display().to_string();
+        Dlock::of_program(&self.path("install.sh"), args).env("PATH", format!("{tools}:{more_path}{path}"))
+    }
+
+    #[track_caller]
+    fn installed(&self, args: &[&str]) -> Finished {
+        self.install(args, "").cwd(self.dir.path()).finish().succeeds()
+    }
+
+    /// Everything below `directory`, relative to it.
+    fn below(&self, directory: &str) -> BTreeSet<String> {
+        let root = self.path(directory);
+        let mut found = BTreeSet::new();
+        let mut unseen = vec![root.clone()];
+        while let Some(next) = unseen.pop() {
+            for path in fs::read_dir(&next).into_iter().flatten().flatten().map(|entry| entry.path()) {
+                let relative = path.strip_prefix(&root).expect("it is below").display().to_string();
+                if path.is_dir() {
+                    unseen.push(path);
+                } else {
+                    found.insert(relative);
+                }
+            }
+        }
+        found
+    }
+}
+
+#[test]
+fn everything_goes_below_the_prefix_and_uninstall_takes_exactly_that_away() {
+    let project = Project::new();
+    project.write("a prefix/share/man/man1/other.1", b"somebody else's\n");
+    let said = project.installed(&["--prefix", "a prefix"]);
+    assert_eq!(
+        project.below("a prefix"),
+        [
+            "bin/dlock",
+            "share/bash-completion/completions/dlock",
+            "share/dlock/installed",
+            "share/fish/vendor_completions.d/dlock.fish",
+            "share/man/man1/dlock-run.1",
+            "share/man/man1/dlock.1",
+            "share/man/man1/other.1",
+            "share/zsh/site-functions/_dlock",
+        ]
+        .map(str::to_owned)
+        .into(),
+        "{}",
+        said.account()
+    );
+    let binary = project.path("a prefix/bin/dlock");
+    assert_eq!(fs::metadata(&binary).expect("it is there").permissions().mode() & 0o777, 0o755);
+    let bin = project.path("a prefix/bin").display().to_string();
+    assert!(said.said().contains(&format!("export PATH=\"{bin}:$PATH\"")), "{}", said.account());
+
+    project.installed(&["--prefix=a prefix", "--uninstall"]);
+    assert_eq!(project.below("a prefix"), ["share/man/man1/other.1".to_owned()].into());
+    assert!(!project.path("a prefix/bin").exists(), "a directory that it made goes, too");
+    let nothing = project.install(&["--prefix", "a prefix", "--uninstall"], "").cwd(project.dir.path()).finish();
+    assert!(nothing.exits_with(1).stderr().contains("nothing was installed"));
+}
+
+#[test]
+fn a_newer_install_takes_away_what_only_the_older_had() {
+    let project = Project::new();
+    project.installed(&["--prefix", "p"]);
+    fs::remove_file(project.path("man/dlock-run.1")).expect("it is ours");
+    project.installed(&["--prefix", "p"]);
+    assert!(!project.path("p/share/man/man1/dlock-run.1").exists());
+    project.installed(&["--prefix", "p", "--uninstall"]);
+    assert_eq!(fs::read_dir(project.path("p")).expect("the prefix stays").count(), 0);
+}
+
+#[test]
+fn destdir_stands_before_the_prefix() {
+    let project = Project::new();
+    let call = project.install(&["--prefix", "/usr"], "").env("DESTDIR", project.path("dest"));
+    call.finish().succeeds();
+    assert!(project.path("dest/usr/bin/dlock").exists());
+}
+
+#[test]
+fn a_directory_that_is_in_path_needs_no_advice() {
+    let project = Project::new();
+    let bin = project.path("p/bin").display().to_string();
+    let prefix = project.path("p").display().to_string();
+    let said = project.install(&["--prefix", &prefix], &format!("{bin}:")).finish().succeeds();
+    assert!(!said.said().contains("export PATH"), "{}", said.account());
+}
+
+#[test]
+fn the_default_for_root_is_usr_local_and_for_others_their_own() {
+    let project = Project::new();
+    // DESTDIR keeps it away from the real one.
+    let dest = project.path("dest");
+    project.install(&[], "").env("DESTDIR", &dest).env("HOME", "/home/somebody").finish().succeeds();
+    let prefix = if nix::unistd::geteuid().is_root() { "usr/local" } else { "home/somebody/.local" };
+    assert!(dest.join(prefix).join("bin/dlock").exists(), "{:?}", project.below("dest"));
+}
+
+#[test]
+fn an_option_that_it_does_not_know_is_a_usage_error() {
+    let project = Project::new();
+    let refused = project.install(&["--perfix", "p"], "").finish().exits_with(64);
+    assert!(refused.stderr().contains("usage:"), "{}", refused.account());
+}

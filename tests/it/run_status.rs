@@ -1,0 +1,74 @@
+//! The exit status of `run`: the command's own, whatever it is, and dlock's where there is none.
+
+use nix::sys::signal::Signal;
+use std::os::unix::process::ExitStatusExt as _;
+
+use crate::support::{Dlock, Kind, Place};
+
+#[test]
+fn the_status_is_the_commands_own() {
+    let place = Place::shared(Kind::File);
+    // Those that dlock has a meaning for are among them.
+    for code in [0, 1, 2, 42, 64, 70, 75, 79, 124, 126, 127, 128, 137, 255] {
+        let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", &format!("exit {code}")]).finish();
+        run.exits_with(code).says_nothing();
+    }
+    assert!(place.is_free("job"));
+}
+
+#[test]
+fn a_command_killed_by_a_signal_makes_dlock_die_of_the_same_signal_without_a_core() {
+    let place = Place::shared(Kind::File);
+    for (name, signal) in [
+        ("TERM", Signal::SIGTERM),
+        ("KILL", Signal::SIGKILL),
+        ("SEGV", Signal::SIGSEGV),
+        ("ABRT", Signal::SIGABRT),
+        ("INT", Signal::SIGINT),
+        ("PIPE", Signal::SIGPIPE),
+        ("USR1", Signal::SIGUSR1),
+    ] {
+        let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", &format!("kill -{name} $$")]).finish();
+        let run = run.dies_of(signal);
+        assert!(!run.status.core_dumped(), "{}", run.account());
+        assert!(place.is_free("job"));
+    }
+}
+
+#[test]
+fn a_shell_sees_128_and_the_signals_number() {
+    let place = Place::shared(Kind::File);
+    let options = place.options().join(" ");
+    let script = format!("\"$0\" run {options} -k job -- sh -c 'kill -TERM $$'; echo $?");
+    let shell = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, env!("CARGO_BIN_EXE_dlock")]).finish();
+    assert_eq!(shell.said(), "143", "{}", shell.account());
+}
+
+#[test]
+fn a_command_line_is_run_by_the_users_shell() {
+    let place = Place::shared(Kind::File);
+    let run = place.dlock(["run", "-k", "job", "-c", "echo one; echo $((1 + 1)) | cat; exit 7"]).finish();
+    assert_eq!(run.exits_with(7).said(), "one\n2");
+    let run = place.dlock(["run", "-k", "job", "-c", "does not matter"]).env("SHELL", "/bin/echo").finish();
+    assert_eq!(run.succeeds().said(), "-c does not matter");
+}
+
+#[test]
+fn without_c_no_shell_is_involved() {
+    let place = Place::shared(Kind::File);
+    let run = place.dlock(["run", "-k", "job", "--", "echo", "$HOME; exit 3", "*"]).finish();
+    assert_eq!(run.succeeds().said(), "$HOME; exit 3 *");
+}
+
+/// Without any backend named, the lock is this host's, and one notice says so and where; asked for, it is silent.
+#[test]
+fn the_embedded_default_says_once_that_it_covers_this_host_only() {
+    let place = Place::shared(Kind::File);
+    let dir = place.dir_text();
+    let run = Dlock::new(["run", "--dir", &dir, "-k", "job", "--", "true"]).finish().succeeds();
+    run.complains(&["this host", &dir]);
+    let quiet = Dlock::new(["run", "-q", "--dir", &dir, "-k", "job", "--", "true"]).finish();
+    quiet.succeeds().says_nothing();
+    let asked = Dlock::new(["run", "--dir", &dir, "-k", "job", "--", "true"]).env("DLOCK_BACKEND", "file").finish();
+    asked.succeeds().says_nothing();
+}

@@ -1,0 +1,45 @@
+//! What the suites stand on: the real binary, real servers on loopback, and a look at the real processes.
+
+mod call;
+mod place;
+mod processes;
+mod proxy;
+mod servers;
+mod waiting;
+
+pub(crate) use call::{Dlock, Finished, Running};
+pub(crate) use place::{Kind, Place};
+pub(crate) use processes::{Process, processes_with};
+pub(crate) use proxy::{Proxy, scripted_server, silent_server};
+pub(crate) use servers::{Server, free_port};
+pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
+
+/// Makes one test of each sentence for each backend named: `crash::redis::a_killed_front_…`.
+///
+/// The sentence is a function that takes the [`Place`] to lock in; one that is in no list is dead code, which the
+/// compiler reports.
+macro_rules! sentences {
+    ($($backend:ident: $place:expr, [$($sentence:ident),* $(,)?];)*) => {
+        $(mod $backend {
+            use crate::support::{Kind, Place};
+            $(#[test]
+            fn $sentence() {
+                let place: Place = $place;
+                super::$sentence(&place);
+            })*
+        })*
+    };
+}
+
+/// The same sentences for every backend, on the servers that the whole program shares.
+macro_rules! sentences_for_every_backend {
+    ($($sentence:ident),* $(,)?) => {
+        crate::support::sentences! {
+            file: Place::shared(Kind::File), [$($sentence),*];
+            redis: Place::shared(Kind::Redis), [$($sentence),*];
+            zookeeper: Place::shared(Kind::ZooKeeper), [$($sentence),*];
+        }
+    };
+}
+
+pub(crate) use {sentences, sentences_for_every_backend};

@@ -1,0 +1,51 @@
+//! Which processes a job consists of, found by a mark in their environment that only this job has.
+
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// The variable that marks every process that one dlock call brought forth, dlock's own two included.
+pub(crate) const MARK: &str = "JOB_UNDER_TEST";
+
+/// A process that lives, as it was when it was looked at. A zombie does not count: it does nothing any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) parent: i32,
+    /// The short name that `ps` and `pkill` see.
+    pub(crate) comm: String,
+}
+
+impl Process {
+    pub(crate) fn signal(&self, signal: Signal) {
+        // It may have ended in this instant, which is as good.
+        kill(Pid::from_raw(self.pid), signal).ok();
+    }
+
+    /// The process `pid`, unless it is gone or a zombie.
+    pub(crate) fn find(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may itself contain some.
+        let (head, tail) = stat.rsplit_once(") ")?;
+        let comm = head.split_once('(')?.1.to_owned();
+        let mut fields = tail.split(' ');
+        let state = fields.next()?;
+        let parent = fields.next()?.parse().ok()?;
+        (!matches!(state, "Z" | "X")).then_some(Self { pid, parent, comm })
+    }
+}
+
+/// Every living process whose environment carries `mark`, wherever it has gone: other session, other parent.
+pub(crate) fn processes_with(mark: &str) -> Vec<Process> {
+    let wanted = format!("{MARK}={mark}");
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("Linux has /proc").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
+        if environment.split(|byte| *byte == 0).any(|line| line == wanted.as_bytes()) {
+            found.extend(Process::find(pid));
+        }
+    }
+    found
+}

@@ -1,0 +1,100 @@
+//! Servers that behave badly: a proxy that falls silent or hangs up, one that never answers, one that reads a script.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// Stands between dlock and a real server.
+///
+/// Its threads end with the test process; a test makes few of them.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Takes bytes and passes none on, as a network that lost its route does.
+    silent: AtomicBool,
+    accepted: AtomicUsize,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    pub(crate) fn before(server_port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                shared.accepted.fetch_add(1, Ordering::Relaxed);
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
+                pass_on(&client, &server, &shared);
+                pass_on(&server, &client, &shared);
+                shared.open.lock().expect("no holder panics").extend([client, server]);
+            }
+        });
+        Self { port, state }
+    }
+
+    /// From now on every byte is lost, in both directions, on old and new connections.
+    pub(crate) fn fall_silent(&self) {
+        self.state.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends every connection; new ones are served.
+    pub(crate) fn hang_up(&self) {
+        for connection in self.state.open.lock().expect("no holder panics").drain(..) {
+            connection.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    pub(crate) fn accepted(&self) -> usize {
+        self.state.accepted.load(Ordering::Relaxed)
+    }
+}
+
+fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>) {
+    let mut from = from.try_clone().expect("there are descriptors");
+    let mut to = to.try_clone().expect("there are descriptors");
+    let state = Arc::clone(state);
+    thread::spawn(move || {
+        let mut piece = [0; 16 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut piece) {
+            if !state.silent.load(Ordering::Relaxed) && to.write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        to.shutdown(Shutdown::Write).ok();
+    });
+}
+
+/// Accepts every connection and never says a word; returns its port.
+pub(crate) fn silent_server() -> u16 {
+    scripted_server(|_| None)
+}
+
+/// Answers every read with what `answer` makes of it; `None` is silence. Returns its port.
+pub(crate) fn scripted_server(answer: fn(&[u8]) -> Option<Vec<u8>>) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut piece = [0; 16 * 1024];
+                while let Ok(read @ 1..) = client.read(&mut piece) {
+                    if let Some(reply) = answer(&piece[..read])
+                        && client.write_all(&reply).is_err()
+                    {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    port
+}

@@ -1,0 +1,203 @@
+//! Real servers, started by the tests on loopback ports that are free, and gone when the tests are.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::waiting::within;
+
+/// Java on two busy cores takes its time.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Starts the server given as its arguments in the background, says its pid, and kills it when standard input ends:
+/// that is when the test process ends, however it ends. Then the data go too, but for a restart.
+const WARDEN: &str = r#"
+trap '' INT TERM HUP
+dir=$1; shift
+"$@" >>"$dir/log" 2>&1 &
+echo $!
+word=
+read -r word
+kill -KILL $!
+wait $! 2>/dev/null
+[ "$word" = keep ] || rm -rf "$dir"
+"#;
+
+/// A port that nobody listens on at this moment.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[derive(Debug, Clone)]
+enum Program {
+    /// With further options of redis-server.
+    Redis(Vec<String>),
+    ZooKeeper,
+}
+
+/// One server of our own.
+#[derive(Debug)]
+pub(crate) struct Server {
+    program: Program,
+    pub(crate) port: u16,
+    pid: i32,
+    warden: Child,
+    dir: TempDir,
+}
+
+impl Server {
+    /// The Redis server that all tests share which neither stop nor configure it.
+    pub(crate) fn shared_redis() -> &'static Self {
+        static REDIS: OnceLock<Server> = OnceLock::new();
+        REDIS.get_or_init(|| Self::redis(&[]))
+    }
+
+    /// The ZooKeeper server that all tests share which do not stop it.
+    pub(crate) fn shared_zookeeper() -> &'static Self {
+        static ZOOKEEPER: OnceLock<Server> = OnceLock::new();
+        ZOOKEEPER.get_or_init(Self::zookeeper)
+    }
+
+    /// A Redis server of one's own; every write is on the disk before it is answered, so that a restart loses none.
+    pub(crate) fn redis(options: &[&str]) -> Self {
+        Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect()))
+    }
+
+    /// A ZooKeeper server of one's own.
+    pub(crate) fn zookeeper() -> Self {
+        Self::start_somewhere(&Program::ZooKeeper)
+    }
+
+    /// Somebody else may take the port between our choice and the server's bind: then another one.
+    fn start_somewhere(program: &Program) -> Self {
+        for _ in 0..5 {
+            let dir = TempDir::with_prefix("dlock-server-").expect("the temporary directory takes files");
+            let port = free_port();
+            let (warden, pid) = launch(program, port, dir.path());
+            let server = Self { program: program.clone(), port, pid, warden, dir };
+            if server.comes_up() {
+                return server;
+            }
+        }
+        panic!("{program:?} did not start: is it installed? tests/run.sh installs what the tests need");
+    }
+
+    fn comes_up(&self) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < STARTS_WITHIN {
+            if self.serves() {
+                return true;
+            }
+            if super::Process::find(self.pid).is_none() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+
+    /// Whether it is this server that answers on the port, and that it is ready.
+    fn serves(&self) -> bool {
+        match self.program {
+            Program::Redis(_) => {
+                let info = self.ask("INFO server\r\n").unwrap_or_default();
+                // A server with a password answers, too.
+                info.contains(&format!("process_id:{}\r", self.pid)) || info.starts_with("-NOAUTH")
+            }
+            Program::ZooKeeper => self.ask("srvr").is_some_and(|answer| answer.contains("Mode: ")),
+        }
+    }
+
+    fn ask(&self, question: &str) -> Option<String> {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
+        connection.set_read_timeout(Some(Duration::from_millis(300))).ok()?;
+        connection.write_all(question.as_bytes()).ok()?;
+        let mut answer = Vec::new();
+        // Redis keeps the connection open, so this ends with the timeout unless the answer is there.
+        let mut piece = [0; 16 * 1024];
+        while let Ok(read @ 1..) = connection.read(&mut piece) {
+            answer.extend_from_slice(&piece[..read]);
+            if answer.ends_with(b"\r\n") {
+                break;
+            }
+        }
+        Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).expect("the server was started by us and not waited for");
+    }
+
+    /// Stops it where it stands: connections stay open, and nothing is answered.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Ends it as a power failure would, with its data kept.
+    pub(crate) fn crash(&mut self) {
+        let mut stdin = self.warden.stdin.take().expect("a warden is told once");
+        stdin.write_all(b"keep\n").expect("a warden reads until it is told");
+        drop(stdin);
+        self.warden.wait().expect("our own child can be waited for");
+    }
+
+    /// Starts it again after [`crash`](Self::crash), on the same port with the same data.
+    pub(crate) fn start_again(&mut self) {
+        (self.warden, self.pid) = launch(&self.program, self.port, self.dir.path());
+        within(STARTS_WITHIN, "the server serves again", || self.serves());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.warden.stdin.take());
+        self.warden.wait().ok();
+    }
+}
+
+fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
+    let mut command = Command::new("sh");
+    command.args(["-c", WARDEN, "warden"]).arg(dir);
+    match program {
+        Program::Redis(options) => {
+            command.args(["redis-server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
+            command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
+        }
+        Program::ZooKeeper => {
+            let config = dir.join("zoo.cfg");
+            std::fs::write(&config, zookeeper_config(port, dir)).expect("a fresh directory takes files");
+            // A small heap and no optimising compiler: the server starts in a third of the time.
+            command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+            command.args(["-cp", "/usr/share/java/zookeeper.jar"]);
+            command.arg("org.apache.zookeeper.server.ZooKeeperServerMain").arg(config);
+        }
+    }
+    let mut warden =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("there is a shell");
+    let mut said = String::new();
+    let stdout = warden.stdout.take().expect("it is piped");
+    BufReader::new(stdout).read_line(&mut said).expect("a warden says the server's pid");
+    (warden, said.trim().parse().expect("a pid is a number"))
+}
+
+/// Short ticks, so that sessions end close to their time, and the bounds that make 1 s to 2 min possible; the other
+/// settings are the defaults of a plain server, TTL nodes not allowed among them.
+fn zookeeper_config(port: u16, dir: &Path) -> String {
+    format!(
+        "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=200\nminSessionTimeout=1000\n\
+         maxSessionTimeout=120000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n",
+        dir.display()
+    )
+}
