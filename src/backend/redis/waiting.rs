@@ -58,6 +58,8 @@ pub(super) struct Waiting<'a> {
     told: Option<(Vec<u8>, usize)>,
     /// Since when the connection is lost.
     away_since: Option<BootInstant>,
+    /// What was told of that last.
+    told_away: Option<BackendError>,
 }
 
 impl<'a> Waiting<'a> {
@@ -69,8 +71,18 @@ impl<'a> Waiting<'a> {
         reconnect_for: Duration,
     ) -> Result<Self, BackendError> {
         let timer = BootTimer::new().map_err(|error| BackendError::system(format!("no timer: {error}")))?;
-        let (seen, told, away_since) = (Vec::new(), None, None);
-        Ok(Self { backend, claim, names, progress, reconnect_for, timer, seen, told, away_since })
+        Ok(Self {
+            backend,
+            claim,
+            names,
+            progress,
+            reconnect_for,
+            timer,
+            seen: Vec::new(),
+            told: None,
+            away_since: None,
+            told_away: None,
+        })
     }
 
     /// Waits for as long as it is polled.
@@ -90,7 +102,10 @@ impl<'a> Waiting<'a> {
             if give_up.has_passed() {
                 return Err(error);
             }
-            (self.progress)(Progress::Disconnected(error));
+            if self.told_away.as_ref() != Some(&error) {
+                self.told_away = Some(error.clone());
+                (self.progress)(Progress::Disconnected(error));
+            }
             self.told = None;
             let pause = jittered(RECONNECT.0, RECONNECT.1);
             self.timer.sleep_until((now + pause).min(give_up)).await;
@@ -127,7 +142,7 @@ impl<'a> Waiting<'a> {
         };
         let limit = self.limit(LOOK_LIMIT);
         let answer = self.backend.look(self.claim, self.names, ear, &self.seen, limit).await?;
-        self.away_since = None;
+        (self.away_since, self.told_away) = (None, None);
         Ok(answer)
     }
 

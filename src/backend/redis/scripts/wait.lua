@@ -46,7 +46,8 @@ local function take()
   local left = unended
   if left > 0 then
     local kept = me .. ' dlock/1 exclusive offered ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' 0 ' .. ARGV[5]
-    redis.call('SET', KEYS[1], kept, 'PX', digits(left + CONFIRM_MS))
+    -- No longer than we live: each look keeps it on.
+    redis.call('SET', KEYS[1], kept, 'PX', digits(math.min(left + CONFIRM_MS, tonumber(ARGV[8]))))
     return { 'vanished', left }
   end
   leave(me)
