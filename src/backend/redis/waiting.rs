@@ -10,7 +10,7 @@ use redis::{PushInfo, PushKind};
 use super::RedisBackend;
 use super::names::Names;
 use super::node::Ear;
-use super::reply::{Answer, Held, Turn};
+use super::reply::{Answer, Held};
 use super::value::LockValue;
 use crate::lock::backoff::jittered;
 use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Progress};
@@ -117,6 +117,7 @@ impl<'a> Waiting<'a> {
         let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
         let limit = self.limit(FIRST_CONTACT);
         let mut ear = self.backend.node.listen(&channel, limit).await.map_err(|failure| failure.error)?;
+        let mut polls = matches!(ear, Ear::Polls);
         loop {
             let sent = BootInstant::now();
             let pause = match self.look(&ear).await? {
@@ -124,7 +125,8 @@ impl<'a> Waiting<'a> {
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
                 Answer::Held(held) => {
                     self.note(&held);
-                    next_look(self.claim, &held, matches!(ear, Ear::Polls))
+                    polls |= held.turn.deaf;
+                    next_look(self.claim, &held, polls)
                 }
                 Answer::Awaited | Answer::Undone => {
                     return Err(BackendError::usage("the claim was released while it waited"));
@@ -228,7 +230,7 @@ async fn hint(messages: &mut UnboundedReceiver<PushInfo>) -> Option<()> {
 
 /// How long a waiter may sleep after a look.
 fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
-    let Turn { next, deaf } = held.turn;
+    let next = held.turn.next;
     let foreign =
         held.left.is_none() || (!held.value.is_empty() && LockValue::parse(&held.value) == LockValue::Foreign);
     let confirm = claim.ttl.duration().min(CONFIRM);
@@ -238,9 +240,9 @@ fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
     }
     if next && foreign {
         pause = pause.min(jittered(FOREIGN_LOOK.0, FOREIGN_LOOK.1));
-    } else if next && (polls || deaf) {
+    } else if next && polls {
         pause = pause.min(jittered(DEAF_LOOK.0, DEAF_LOOK.1));
-    } else if polls || deaf {
+    } else if polls {
         pause = pause.min(jittered(confirm / 6, confirm / 3));
     }
     pause
@@ -248,6 +250,7 @@ fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reply::Turn;
     use super::super::value::ServerTime;
     use super::*;
     use crate::lock::{Holder, LeaseKind, LockKey, OwnerToken, Patience, Ttl};
