@@ -25,7 +25,13 @@ pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
             Ok(()) => Ending::SUCCESS,
             Err(source) => super::failed(&Error::Output { source }, stderr),
         },
-        _ => super::failed(&Error::usage(sentence(&mistake, words)), stderr),
+        _ => {
+            let ending = super::failed(&Error::usage(sentence(&mistake, words)), stderr);
+            if asks_to_export(words) {
+                super::acquire::tell_eval(ending);
+            }
+            ending
+        }
     })
 }
 
@@ -38,6 +44,12 @@ fn run_alone(words: &[OsString]) -> Option<Run> {
     }
     let definition = Run::augment_args(clap::Command::new("run")).no_binary_name(true);
     Run::from_arg_matches(&definition.try_get_matches_from(typed).ok()?).ok()
+}
+
+/// Whether a shell's `eval` waits for what we print, though nobody knows what else was meant.
+fn asks_to_export(words: &[OsString]) -> bool {
+    let is_export = |word: &OsString| word == "--export" || word == "--export=shell";
+    words.get(1).is_some_and(|word| word == "acquire") && words.iter().any(is_export)
 }
 
 /// The help asked for, from the definition with the variables in it: they take time that no other command should pay.
