@@ -15,9 +15,6 @@ mod zookeeper;
 // That it excludes.
 mod exclusion;
 
-// One backend without the command line.
-mod redis;
-
 // A command under it.
 mod run_status;
 
