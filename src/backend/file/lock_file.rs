@@ -188,6 +188,13 @@ impl LockFile {
 /// The records guard, locked; dropped, it is unlocked.
 pub(super) struct Guarded<'a>(&'a LockFile);
 
+impl Guarded<'_> {
+    /// Leaves the unlocking to the call that unlocks more than the guard.
+    pub(super) fn unlocked_with_the_rest(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for Guarded<'_> {
     fn drop(&mut self) {
         // Unlocking one byte at the end of a range needs no memory, so it does not fail.
