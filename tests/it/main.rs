@@ -5,7 +5,12 @@ mod support;
 // What a lock is.
 mod contract;
 
+// Each backend by itself.
 mod file;
+
+mod redis;
+
+mod zookeeper;
 
 // That it excludes.
 mod exclusion;
