@@ -215,6 +215,15 @@ fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, E
     Ok(Some(stated.map(|_| path)))
 }
 
+#[cfg(test)]
+impl Deployment {
+    /// One on Redis, for tests of what is said about a deployment.
+    pub fn on_redis(url: &str) -> Self {
+        let typed = cli::Backend { redis: vec![url.to_owned()], ..cli::Backend::default() };
+        resolve(&typed, &Environment::default()).expect("a valid URL")
+    }
+}
+
 /// All the variables that choose a deployment, removed unless set.
 struct Variables(Vec<(String, Option<String>)>);
 
