@@ -35,12 +35,6 @@ pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
     })
 }
 
-/// Whether a shell's `eval` waits for what we print, though nobody knows what else was meant.
-fn asks_to_export(words: &[OsString]) -> bool {
-    let is_export = |word: &OsString| word == "--export" || word == "--export=shell";
-    words.get(1).is_some_and(|word| word == "acquire") && words.iter().any(is_export)
-}
-
 /// The words as a `run`, if they are one without a mistake. Every job starts with one, and building the definition of
 /// this subcommand alone takes a quarter of the time of all; help and mistakes go the long way.
 fn run_alone(words: &[OsString]) -> Option<Run> {
@@ -50,6 +44,12 @@ fn run_alone(words: &[OsString]) -> Option<Run> {
     }
     let definition = Run::augment_args(clap::Command::new("run")).no_binary_name(true);
     Run::from_arg_matches(&definition.try_get_matches_from(typed).ok()?).ok()
+}
+
+/// Whether a shell's `eval` waits for what we print, though nobody knows what else was meant.
+fn asks_to_export(words: &[OsString]) -> bool {
+    let is_export = |word: &OsString| word == "--export" || word == "--export=shell";
+    words.get(1).is_some_and(|word| word == "acquire") && words.iter().any(is_export)
 }
 
 /// The help asked for, from the definition with the variables in it: they take time that no other command should pay.
