@@ -19,6 +19,7 @@ sentences! {
         a_killed_command_frees_the_lock_at_once,
         a_killed_waiter_is_in_nobodys_way,
         a_frozen_keeper_does_not_keep_the_command_alive,
+        a_dlock_that_was_frozen_beyond_its_lease_kills_at_once_when_it_wakes,
         a_network_that_falls_silent_kills_the_command_before_the_next_holder_starts,
         a_connection_that_is_cut_costs_nothing,
         a_lock_that_was_taken_away_kills_the_command_and_is_left_to_the_thief,
@@ -30,6 +31,7 @@ sentences! {
         a_killed_command_frees_the_lock_at_once,
         a_killed_waiter_is_in_nobodys_way,
         a_frozen_keeper_does_not_keep_the_command_alive,
+        a_dlock_that_was_frozen_beyond_its_lease_kills_at_once_when_it_wakes,
         a_network_that_falls_silent_kills_the_command_before_the_next_holder_starts,
         a_connection_that_is_cut_costs_nothing,
         a_lock_that_was_taken_away_kills_the_command_and_is_left_to_the_thief,
@@ -156,6 +158,24 @@ fn a_frozen_keeper_does_not_keep_the_command_alive(place: &Place) {
     within(TTL, "nothing of the tree is left", || run.tree().is_empty());
     gets_in_alone(&next);
     run.wait().exits_with(79).mentions(&["lost", "job"]);
+}
+
+/// With front and keeper stopped nothing is left that could end the command in time: the exception that the README
+/// names. But what wakes up looks at the deadline first: it neither renews nor takes the lock from the next holder.
+fn a_dlock_that_was_frozen_beyond_its_lease_kills_at_once_when_it_wakes(place: &Place) {
+    let run = hold_stubbornly(place);
+    let next = place.queue_up("job");
+    let (front, keeper) = (run.front(), run.keeper());
+    front.signal(Signal::SIGSTOP);
+    keeper.signal(Signal::SIGSTOP);
+    within(TTL + Duration::from_secs(5), "the successor gets in", || next.stdout() == "ready\n");
+    keeper.signal(Signal::SIGCONT);
+    front.signal(Signal::SIGCONT);
+    within(Duration::from_secs(2), "nothing of the tree is left", || run.tree().is_empty());
+    run.wait().exits_with(79).mentions(&["lost", "job"]);
+    assert!(!next.has_ended() && !place.is_free("job"), "{}", next.stderr());
+    next.let_go();
+    next.wait().succeeds();
 }
 
 fn a_network_that_falls_silent_kills_the_command_before_the_next_holder_starts(place: &Place) {
