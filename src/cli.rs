@@ -353,19 +353,20 @@ Examples:
   dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
   dlock status --redis redis://r1/ backup
 
-`dlock help SUBCOMMAND` and the manual pages say more.";
+dlock SUBCOMMAND --help and the manual pages (dlock man) say more.";
 
 const AFTERWORD: &str = "\
 Durations:
   30s, 1h 30m, 250ms; a bare number is seconds and may have a fraction (0.2).
 
 Environment:
-  Every option that says [env: NAME] can stand there instead; the command line comes first. Switches take 1/0,
-  true/false, yes/no or on/off. An empty variable is unset, except DLOCK_NAMESPACE.
-  DLOCK_REDIS_PASSWORD holds the Redis password; --redis-password-file comes before it.
+  Every option that says [env: NAME] can stand in that variable instead; the
+  command line comes first. Switches take 1/0, true/false, yes/no or on/off.
+  An empty variable is unset, except DLOCK_NAMESPACE. DLOCK_REDIS_PASSWORD
+  holds the Redis password; --redis-password-file comes before it.
 
 Exit status:
-  run: the command's own; when a signal killed the command, dlock dies of the same signal
+  run: the command's own; when a signal killed it, dlock dies of the same signal
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock, or output that could not be written
@@ -373,8 +374,8 @@ Exit status:
    75  not acquired: held, or waited too long (-E changes it)
    77  authentication or permission refused
    78  configuration or server set-up wrong
-   79  lease lost: while the command ran, or the token does not hold the lock any more
-  126  the command was found but cannot be executed; the lock was released
+   79  lease lost: while the command ran, or the token no longer holds the lock
+  126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
 
 Examples:
@@ -390,19 +391,22 @@ dlock run --key KEY [OPTIONS] [--] COMMAND [ARG]...
 const RUN_EXAMPLES: &str = "\
 Examples:
   dlock run --key job -- ./backup.sh --full
-  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
   dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
 
 const RUN_AFTERWORD: &str = "\
 The command's environment:
-  DLOCK_KEY, DLOCK_TOKEN, DLOCK_FENCE (the fencing token: a number that rises with every grant; a resource that has
-  seen a higher one should refuse a lower one), and the variables of the backend options, without secrets.
+  DLOCK_KEY, DLOCK_TOKEN, and DLOCK_FENCE: the fencing token, a number that
+  rises with every grant; a resource that has seen a higher one should refuse
+  a lower one. And the variables of the backend options, without secrets.
 
 Signals:
-  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on until the command has ended.
+  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on
+  until the command has ended.
 
 Exit status:
-  The command's own; when a signal killed the command, dlock dies of the same signal. Before and beside that:
+  The command's own; when a signal killed it, dlock dies of the same signal.
+  Before and beside that:
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock
@@ -411,12 +415,12 @@ Exit status:
    77  authentication or permission refused
    78  configuration or server set-up wrong
    79  lease lost while the command ran; the command was stopped
-  126  the command was found but cannot be executed; the lock was released
+  126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
 
 Examples:
   dlock run --key job -- ./backup.sh --full
-  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
   dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
 
 const ACQUIRE_EXAMPLES: &str = "\
