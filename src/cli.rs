@@ -106,7 +106,7 @@ pub struct Acquire {
     #[arg(long, conflicts_with = "export", help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Print variables: for `eval` (shell, the default) or as bare lines for a CI environment file (env)
+    /// Print variables, for `eval` or as a CI environment file
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell", help_heading = OUTPUT)]
     pub export: Option<ExportForm>,
 
@@ -220,13 +220,13 @@ pub struct Man {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = BACKEND)]
 pub struct Backend {
-    /// file, redis or zk [default: what --redis or --zk imply, else file]
+    /// file, redis or zk [default: as --redis or --zk imply, else file]
     ///
     /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
     #[arg(short, long, value_name = "NAME")]
     pub backend: Option<String>,
 
-    /// Redis server [default with -b redis: redis://127.0.0.1:6379]
+    /// Redis server [default: redis://127.0.0.1:6379]
     ///
     /// redis://[user[:password]@]host[:port][/db]. A password is safer in --redis-password-file or in
     /// DLOCK_REDIS_PASSWORD: everybody on this host can read command lines.
@@ -237,18 +237,20 @@ pub struct Backend {
     #[arg(long, value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
 
-    /// ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]
+    /// ZooKeeper servers [default: 127.0.0.1:2181]
+    ///
+    /// h1:2181,h2:2181[/chroot]
     #[arg(long, value_name = "HOSTS")]
     pub zk: Option<String>,
 
-    /// Existing directory of the file backend's locks [default: one of this user's own]
+    /// Existing directory for lock files [default: this user's own]
     ///
     /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
     /// only in a directory that both name.
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,
 
-    /// Prefix that keeps dlock's keys apart from others [default: dlock]
+    /// What sets dlock's keys apart from others' [default: dlock]
     ///
     /// Empty: KEY exactly as given, to share a lock with another program.
     #[arg(long, value_name = "NS")]
@@ -309,9 +311,9 @@ pub struct Voice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportForm {
-    /// `export NAME=value` lines, quoted for the shell
+    /// `export NAME=value` lines for `eval`, the default; on failure `(exit N)`
     Shell,
-    /// `NAME=value` lines
+    /// Bare `NAME=value` lines, for a CI environment file
     Env,
 }
 
@@ -445,7 +447,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   dlock status backup deploy
   dlock status --json --zk z1,z2,z3 deploy
-  dlock status -q --exit-code backup || echo somebody is at it";
+  dlock status --exit-code backup >/dev/null || echo somebody is at it";
 
 const LIST_EXAMPLES: &str = "\
 Examples:
