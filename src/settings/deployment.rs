@@ -183,13 +183,27 @@ fn redis_url(typed: &cli::Backend, environment: &Environment) -> Result<Stated<S
     } else {
         on_command_line(typed.redis.join(","), "redis")
     };
-    let mut urls: Vec<&str> = stated.value.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+    let mut urls = urls(&stated.value);
     urls.dedup();
-    match urls.as_slice() {
-        [url] => Ok(Stated { value: (*url).to_owned(), ..stated }),
-        [] => Err(stated.invalid("there is no URL in it")),
-        _ => Err(Error::usage(format!("{}: several servers are not supported by this version", stated.name))),
+    match (urls.pop(), urls.is_empty()) {
+        (Some(url), true) => Ok(Stated { value: url, ..stated }),
+        (None, _) => Err(stated.invalid("there is no URL in it")),
+        (Some(_), false) => {
+            Err(Error::usage(format!("{}: several servers are not supported by this version", stated.name)))
+        }
     }
+}
+
+/// The URLs of a comma list. A comma before anything but another URL belongs to the one that it stands in.
+fn urls(list: &str) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    for piece in list.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
+        match urls.last_mut() {
+            Some(url) if !piece.contains("://") => *url += &format!(",{piece}"),
+            _ => urls.push(piece.to_owned()),
+        }
+    }
+    urls
 }
 
 /// The password from the file, else from its own variable.

@@ -92,6 +92,17 @@ fn unknown_backends_and_those_of_a_later_version_are_refused() {
 }
 
 #[test]
+fn a_comma_separates_urls_and_nothing_else() {
+    assert_eq!(urls("redis://r1/, redis://r2/,"), ["redis://r1/", "redis://r2/"]);
+    assert_eq!(urls("redis-sentinel://h1:26379,h2/service"), ["redis-sentinel://h1:26379,h2/service"]);
+    assert_eq!(urls("r1,r2"), ["r1,r2"]);
+    assert_eq!(urls(" , "), [""; 0]);
+    let sentence = resolved(&[("redis", "redis-sentinel://h1,h2/service")], &[]).expect_err("a later version");
+    assert!(sentence.contains("Sentinel"), "{sentence}");
+    assert_eq!(chosen(&[("redis", "redis://r1/"), ("redis", "redis://r1/")], &[]), Ok("redis".into()));
+}
+
+#[test]
 fn an_empty_namespace_variable_is_an_empty_namespace() {
     let deployment = resolved(&[("backend", "redis")], &[("DLOCK_NAMESPACE", "")]).expect("valid");
     assert!(deployment.namespace.is_empty());
