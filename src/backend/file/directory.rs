@@ -219,6 +219,9 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
         }
         Errno::ELOOP => BackendError::denied(format!("{path} is a symbolic link, and dlock follows none here")),
         Errno::ENOTDIR => BackendError::misconfigured(format!("{path} is no directory")),
+        Errno::EISDIR => {
+            BackendError::misconfigured(format!("{path} is a directory, and should be a file; move it away"))
+        }
         Errno::ENAMETOOLONG => BackendError::misconfigured(format!("the path {path} is too long for this file system")),
         Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => BackendError::system(format!("{path}: {}", errno.desc())),
         Errno::ENOSPC | Errno::EDQUOT => BackendError::unavailable(format!(

@@ -34,8 +34,10 @@ impl Failure {
 }
 
 /// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
-const REFUSALS: [(&str, Kind, &str); 22] = [
+const REFUSALS: [(&str, Kind, &str); 23] = [
     ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
+    // What a request that is too long for a stranger gets instead of NOAUTH.
+    ("unauthenticated", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
     ("WRONGPASS", Kind::Denied, "does not accept this user and password"),
     ("invalid password", Kind::Denied, "does not accept this user and password"),
     ("NOPERM", Kind::Denied, "does not permit this user what a lock needs"),
@@ -105,6 +107,7 @@ mod tests {
     fn every_refusal_has_its_kind_and_names_the_masked_endpoint() {
         for (reply, kind) in [
             ("-NOAUTH Authentication required.", Kind::Denied),
+            ("-ERR Protocol error: unauthenticated multibulk length", Kind::Denied),
             ("-WRONGPASS invalid username-password pair or user is disabled.", Kind::Denied),
             ("-ERR invalid password", Kind::Denied),
             ("-NOPERM User bob has no permissions to run the 'eval' command", Kind::Denied),

@@ -217,11 +217,14 @@ impl LockBackend for RedisBackend {
         let names = Names::of(&self.namespace, key)?;
         let undo = if self.on_their_way.borrow().contains(token) { "undo" } else { "" };
         let request = eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo]);
+        // Only a request that went out on a connection which stood before may be sent twice.
+        let may_repeat = self.node.is_linked();
         let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         self.on_their_way.borrow_mut().remove(token);
         match reply {
             redis::Value::Int(1) => Ok(Release::Released),
-            redis::Value::Int(0) => Ok(Release::NotHeld),
+            redis::Value::Int(2) if may_repeat => Ok(Release::Released),
+            redis::Value::Int(0 | 2) => Ok(Release::NotHeld),
             _ => Err(unexpected(&self.node)),
         }
     }

@@ -76,6 +76,11 @@ impl Node {
         self.exchange(&link, request, deadline, limit).await
     }
 
+    /// Whether something was asked before, on a connection that may still stand.
+    pub(super) fn is_linked(&self) -> bool {
+        self.link.borrow().is_some()
+    }
+
     /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
     /// nothing was asked (a server restarted since) is replaced at once.
     pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {

@@ -1,7 +1,7 @@
 -- Gives the lock up if the token owns it or was offered it, and leaves the queue in any case.
 -- KEYS  as in base.lua
 -- ARGV  1 owner token, 2 prefix of the channels, 3 'undo' when a request of this token may still be on its way, else ''
--- returns 1 released, also by an earlier try; 0 the token holds nothing
+-- returns 1 released; 2 an earlier try released it; 0 the token holds nothing
 
 local me, WAKE = ARGV[1], ARGV[2]
 -- A value of another type is somebody else's; the place in the queue is left all the same.
@@ -30,7 +30,7 @@ elseif place and place <= 1 then
   end
 end
 if has_receipt(me, 'released') then
-  return 1
+  return 2
 end
 if ARGV[3] == 'undo' then
   write_receipt(me, 'undone')
