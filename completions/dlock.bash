@@ -495,12 +495,20 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-k -n -w -E -b -c -q -v -h --key --ttl --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --zk --dir --namespace --command --label --quiet --verbose --help"
+            opts="-c -k -n -w -E -b -q -v -h --command --key --ttl --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --zk --dir --namespace --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --command)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --key)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -554,14 +562,6 @@ _dlock() {
                     return 0
                     ;;
                 --namespace)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --command)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -c)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

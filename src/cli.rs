@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
 const BACKEND: &str = "Backend";
 const WAITING: &str = "Waiting";
@@ -42,8 +43,16 @@ pub enum Command {
 /// Acquires the lock, runs the command, renews the lease while it runs, releases the lock when it has ended, and exits
 /// with the command's status. Options end at the first word that is not one: the command's own are never taken.
 #[derive(Debug, Args)]
-#[command(after_help = RUN_EXAMPLES, after_long_help = RUN_AFTERWORD)]
+#[command(override_usage = RUN_USAGE, after_help = RUN_EXAMPLES, after_long_help = RUN_AFTERWORD)]
 pub struct Run {
+    /// The command and its arguments, run as they are: no shell is involved
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = COMMAND)]
+    pub program: Vec<OsString>,
+
+    /// Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)
+    #[arg(short, long, value_name = "STRING", allow_hyphen_values = true, help_heading = COMMAND)]
+    pub command: Option<OsString>,
+
     /// Name of the lock
     #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
     pub key: Vec<String>,
@@ -61,19 +70,11 @@ pub struct Run {
     #[command(flatten)]
     pub backend: Backend,
 
-    /// Run STRING with $SHELL -c (or /bin/sh); otherwise no shell is involved
-    #[arg(short, long, value_name = "STRING", allow_hyphen_values = true)]
-    pub command: Option<OsString>,
-
     #[command(flatten)]
     pub label: Label,
 
     #[command(flatten)]
     pub voice: Voice,
-
-    /// The command and its arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
-    pub program: Vec<OsString>,
 }
 
 /// Take a lock, print its owner token, and leave it taken.
@@ -333,21 +334,15 @@ pub fn variable_of(long: &str) -> String {
     format!("DLOCK_{}", long.to_uppercase().replace('-', "_"))
 }
 
+/// Only in the long help and the manual: the short help stays short.
 fn with_variable_in_help(arg: Arg) -> Arg {
-    let Some(long) = arg.get_long() else { return arg };
-    if WITHOUT_VARIABLE.contains(&long) {
-        return arg;
-    }
-    let note = format!(" [env: {}]", variable_of(long));
-    let short = arg.get_help().map(|help| format!("{help}{note}"));
-    let long = arg.get_long_help().map(|help| format!("{help}{note}"));
-    let arg = match short {
-        Some(help) => arg.help(help),
-        None => arg,
-    };
-    match long {
-        Some(help) => arg.long_help(help),
-        None => arg,
+    let long = arg.get_long().filter(|long| !WITHOUT_VARIABLE.contains(long));
+    match (long, arg.get_long_help().or(arg.get_help())) {
+        (Some(long), Some(help)) => {
+            let help = format!("{help}\n\n[env: {}]", variable_of(long));
+            arg.long_help(help)
+        }
+        _ => arg,
     }
 }
 
@@ -367,7 +362,7 @@ Durations:
 Environment:
   Every option that says [env: NAME] can stand there instead; the command line comes first. Switches take 1/0,
   true/false, yes/no or on/off. An empty variable is unset, except DLOCK_NAMESPACE.
-  DLOCK_REDIS_PASSWORD holds the Redis password where no file and no URL does.
+  DLOCK_REDIS_PASSWORD holds the Redis password; --redis-password-file comes before it.
 
 Exit status:
   run: the command's own; when a signal killed the command, dlock dies of the same signal
@@ -387,6 +382,10 @@ Examples:
   dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
   dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
   dlock status --redis redis://r1/ backup";
+
+const RUN_USAGE: &str = "\
+dlock run --key KEY [OPTIONS] [--] COMMAND [ARG]...
+       dlock run --key KEY [OPTIONS] -c STRING";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

@@ -42,6 +42,15 @@ pub enum Ending {
 
 impl Ending {
     pub const SUCCESS: Self = Self::Status(SUCCESS);
+
+    /// The number that a shell has in `$?` afterwards.
+    #[must_use]
+    pub fn as_seen_by_a_shell(self) -> i32 {
+        match self {
+            Self::Status(status) => i32::from(status),
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
 }
 
 impl From<&Error> for Ending {

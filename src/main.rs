@@ -43,12 +43,10 @@ pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
         std::process::exit(i32::from(DEFECT));
     }));
     let words: Vec<OsString> = std::env::args_os().collect();
-    match commands::parse(&words).map_or_else(|ending| ending, commands::dispatch) {
-        Ending::Status(status) => c_int::from(status),
-        Ending::Signal(signal) => {
-            die_of(signal);
-            // The first process of a PID namespace does not die of its own signals; a shell would show this number.
-            128 + signal
-        }
+    let ending = commands::parse(&words).map_or_else(|ending| ending, commands::dispatch);
+    if let Ending::Signal(signal) = ending {
+        die_of(signal);
+        // Still here: the first process of a PID namespace does not die of its own signals.
     }
+    ending.as_seen_by_a_shell()
 }

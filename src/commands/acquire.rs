@@ -13,22 +13,19 @@ use super::{contend, describe, one_shot};
 /// # Errors
 /// When the settings are wrong.
 pub(super) fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Ending, Error> {
-    let exports_to_shell = typed.export == Some(cli::ExportForm::Shell);
     let ending = settings::acquire(typed, environment).map(|settings| acquire_as(&settings));
-    let status = match &ending {
-        Ok(Ending::Status(status)) => *status,
-        Ok(Ending::Signal(signal)) => 128 + u8::try_from(*signal).unwrap_or_default(),
-        Err(error) => match Ending::from(error) {
-            Ending::Status(status) => status,
-            Ending::Signal(_) => 0,
-        },
-    };
-    if exports_to_shell && status != 0 {
-        // `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of it. Where
-        // even that cannot be written, the sentence on stderr is all there is.
-        report::print(&report::variables::failure(status)).ok();
+    if typed.export == Some(cli::ExportForm::Shell) {
+        tell_eval(ending.as_ref().map_or_else(Ending::from, |ending| *ending));
     }
     ending
+}
+
+/// `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of a failure. Where even
+/// that cannot be written, the sentence on stderr is all there is.
+pub(super) fn tell_eval(ending: Ending) {
+    if ending != Ending::SUCCESS {
+        report::print(&report::variables::failure(ending)).ok();
+    }
 }
 
 fn acquire_as(settings: &AcquireSettings) -> Ending {

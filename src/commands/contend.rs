@@ -29,11 +29,15 @@ pub async fn contend<I: Future<Output = i32>>(
     interrupted: impl Fn() -> I,
 ) -> Result<Lease, Error> {
     let started = BootInstant::now();
-    let news: RefCell<Option<Progress>> = RefCell::new(None);
+    let news: RefCell<Option<(Progress, BootInstant)>> = RefCell::new(None);
     let changed = Notify::new();
     let progress = |latest| {
-        news.replace(Some(latest));
+        news.replace(Some((latest, BootInstant::now())));
         changed.notify_one();
+    };
+    let as_of_now = || {
+        let (latest, learnt_at) = news.borrow().clone()?;
+        Some(latest.aged(BootInstant::now().since(learnt_at)))
     };
     let mut line = WaitingLine::new(&claim.key, stderr);
     let mut acquiring = backend.acquire(claim, &progress);
@@ -41,9 +45,9 @@ pub async fn contend<I: Future<Output = i32>>(
     let mut time_is_up = Box::pin(time_is_up(contest.wait, started)?);
     let end = loop {
         let waited = BootInstant::now().since(started);
-        let pause = match news.borrow().as_ref() {
+        let pause = match as_of_now() {
             Some(latest) => {
-                line.update(latest, waited);
+                line.update(&latest, waited);
                 line.due_in(waited)
             }
             // Still connecting: there is nobody to name yet.
@@ -70,7 +74,7 @@ pub async fn contend<I: Future<Output = i32>>(
         End::Answered(Ok(Acquired::Held(contention))) => return Err(refused(claim, contest, contention, None)),
         End::Answered(Err(error)) => Error::backend(Attempt::Acquire(claim.key.clone()), error),
         End::Interrupted(signal) => Error::Interrupted(signal),
-        End::GaveUp(limit) => gave_up(claim, contest, news.into_inner(), limit),
+        End::GaveUp(limit) => gave_up(claim, contest, as_of_now(), limit),
     };
     undo(backend, claim, stderr, interrupted()).await;
     Err(error)

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Args, FromArgMatches, Parser};
 
-use crate::cli::{self, Cli};
+use crate::cli::{self, Cli, Command, Run};
 use crate::error::Error;
 use crate::exit_code::Ending;
 use crate::report::{self, Stderr};
@@ -16,14 +16,40 @@ use crate::sys::stdio::STDOUT;
 /// # Errors
 /// How the process ends when there is nothing to dispatch; everything has been said then.
 pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
+    if let Some(run) = run_alone(words) {
+        return Ok(Cli { command: Command::Run(run) });
+    }
     let stderr = Stderr::new(Voice::Normal);
     Cli::try_parse_from(words).map_err(|mistake| match mistake.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match report::print(&help(words, mistake)) {
             Ok(()) => Ending::SUCCESS,
             Err(source) => super::failed(&Error::Output { source }, stderr),
         },
-        _ => super::failed(&Error::usage(sentence(&mistake, words)), stderr),
+        _ => {
+            let ending = super::failed(&Error::usage(sentence(&mistake, words)), stderr);
+            if asks_to_export(words) {
+                super::acquire::tell_eval(ending);
+            }
+            ending
+        }
     })
+}
+
+/// The words as a `run`, if they are one without a mistake. Every job starts with one, and building the definition of
+/// this subcommand alone takes a quarter of the time of all; help and mistakes go the long way.
+fn run_alone(words: &[OsString]) -> Option<Run> {
+    let (name, typed) = words.get(1..)?.split_first()?;
+    if name != "run" {
+        return None;
+    }
+    let definition = Run::augment_args(clap::Command::new("run")).no_binary_name(true);
+    Run::from_arg_matches(&definition.try_get_matches_from(typed).ok()?).ok()
+}
+
+/// Whether a shell's `eval` waits for what we print, though nobody knows what else was meant.
+fn asks_to_export(words: &[OsString]) -> bool {
+    let is_export = |word: &OsString| word == "--export" || word == "--export=shell";
+    words.get(1).is_some_and(|word| word == "acquire") && words.iter().any(is_export)
 }
 
 /// The help asked for, from the definition with the variables in it: they take time that no other command should pay.
@@ -79,6 +105,25 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         cli::definition().debug_assert();
+    }
+
+    #[test]
+    fn a_run_is_the_same_by_the_short_way_and_the_long_one() {
+        let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
+        for right in [
+            &["dlock", "run", "-k", "a", "-n", "--ttl", "5s", "--", "sh", "-c", "exit 3"][..],
+            &["dlock", "run", "-qka", "-E0", "make", "-k", "-j4"],
+            &["dlock", "run", "-k", "a", "-c", "-x"],
+            &["dlock", "run"],
+        ] {
+            let right = words(right);
+            let Ok(Cli { command: Command::Run(long) }) = Cli::try_parse_from(&right) else { panic!("{right:?}") };
+            let short = run_alone(&right).expect("without a mistake");
+            assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        }
+        for wrong in [&["dlock", "run", "--help"][..], &["dlock", "run", "-Z"], &["dlock", "list"], &["dlock"], &[]] {
+            assert!(run_alone(&words(wrong)).is_none(), "{wrong:?}");
+        }
     }
 
     #[test]

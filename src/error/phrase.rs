@@ -109,10 +109,10 @@ pub struct OsReason<'a>(pub &'a io::Error);
 
 impl fmt::Display for OsReason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.raw_os_error() {
-            Some(number) => f.write_str(nix::errno::Errno::from_raw(number).desc()),
-            None => write!(f, "{}", self.0),
-        }
+        let text = self.0.to_string();
+        let without_number =
+            self.0.raw_os_error().and_then(|number| text.strip_suffix(&format!(" (os error {number})")));
+        f.write_str(without_number.unwrap_or(&text))
     }
 }
 

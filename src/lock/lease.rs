@@ -92,6 +92,20 @@ pub struct Contention {
     pub ahead: Option<usize>,
 }
 
+impl Progress {
+    /// The same news, told `later`: a holder has had the lock for so much longer by then.
+    #[must_use]
+    pub fn aged(&self, later: Duration) -> Self {
+        match self {
+            Self::Waiting(contention) => {
+                let held_for = contention.held_for.map(|held| held.saturating_add(later));
+                Self::Waiting(Contention { held_for, ..contention.clone() })
+            }
+            Self::Disconnected(error) => Self::Disconnected(error.clone()),
+        }
+    }
+}
+
 /// A grant, believed until its deadline and no longer.
 #[derive(Debug, Clone)]
 pub struct Lease {

@@ -1,5 +1,6 @@
 //! What `acquire --export` prints: the lock as variables, for a shell's `eval` or a CI environment file.
 
+use crate::exit_code::Ending;
 use crate::lock::Lease;
 use crate::settings::{Deployment, SECRETS};
 
@@ -27,8 +28,8 @@ pub fn for_environment_file(lease: &Lease, deployment: &Deployment) -> String {
 
 /// What `eval` must run when there is no lock: nothing but the failure.
 #[must_use]
-pub fn failure(status: u8) -> String {
-    format!("(exit {status})\n")
+pub fn failure(ending: Ending) -> String {
+    format!("(exit {})\n", ending.as_seen_by_a_shell())
 }
 
 fn variables(lease: &Lease, deployment: &Deployment) -> impl Iterator<Item = Variable> {

@@ -72,7 +72,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     let located = match backend {
         BackendName::File => {
             let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
-            let located = target::file(dir.as_ref(), &namespace)?;
+            let located = target::file(dir.as_ref(), &namespace);
             variables.set_or_remove("DLOCK_DIR", located.variable.clone());
             located
         }
@@ -96,7 +96,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     };
     let notice = (!asked_for).then(|| {
         format!(
-            "the lock covers this host only, in {}; --backend names another place, or file to drop this notice",
+            "the lock covers this host only, in {}; name a server with --redis or --zk, or say -b file to mean this host",
             located.endpoint
         )
     });
@@ -193,16 +193,14 @@ fn redis_url(typed: &cli::Backend, environment: &Environment) -> Result<Stated<S
 }
 
 /// The password from the file, else from its own variable.
-fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result<Option<String>, Error> {
-    let Some(file) = file else {
-        return Ok(environment.text(REDIS_PASSWORD)?.map(|stated| stated.value));
-    };
+fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result<Option<Stated<String>>, Error> {
+    let Some(file) = file else { return environment.text(REDIS_PASSWORD) };
     let shown = file.value.to_string_lossy();
     let content = std::fs::read_to_string(&file.value).map_err(|error| {
         Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
     })?;
     match content.lines().next() {
-        Some(password) if !password.is_empty() => Ok(Some(password.to_owned())),
+        Some(password) if !password.is_empty() => Ok(Some(file.clone().map(|_| password.to_owned()))),
         _ => Err(Error::Configuration(format!("{} {}: its first line is empty", file.name, Quoted(&shown)))),
     }
 }
@@ -360,6 +358,28 @@ mod tests {
         assert_eq!(value("DLOCK_DIR"), None);
         assert_eq!(value(REDIS_PASSWORD), None);
         assert!(!deployment.endpoint.contains("hunter"), "{}", deployment.endpoint);
+    }
+
+    #[test]
+    fn a_password_that_is_typed_comes_before_one_in_the_environment() {
+        let password =
+            |url: &str, variables: &[(&str, &str)]| match resolved(&[("redis", url)], variables).expect("valid").target
+            {
+                Target::Redis(config) => config.endpoint.password.map(|secret| secret.reveal().to_owned()),
+                other => panic!("redis was asked for, not {other:?}"),
+            };
+        let variable = [(REDIS_PASSWORD, "from-variable")];
+        assert_eq!(password("redis://r1/", &[]), None);
+        assert_eq!(password("redis://r1/", &variable).as_deref(), Some("from-variable"));
+        assert_eq!(password("redis://:from-url@r1/", &variable).as_deref(), Some("from-url"));
+        let both = [(REDIS_PASSWORD, "from-variable"), ("DLOCK_REDIS", "redis://:from-url@r1/")];
+        match resolved(&[], &both).expect("valid").target {
+            Target::Redis(config) => {
+                let password = config.endpoint.password.expect("two stand in the environment");
+                assert_eq!(password.reveal(), "from-variable");
+            }
+            other => panic!("redis was asked for, not {other:?}"),
+        }
     }
 
     #[test]

@@ -3,29 +3,42 @@
 use std::path::PathBuf;
 
 use super::deployment::Located;
-use super::source::Stated;
-use crate::backend::redis::{Endpoint, Secret};
+use super::source::{Level, Stated};
 use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
 use crate::lock::Namespace;
 
-pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Result<Located, Error> {
+pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Located {
     let config = file::Config { dir: dir.map(|dir| dir.value.clone()), namespace: namespace.clone() };
-    Ok(Located {
+    Located {
         endpoint: config.directory().to_string_lossy().into_owned(),
         variable: dir.map(|dir| dir.value.to_string_lossy().into_owned()),
         target: Target::File(config),
-    })
+    }
 }
 
-pub(super) fn redis(url: &Stated<String>, password: Option<String>, namespace: &Namespace) -> Result<Located, Error> {
-    let endpoint = Endpoint::parse(&url.value).map_err(|reason| url.invalid(reason))?;
-    let (shown, variable) = (endpoint.masked(), endpoint.without_password());
-    let mut config = redis::Config { endpoint, namespace: namespace.clone() };
-    if let Some(password) = password {
-        config = config.with_password(Secret::new(password));
-    }
-    Ok(Located { target: Target::Redis(config), endpoint: shown, variable: Some(variable) })
+pub(super) fn redis(
+    url: &Stated<String>,
+    password: Option<Stated<String>>,
+    namespace: &Namespace,
+) -> Result<Located, Error> {
+    // The value is not shown: it may hold a password, whatever else is wrong with it.
+    let endpoint =
+        redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
+    let config = redis::Config { endpoint, namespace: namespace.clone() };
+    // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
+    let typed_in_url = url.level == Level::CommandLine && config.endpoint.password.is_some();
+    let config = match password {
+        Some(password) if password.level == Level::CommandLine || !typed_in_url => {
+            config.with_password(redis::Secret::new(password.value))
+        }
+        Some(_) | None => config,
+    };
+    Ok(Located {
+        endpoint: config.endpoint.masked(),
+        variable: Some(config.endpoint.without_password()),
+        target: Target::Redis(config),
+    })
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, _namespace: &Namespace) -> Result<Located, Error> {

@@ -5,6 +5,11 @@ mod support;
 // What a lock is.
 mod contract;
 
+// Each backend by itself.
+mod file;
+
+mod redis;
+
 // That it excludes.
 mod exclusion;
 

@@ -1,6 +1,7 @@
 //! Where lock files live and how they come into being. Breaks when two users, or a shell and a cron job, choose different
 //! directories, or when a file can be replaced while somebody has it locked.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,17 +93,18 @@ impl NamespaceDir {
         namespace: &Namespace,
         missing: Missing,
     ) -> Result<Option<Self>, BackendError> {
-        let (directory, dir) = match named {
-            Some(dir) => (open_named(dir)?, dir.to_owned()),
-            None => {
-                let dir = default_directory();
-                let Some(directory) = open_default(&dir, missing)? else { return Ok(None) };
-                (directory, dir)
-            }
+        let dir = named.map_or_else(default_directory, Path::to_owned);
+        let directory = match named {
+            Some(_) => open_named(&dir)?,
+            None => match open_default(&dir, missing)? {
+                Some(directory) => directory,
+                None => return Ok(None),
+            },
         };
         let of_dir = fstat(&directory).map_err(|errno| failed(&dir, errno))?;
-        if named.is_some() {
-            check_owner(&dir, &of_dir)?;
+        match named {
+            Some(_) => check_named_owner(&dir, &of_dir)?,
+            None => check_default_owner(&dir, &of_dir)?,
         }
         let shared = shared_bits(&of_dir);
         let path = dir.join(namespace.as_str());
@@ -130,10 +132,7 @@ impl NamespaceDir {
                     let file = opened.map_err(failed)?;
                     let status = fstat(&file).map_err(failed)?;
                     if kind(&status) != SFlag::S_IFREG {
-                        return Err(BackendError::misconfigured(format!(
-                            "{} is no regular file; remove it or use another key",
-                            self.path.join(name).display()
-                        )));
+                        return Err(not_regular(self.path.join(name).display()));
                     }
                     return Ok(Some((file, Identity::of(&status))));
                 }
@@ -219,9 +218,7 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
         }
         Errno::ELOOP => BackendError::denied(format!("{path} is a symbolic link, and dlock follows none here")),
         Errno::ENOTDIR => BackendError::misconfigured(format!("{path} is no directory")),
-        Errno::EISDIR => {
-            BackendError::misconfigured(format!("{path} is a directory, and should be a file; move it away"))
-        }
+        Errno::EISDIR | Errno::ENXIO | Errno::ENODEV => not_regular(path),
         Errno::ENAMETOOLONG => BackendError::misconfigured(format!("the path {path} is too long for this file system")),
         Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM => BackendError::system(format!("{path}: {}", errno.desc())),
         Errno::ENOSPC | Errno::EDQUOT => BackendError::unavailable(format!(
@@ -229,6 +226,10 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
         )),
         _ => BackendError::unavailable(format!("{path}: {}", errno.desc())),
     }
+}
+
+fn not_regular(path: impl Display) -> BackendError {
+    BackendError::misconfigured(format!("{path} is no regular file; remove it or use another key"))
 }
 
 pub(super) fn io_errno(error: &io::Error) -> Errno {
@@ -256,16 +257,19 @@ fn open_default(dir: &Path, missing: Missing) -> Result<Option<OwnedFd>, Backend
         }
         opened => opened,
     };
-    let directory = directory.map_err(|errno| match errno {
+    directory.map(Some).map_err(|errno| match errno {
         // With O_DIRECTORY the kernel says this of a symbolic link too.
         Errno::ENOTDIR | Errno::ELOOP => not_ours(dir, "is no directory of ours"),
         errno => failed(dir, errno),
-    })?;
-    let status = fstat(&directory).map_err(|errno| failed(dir, errno))?;
+    })
+}
+
+/// Anybody may make directories beside it, so its owner tells whose it is.
+fn check_default_owner(dir: &Path, status: &FileStat) -> Result<(), BackendError> {
     if status.st_uid != Uid::effective().as_raw() {
         return Err(not_ours(dir, &format!("belongs to uid {}", status.st_uid)));
     }
-    Ok(Some(directory))
+    Ok(())
 }
 
 fn not_ours(dir: &Path, why: &str) -> BackendError {
@@ -276,7 +280,7 @@ fn not_ours(dir: &Path, why: &str) -> BackendError {
 }
 
 /// Somebody's private directory is no meeting place, not even for root: its owner could not open what root leaves there.
-fn check_owner(dir: &Path, status: &FileStat) -> Result<(), BackendError> {
+fn check_named_owner(dir: &Path, status: &FileStat) -> Result<(), BackendError> {
     let foreign = status.st_uid != Uid::effective().as_raw() && status.st_uid != 0;
     if foreign && !mode(status).intersects(Mode::S_IWGRP | Mode::S_IWOTH) {
         return Err(BackendError::denied(format!(

@@ -377,3 +377,6 @@ fn checksum(line: &[u8], body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(line).chain_update(body).finalize();
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

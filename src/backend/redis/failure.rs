@@ -25,9 +25,9 @@ impl Failure {
             ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::unanswered(BackendError::unavailable(format!(
                 "what answers at {url} is not a Redis server; check host and port"
             ))),
-            ErrorKind::Io => {
-                Self::unanswered(BackendError::unavailable(format!("{url} closed the connection without an answer")))
-            }
+            ErrorKind::Io => Self::unanswered(BackendError::unavailable(format!(
+                "{url} closed the connection without an answer; check that it is a Redis server and runs"
+            ))),
             _ => Self { error: refusal(&url, error), answered: true },
         }
     }
@@ -35,9 +35,9 @@ impl Failure {
 
 /// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
 const REFUSALS: [(&str, Kind, &str); 23] = [
-    ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
-    // What a request that is too long for a stranger gets instead of NOAUTH.
+    // What a request of more than ten words is told before the password has been.
     ("unauthenticated", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
+    ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
     ("WRONGPASS", Kind::Denied, "does not accept this user and password"),
     ("invalid password", Kind::Denied, "does not accept this user and password"),
     ("NOPERM", Kind::Denied, "does not permit this user what a lock needs"),
@@ -107,9 +107,9 @@ mod tests {
     fn every_refusal_has_its_kind_and_names_the_masked_endpoint() {
         for (reply, kind) in [
             ("-NOAUTH Authentication required.", Kind::Denied),
-            ("-ERR Protocol error: unauthenticated multibulk length", Kind::Denied),
             ("-WRONGPASS invalid username-password pair or user is disabled.", Kind::Denied),
             ("-ERR invalid password", Kind::Denied),
+            ("-ERR Protocol error: unauthenticated multibulk length", Kind::Denied),
             ("-NOPERM User bob has no permissions to run the 'eval' command", Kind::Denied),
             ("-DENIED Redis is running in protected mode because", Kind::Denied),
             ("-READONLY You can't write against a read only replica.", Kind::Unavailable),

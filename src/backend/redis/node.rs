@@ -154,7 +154,7 @@ impl Node {
         }
         let stream = self.dial(deadline, limit).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
-        // RESP2 without user, password or database: nothing is sent yet. They go out together with the first request.
+        // RESP2 without user, password or database: nothing is sent yet. They go out with the first request.
         let silent = RedisConnectionInfo::default().set_skip_set_lib_name();
         let (connection, driver) = MultiplexedConnection::new_with_config(&silent, stream, config)
             .await
@@ -189,10 +189,12 @@ impl Node {
 
     async fn send(&self, link: &Link, request: &Cmd) -> Result<Value, RedisError> {
         let mut connection = link.connection.clone();
-        if link.greeted.replace(true) {
+        let Endpoint { user, password, db, .. } = &self.endpoint;
+        let greets = password.is_some() || *db != 0;
+        // Alone where it can be: the crate tells what is no Redis reply only to a single request.
+        if link.greeted.replace(true) || !greets {
             return connection.send_packed_command(request).await;
         }
-        let Endpoint { user, password, db, .. } = &self.endpoint;
         let mut together = redis::pipe();
         if let Some(password) = password {
             together.cmd("AUTH");
@@ -201,21 +203,18 @@ impl Node {
             }
             together.arg(password.reveal());
         }
-        if *db != 0 {
-            together.cmd("SELECT").arg(*db);
+        // A request must not be carried out in another database when SELECT fails, so it waits for its answer. Behind a
+        // failed AUTH it is refused as well, or allowed to everybody and undone by its release.
+        if *db == 0 {
+            together.add_command(request.clone());
+            let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
+            let reply = replies.pop().unwrap_or_default();
+            greeted(replies)?;
+            return Ok(reply);
         }
-        together.add_command(request.clone());
-        let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
-        let reply = replies.pop().unwrap_or_default();
-        for greeting in replies {
-            match greeting.extract_error() {
-                // A password where none is asked for hurts nobody.
-                Err(error) if error.detail().is_some_and(|text| text.contains("without any password")) => {}
-                Err(error) => return Err(error),
-                Ok(_) => {}
-            }
-        }
-        Ok(reply)
+        together.cmd("SELECT").arg(*db);
+        greeted(connection.send_packed_commands(&together, 0, together.len()).await?)?;
+        connection.send_packed_command(request).await
     }
 
     async fn dial(&self, deadline: Instant, limit: Duration) -> Result<TcpStream, Failure> {
@@ -288,6 +287,18 @@ impl Link {
         let driver = RefCell::new(Some(tokio::spawn(driver)));
         Self { connection, driver, greeted: Cell::new(false) }
     }
+}
+
+fn greeted(replies: Vec<Value>) -> Result<(), RedisError> {
+    for reply in replies {
+        match reply.extract_error() {
+            // A password where none is asked for hurts nobody.
+            Err(error) if error.detail().is_some_and(|text| text.contains("without any password")) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn seconds(limit: Duration) -> String {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::lock::keep_alive::{Pace, Renewing};
 use crate::lock::{LockBackend, Release, backoff};
@@ -10,6 +10,9 @@ use crate::report::{Stderr, running};
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// No attempt is cut shorter than this by a short lease alone: a reconnection takes two round trips more than a renewal.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(500);
 
 /// What became of the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,26 +31,38 @@ pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stde
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
     let mut last_error = None;
     loop {
-        let limit =
-            until.saturating_duration_since(Instant::now()).min(pace.request_limit.max(Duration::from_millis(500)));
-        match timeout(limit, backend.release(&lease.key, &lease.token)).await {
-            Ok(Ok(Release::Released)) => {
+        match attempt(backend, renewing, until).await {
+            Ok(Release::Released) => {
                 stderr.detail(running::released(&lease.key));
                 return GivenUp::Released;
             }
             // An attempt whose answer was lost may have released it.
-            Ok(Ok(Release::NotHeld)) if last_error.is_some() => return GivenUp::Released,
-            Ok(Ok(Release::NotHeld)) => {
+            Ok(Release::NotHeld) if last_error.is_some() => return GivenUp::Released,
+            Ok(Release::NotHeld) => {
                 stderr.say(running::was_not_ours(&lease.key));
                 return GivenUp::NotOurs;
             }
-            Ok(Err(error)) => last_error = Some(error.message),
-            Err(_) => last_error = Some("no answer".to_owned()),
+            Err(error) => last_error = Some(error),
         }
         if Instant::now() >= until {
             stderr.say(running::not_released(&lease.key, &last_error.unwrap_or_default(), renewing.left()));
             return GivenUp::Unknown;
         }
         sleep(backoff::jittered(pace.pause.0, pace.pause.1).min(until.saturating_duration_since(Instant::now()))).await;
+    }
+}
+
+/// Tries once to free what may be left of a lease that was lost; it is over soon in any case.
+pub(super) async fn give_up_the_lost(backend: &dyn LockBackend, renewing: &Renewing) {
+    attempt(backend, renewing, Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
+}
+
+/// One release within its limit and before `until`. What failed is told as a fragment of a sentence.
+async fn attempt(backend: &dyn LockBackend, renewing: &Renewing, until: Instant) -> Result<Release, String> {
+    let lease = renewing.lease();
+    let limit = Pace::of(lease.ttl).request_limit.max(SHORTEST_ATTEMPT);
+    match timeout_at(until.min(Instant::now() + limit), backend.release(&lease.key, &lease.token)).await {
+        Ok(answer) => answer.map_err(|error| error.message),
+        Err(_) => Err("no answer".to_owned()),
     }
 }
