@@ -22,6 +22,6 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
     Ok(match target {
         Target::File(config) => Box::new(file::FileBackend::open(config)?),
         Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
-        Target::ZooKeeper(_) => return Err(BackendError::unavailable("not merged yet")),
+        Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
     })
 }

@@ -41,10 +41,9 @@ pub(super) fn redis(
     })
 }
 
-pub(super) fn zookeeper(hosts: &Stated<String>, _namespace: &Namespace) -> Result<Located, Error> {
-    Ok(Located {
-        target: Target::ZooKeeper(zookeeper::Config {}),
-        endpoint: hosts.value.clone(),
-        variable: Some(hosts.value.clone()),
-    })
+pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {
+    let servers = zookeeper::ConnectString::parse(&hosts.value).map_err(|reason| hosts.invalid(reason))?;
+    let shown = servers.shown();
+    let target = Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() });
+    Ok(Located { target, endpoint: shown.clone(), variable: Some(shown) })
 }

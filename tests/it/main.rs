@@ -10,6 +10,8 @@ mod file;
 
 mod redis;
 
+mod zookeeper;
+
 // That it excludes.
 mod exclusion;
 

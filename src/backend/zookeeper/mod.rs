@@ -1,14 +1,193 @@
-//! The zookeeper backend.
+//! Locks in ZooKeeper. What breaks it: a session that expires unnoticed (the deadline is ours, from committed writes
+//! alone), a lost reply to a create (found again by its GUID, or undone by closing the session), and a directory
+//! shared with another family of recipes (refused).
 
-use crate::lock::BackendError;
+mod census;
+mod contact;
+mod contender;
+mod endpoint;
+mod failure;
+mod lease;
+mod node;
+mod path;
+mod place;
+mod queue;
+mod session;
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+pub use endpoint::{ConnectString, InvalidConnectString, Server};
+
+use crate::lock::{
+    Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace,
+    OwnerToken, Progress, Prolonged, Release, Renewal, Ttl,
+};
+use crate::sys::boottime::BootInstant;
+use path::Layout;
+use place::{Place, Removal};
+use session::{Existence, Session};
+
+/// The session timeout where no lease depends on it: long enough for an election, short enough to be forgotten soon
+/// when this process is killed.
+const ASIDE: Ttl = Ttl::Default(Duration::from_secs(10));
+
+/// Where to lock.
 #[derive(Debug, Clone)]
-pub struct Config {}
+pub struct Config {
+    pub servers: ConnectString,
+    pub namespace: Namespace,
+}
 
-pub struct ZooKeeperBackend {}
+/// The locks of one namespace of one ensemble.
+pub struct ZooKeeperBackend {
+    ensemble: ConnectString,
+    layout: Layout,
+    /// Each with the timeout that was asked for: keys that are held together share a session, and its heartbeats.
+    sessions: RefCell<Vec<(Ttl, Rc<Session>)>>,
+    /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
+    places: RefCell<HashMap<Contender, Option<Rc<Place>>>>,
+}
+
+type Contender = (LockKey, OwnerToken);
 
 impl ZooKeeperBackend {
-    pub fn open(_config: &Config) -> Result<Self, BackendError> {
-        Ok(Self {})
+    /// Sends nothing; the first request connects.
+    ///
+    /// # Errors
+    /// When the namespace cannot be one of ours.
+    pub fn open(config: &Config) -> Result<Self, BackendError> {
+        Ok(Self {
+            ensemble: config.servers.clone(),
+            layout: Layout::new(&config.namespace)?,
+            sessions: RefCell::default(),
+            places: RefCell::default(),
+        })
+    }
+
+    /// A live session of this timeout; it is opened, at `until` at the latest, when there is none.
+    async fn session(&self, ttl: Ttl, until: BootInstant) -> Result<Rc<Session>, BackendError> {
+        let alive = self.sessions.borrow().iter().find(|(asked, open)| *asked == ttl && !open.is_over()).cloned();
+        if let Some((_, session)) = alive {
+            return Ok(session);
+        }
+        let session = Rc::new(Session::open(&self.ensemble, ttl, until).await?);
+        self.sessions.borrow_mut().push((ttl, Rc::clone(&session)));
+        Ok(session)
+    }
+
+    /// Any session that answers: for requests that no lease depends on.
+    async fn any_session(&self) -> Result<Rc<Session>, BackendError> {
+        let connected = self.sessions.borrow().iter().find(|(_, open)| open.is_connected()).cloned();
+        match connected {
+            Some((_, session)) => Ok(session),
+            None => self.session(ASIDE, BootInstant::now() + FIRST_CONTACT).await,
+        }
+    }
+
+    /// Bounds a conversation that nobody else bounds.
+    async fn in_time<T>(
+        &self,
+        verb: &str,
+        conversation: impl Future<Output = Result<T, BackendError>>,
+    ) -> Result<T, BackendError> {
+        timeout(FIRST_CONTACT, conversation).await.unwrap_or_else(|_| Err(failure::no_answer(&self.ensemble, verb)))
+    }
+
+    fn place(&self, key: &LockKey, token: &OwnerToken) -> Option<Option<Rc<Place>>> {
+        self.places.borrow().get(&(key.clone(), token.clone())).cloned()
+    }
+
+    fn remember(&self, key: &LockKey, token: &OwnerToken, place: Option<Rc<Place>>) {
+        self.places.borrow_mut().insert((key.clone(), token.clone()), place);
+    }
+
+    fn forget(&self, key: &LockKey, token: &OwnerToken) {
+        self.places.borrow_mut().remove(&(key.clone(), token.clone()));
+    }
+
+    /// Whether another key hangs on this session too.
+    fn is_shared(&self, session: &Rc<Session>) -> bool {
+        let places = self.places.borrow();
+        places.values().flatten().filter(|place| Rc::ptr_eq(place.session(), session)).count() > 1
+    }
+}
+
+#[async_trait(?Send)]
+impl LockBackend for ZooKeeperBackend {
+    async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
+        contender::acquire(self, claim, progress).await
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
+        let Some(Some(place)) = self.place(&lease.key, &lease.token) else { return Ok(Renewal::Lost) };
+        if place.outlives_its_session() {
+            let sent = BootInstant::now();
+            return Ok(match self.prolong(&lease.key, &lease.token, Some(lease.ttl)).await? {
+                Prolonged::Set { ttl, .. } => Renewal::Renewed { valid_until: lease::valid_until(sent, ttl) },
+                Prolonged::HeldByRun | Prolonged::NotHeld => Renewal::Lost,
+            });
+        }
+        let Some(path) = place.path() else { return Ok(Renewal::Lost) };
+        match place.session().commit_check(&path).await {
+            Ok(Existence::Exists) => Ok(Renewal::Renewed { valid_until: place.session().valid_until() }),
+            Ok(Existence::Gone) => Ok(Renewal::Lost),
+            Err(error) => Err(failure::explained(&self.ensemble, "renew the lease", &error)),
+        }
+    }
+
+    async fn prolong(
+        &self,
+        key: &LockKey,
+        token: &OwnerToken,
+        ttl: Option<Duration>,
+    ) -> Result<Prolonged, BackendError> {
+        self.in_time("renew the lease", lease::prolong(self, key, token, ttl)).await
+    }
+
+    async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        let place = match self.place(key, token) {
+            // Not of this backend's making.
+            None => return self.in_time("release", place::release_by_token(self, key, token)).await,
+            // Nothing was ever sent that could stay behind; above all, an unreachable server is not sought again.
+            Some(None) => {
+                self.forget(key, token);
+                return Ok(Release::NotHeld);
+            }
+            Some(Some(place)) => place,
+        };
+        let removal = self.in_time("release", place.remove(self)).await;
+        if place.session().is_over() || removal == Ok(Removal::WasGone) {
+            self.forget(key, token);
+            // An expired session takes its nodes along, except for what no longer hung on it.
+            return match place.may_outlive_its_session() {
+                true => self.in_time("release", place::release_by_token(self, key, token)).await,
+                false => Ok(Release::NotHeld),
+            };
+        }
+        removal?;
+        self.forget(key, token);
+        Ok(if place.was_granted() { Release::Released } else { Release::NotHeld })
+    }
+
+    async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
+        self.in_time("report the status", census::status(self, key)).await
+    }
+
+    async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
+        census::list(self, pattern).await
+    }
+
+    async fn close(&self) {
+        let sessions = self.sessions.take();
+        for (_, session) in sessions {
+            session.close().await;
+        }
+        self.places.borrow_mut().clear();
     }
 }

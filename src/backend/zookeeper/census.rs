@@ -1,0 +1,129 @@
+//! Who holds and who waits, read without writing anything: the server's clock is known from its stamps alone.
+
+use zookeeper_client::{Client, Error};
+
+use super::node::{Node, time_of_day};
+use super::place;
+use super::queue::{Entry, Queue};
+use super::{ZooKeeperBackend, failure};
+use crate::lock::{BackendError, HolderEntry, KeyPattern, LockKey, LockState, LockStatus, Mode, Phase, WaiterEntry};
+
+/// How many directories are listed before the first answer is awaited.
+const LISTS_IN_FLIGHT: usize = 64;
+
+pub(super) async fn status(backend: &ZooKeeperBackend, key: &LockKey) -> Result<LockStatus, BackendError> {
+    let explained = |error: Error| failure::explained(&backend.ensemble, "report the status", &error);
+    let directory = backend.layout.directory(key)?;
+    let client = backend.any_session().await?.client()?;
+    let children = match client.list_children(&directory).await {
+        Ok(children) => children,
+        Err(Error::NoNode) => return Ok(LockStatus::free(key.clone())),
+        Err(error) => return Err(explained(error)),
+    };
+    let contenders = contenders(&client, &directory, children).await.map_err(explained)?;
+    Ok(described(key.clone(), contenders))
+}
+
+pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
+    let explained = |error: Error| failure::explained(&backend.ensemble, "list the keys", &error);
+    let client = backend.any_session().await?.client()?;
+    let top = backend.layout.top();
+    let named: Vec<String> = match client.list_children(if top.is_empty() { "/" } else { &top }).await {
+        Ok(names) => names,
+        Err(Error::NoNode) => return Ok(Vec::new()),
+        Err(error) => return Err(explained(error)),
+    };
+    let mut level: Vec<String> =
+        named.into_iter().filter(|name| !backend.layout.is_no_key(name)).map(|name| format!("{top}/{name}")).collect();
+    let mut found = Vec::new();
+    // One level in a namespace; without one, keys are paths, and whatever is no lock may hold locks below.
+    while !level.is_empty() {
+        let mut below = Vec::new();
+        for some in level.chunks(LISTS_IN_FLIGHT) {
+            // A request is sent when its future is made.
+            let sent: Vec<_> = some.iter().map(|directory| client.list_children(directory)).collect();
+            for (directory, answer) in some.iter().zip(sent) {
+                let children = match answer.await {
+                    Ok(children) => children,
+                    Err(Error::NoNode | Error::NoAuth) => continue,
+                    Err(error) => return Err(explained(error)),
+                };
+                if backend.layout.keys_are_paths() && Queue::of(children.clone()).stranger().is_some() {
+                    below.extend(children.iter().map(|name| format!("{directory}/{name}")));
+                } else if !children.is_empty() {
+                    found.push((directory.clone(), children));
+                }
+            }
+        }
+        level = below;
+    }
+    let mut statuses = Vec::new();
+    for (directory, children) in found {
+        let contenders = contenders(&client, &directory, children).await.map_err(explained)?;
+        let Some(key) = key_of(backend, &directory, &contenders) else { continue };
+        if pattern.matches(&key) && !contenders.is_empty() {
+            statuses.push(described(key, contenders));
+        }
+    }
+    statuses.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(statuses)
+}
+
+/// The children of a directory in the order of the queue, with what they say.
+async fn contenders(client: &Client, directory: &str, children: Vec<String>) -> Result<Vec<(Node, Mode)>, Error> {
+    let queue = Queue::of(children);
+    let names: Vec<&str> = queue.entries().iter().map(|entry| entry.name.as_str()).collect();
+    let nodes = place::read(client, directory, &names).await?;
+    let mode = |node: &Node| queue.position(&node.name).map_or(Mode::Exclusive, |at| queue.entries()[at].mode);
+    Ok(nodes.into_iter().map(|node| (mode(&node), node)).map(|(mode, node)| (node, mode)).collect())
+}
+
+/// The key that a directory is of; a name that was cut does not tell, but its contenders do.
+fn key_of(backend: &ZooKeeperBackend, directory: &str, contenders: &[(Node, Mode)]) -> Option<LockKey> {
+    if backend.layout.keys_are_paths() {
+        return LockKey::new(directory).ok();
+    }
+    let name = directory.rsplit('/').next().unwrap_or_default();
+    LockKey::decode(name).or_else(|| {
+        let told = contenders.iter().filter_map(|(node, _)| node.record.as_ref()?.key());
+        told.into_iter().find(|key| key.encoded() == name)
+    })
+}
+
+fn described(key: LockKey, contenders: Vec<(Node, Mode)>) -> LockStatus {
+    let entries: Vec<Entry> =
+        contenders.iter().map(|(node, mode)| Entry { name: node.name.clone(), mode: *mode }).collect();
+    let holding = Queue::holding(&entries);
+    let Some(&(_, mode)) = contenders.first() else { return LockStatus::free(key) };
+    let mut status = LockStatus { state: LockState::Held(mode), ..LockStatus::free(key) };
+    for (index, (node, mode)) in contenders.into_iter().enumerate() {
+        if index < holding {
+            status.holders.push(holder_entry(&node, mode));
+        } else {
+            status.waiters.push(WaiterEntry {
+                id: node.id(),
+                holder: node.holder(),
+                since: time_of_day(node.stat.ctime),
+                waited_for: None,
+                position: index - holding + 1,
+                mode,
+            });
+        }
+    }
+    status.fence = status.holders.iter().filter_map(|holder| holder.fence).max();
+    status
+}
+
+fn holder_entry(node: &Node, mode: Mode) -> HolderEntry {
+    let phase = node.phase();
+    HolderEntry {
+        id: node.id(),
+        holder: node.holder(),
+        since: time_of_day(node.granted_ms()),
+        held_for: None,
+        ttl: node.record.as_ref().map(super::node::Record::ttl),
+        remaining: None,
+        phase,
+        fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| node.fence()),
+    }
+}

@@ -1,0 +1,202 @@
+//! Why an ensemble cannot be reached: every server is asked by itself, since the client crate keeps the reasons to itself.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::endpoint::{ConnectString, Server};
+use crate::lock::BackendError;
+
+/// What a server that lets everybody ask says who it is with; allowed by default since four-letter words need
+/// permission at all (3.5). A server that forbids it answers with a sentence of its own.
+const QUESTION: &[u8] = b"srvr";
+
+/// As much of the answer is looked at; what tells one from another stands in its first line.
+const ANSWER_BYTES: usize = 64;
+
+/// What one server did when asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Serving,
+    /// A ZooKeeper without a leader, or still starting.
+    NotServing,
+    Unresolvable,
+    Refused(String),
+    /// Nothing came back on the way to it.
+    Unreachable,
+    /// It took the connection and said nothing.
+    Silent,
+    /// It took the connection and closed it.
+    Closed,
+    SomethingElse,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Serving => "answers, but grants no session in time",
+            Self::NotServing => "has no leader at the moment",
+            Self::Unresolvable => "is a name that does not resolve",
+            Self::Refused(why) => why,
+            Self::Unreachable => "is unreachable: no answer to the connection attempt",
+            Self::Silent => "accepts connections and never answers",
+            Self::Closed => "closes every connection at once (TLS port? maxClientCnxns reached?)",
+            Self::SomethingElse => "is not a ZooKeeper server",
+        })
+    }
+}
+
+/// Asks every server of `ensemble` at the same time; the answers arrive in the order in which they are known, none
+/// later than `within`.
+pub(super) fn ask_all(ensemble: &ConnectString, within: Duration) -> Answers {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    for server in ensemble.servers() {
+        let (server, sender) = (server.clone(), sender.clone());
+        tokio::spawn(async move {
+            let verdict = ask(&server, within).await;
+            // Nobody listens any more once a session has been granted.
+            sender.send((server, verdict)).ok();
+        });
+    }
+    Answers(receiver)
+}
+
+pub(super) struct Answers(mpsc::UnboundedReceiver<(Server, Verdict)>);
+
+impl Answers {
+    /// `None` once every server has been heard.
+    pub(super) async fn next(&mut self) -> Option<(Server, Verdict)> {
+        self.0.recv().await
+    }
+}
+
+/// The sentence for an ensemble of which nobody grants a session.
+pub(super) fn unavailable(ensemble: &ConnectString, verdicts: &[(Server, Verdict)]) -> BackendError {
+    let mut reasons: Vec<String> = Vec::new();
+    for server in ensemble.servers() {
+        let verdict =
+            verdicts.iter().find(|(asked, _)| asked == server).map_or(&Verdict::Unreachable, |(_, told)| told);
+        reasons.push(format!("{server} {verdict}"));
+    }
+    let advice = match verdicts.first() {
+        Some((_, Verdict::Unresolvable | Verdict::SomethingElse)) => "check --zk",
+        _ => "check --zk and the servers",
+    };
+    BackendError::unavailable(format!("no session with {}: {}; {advice}", ensemble.shown(), reasons.join(", ")))
+}
+
+/// Asks one server. What it had come to when the time was over is the reason.
+async fn ask(server: &Server, within: Duration) -> Verdict {
+    let mut so_far = Verdict::Unresolvable;
+    match timeout(within, converse(server, &mut so_far)).await {
+        Ok(verdict) => verdict,
+        Err(_) => so_far,
+    }
+}
+
+async fn converse(server: &Server, so_far: &mut Verdict) -> Verdict {
+    let Ok(addresses) = resolve(server).await else { return Verdict::Unresolvable };
+    *so_far = Verdict::Unreachable;
+    let mut refusal = Verdict::Unresolvable;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                *so_far = Verdict::Silent;
+                return question(stream).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                refusal = Verdict::Refused("refuses connections".to_owned());
+            }
+            Err(error) => refusal = Verdict::Refused(format!("cannot be reached ({})", error.kind())),
+        }
+    }
+    refusal
+}
+
+async fn question(mut stream: TcpStream) -> Verdict {
+    let mut answer = Vec::with_capacity(ANSWER_BYTES);
+    if stream.write_all(QUESTION).await.is_err() {
+        return Verdict::Closed;
+    }
+    loop {
+        if let Some(verdict) = classify(&answer) {
+            return verdict;
+        }
+        match stream.read_buf(&mut answer).await {
+            Ok(0) | Err(_) if answer.is_empty() => return Verdict::Closed,
+            Ok(0) | Err(_) => return Verdict::SomethingElse,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// `None` while more bytes are needed.
+fn classify(answer: &[u8]) -> Option<Verdict> {
+    let known = [
+        (&b"Zookeeper version:"[..], Verdict::Serving),
+        (b"This ZooKeeper instance is not currently serving requests", Verdict::NotServing),
+        // "srvr is not executed because it is not in the whitelist."
+        (b"srvr is not executed", Verdict::Serving),
+    ];
+    for (beginning, verdict) in known {
+        if answer.starts_with(beginning) {
+            return Some(verdict);
+        }
+        if beginning.starts_with(answer) {
+            return None;
+        }
+    }
+    Some(Verdict::SomethingElse)
+}
+
+/// Resolves without the runtime's own pool: leaving the runtime would wait for a resolver that hangs.
+async fn resolve(server: &Server) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = server.host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, server.port)]);
+    }
+    let (sender, receiver) = oneshot::channel();
+    let (host, port) = (server.host.clone(), server.port);
+    std::thread::Builder::new().name("zk-resolve".into()).spawn(move || {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Iterator::collect);
+        sender.send(found).ok();
+    })?;
+    receiver.await.map_err(|_| io::Error::from(io::ErrorKind::Other))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_recognised_by_its_beginning() {
+        assert_eq!(classify(b""), None);
+        assert_eq!(classify(b"Zoo"), None);
+        assert_eq!(classify(b"Zookeeper version: 3.8.0"), Some(Verdict::Serving));
+        assert_eq!(classify(b"srvr is not executed because"), Some(Verdict::Serving));
+        let no_leader = b"This ZooKeeper instance is not currently serving requests\n";
+        assert_eq!(classify(no_leader), Some(Verdict::NotServing));
+        assert_eq!(classify(b"HTTP/1.1 400 Bad Request"), Some(Verdict::SomethingElse));
+        assert_eq!(classify(b"-ERR unknown command"), Some(Verdict::SomethingElse));
+    }
+
+    #[test]
+    fn the_sentence_names_every_server_and_its_reason() {
+        let ensemble = ConnectString::parse("z1:1,z2:2/app").expect("valid");
+        let verdicts = [
+            (ensemble.servers()[0].clone(), Verdict::Refused("refuses connections".into())),
+            (ensemble.servers()[1].clone(), Verdict::Silent),
+        ];
+        let sentence = unavailable(&ensemble, &verdicts).message;
+        assert_eq!(
+            sentence,
+            "no session with zookeeper z1:1,z2:2/app: z1:1 refuses connections, z2:2 accepts connections and never \
+             answers; check --zk and the servers"
+        );
+    }
+}

@@ -1,0 +1,504 @@
+//! The way to a grant: enter the queue, stand in it, confirm. Every way out of it takes the node along.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use zookeeper_client::{Acls, Client, CreateMode, Error, SessionState, Stat};
+
+use super::node::{Node, Record, time_of_day};
+use super::place::{self, Place};
+use super::queue::{self, Entry, Queue};
+use super::session::{Existence, Session};
+use super::{ASIDE, ZooKeeperBackend, failure, lease};
+use crate::lock::backoff::jittered;
+use crate::lock::{
+    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, FencingToken, Lease, LeaseKind, Patience, Progress,
+};
+use crate::sys::boottime::{BootInstant, BootTimer};
+
+/// A container without children is removed, at any moment between the making of it and the create below it. Losing
+/// that race three times in a row means something else: most likely the chroot is missing.
+const CONTAINER_TRIES: u32 = 3;
+
+/// Pauses before a broken connection is used or sought again; the crate's own pauses begin at the same length.
+const RETRY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
+
+/// How long one's own node is taken out by a request; after that, closing the session must do.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// Looks at its own session's life per timeout while waiting. With T/8 between two looks and T/4 for a silent server to be noticed,
+/// something was sent within the last 3/8 of the timeout, which leaves a lease of 0.575 T.
+const LOOKS: u32 = 8;
+
+/// So many looks in time, one after another, show that the pings went out in time as well; fewer may be the first ones
+/// after this process was stopped, before the client crate has noticed anything.
+const STEADY_LOOKS: u32 = 3;
+
+/// Why a step did not succeed: the client's word may pass with the connection, ours is final.
+pub(super) enum Trouble {
+    Client(Error),
+    Final(BackendError),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<BackendError> for Trouble {
+    fn from(error: BackendError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// What one look at the queue came to.
+pub(super) enum Turn {
+    Granted(Lease),
+    Refused(Contention),
+    /// Our node is gone: somebody removed it.
+    Gone,
+    /// Something has changed; look again.
+    Again,
+}
+
+/// How entering the queue ended.
+enum Entered {
+    At(Rc<Place>),
+    Refused(Contention),
+}
+
+pub(super) async fn acquire(
+    backend: &ZooKeeperBackend,
+    claim: &Claim,
+    progress: &dyn Fn(Progress),
+) -> Result<Acquired, BackendError> {
+    let directory = backend.layout.directory(&claim.key)?;
+    backend.remember(&claim.key, &claim.token, None);
+    let contest =
+        Contest { backend, claim, progress, directory, queued: Cell::new(Queued::Never), lost_at: Cell::new(None) };
+    let mut until = BootInstant::now() + FIRST_CONTACT;
+    loop {
+        let failure = match contest.once(until).await {
+            Ok(Turn::Granted(lease)) => return Ok(Acquired::Granted(lease)),
+            Ok(Turn::Refused(contention)) => {
+                contest.leave().await?;
+                return Ok(Acquired::Held(contention));
+            }
+            Ok(Turn::Gone | Turn::Again) => {
+                until = BootInstant::now() + FIRST_CONTACT;
+                continue;
+            }
+            Err(failure) => failure,
+        };
+        // Whatever the reason is, nothing of ours may stay in others' way. What cannot be asked for now goes with
+        // the session, or is undone by the caller's release.
+        contest.leave().await.ok();
+        let Patience::Queue { reconnect_for } = claim.patience else { return Err(failure) };
+        if contest.queued.get() == Queued::Never || !failure.may_pass() {
+            return Err(failure);
+        }
+        let lost_at = contest.lost_at.get().unwrap_or_else(BootInstant::now);
+        contest.lost_at.set(Some(lost_at));
+        let end = lost_at + reconnect_for;
+        if end.has_passed() {
+            return Err(failure);
+        }
+        progress(Progress::Disconnected(failure));
+        sleep(jittered(RETRY[0], RETRY[1])).await;
+        until = end.min(BootInstant::now() + FIRST_CONTACT);
+    }
+}
+
+/// Whether the contender has ever stood in the queue: before that, an error is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queued {
+    Never,
+    Once,
+}
+
+/// One claim on its way.
+pub(super) struct Contest<'a> {
+    pub(super) backend: &'a ZooKeeperBackend,
+    pub(super) claim: &'a Claim,
+    progress: &'a dyn Fn(Progress),
+    directory: String,
+    queued: Cell<Queued>,
+    /// Since when the connection has been lost.
+    lost_at: Cell<Option<BootInstant>>,
+}
+
+impl Contest<'_> {
+    async fn once(&self, until: BootInstant) -> Result<Turn, BackendError> {
+        let no_answer = || failure::no_answer(&self.backend.ensemble, "enter the queue");
+        let entering = timeout(until.remaining(), self.enter(until));
+        let place = match entering.await.unwrap_or_else(|_| Err(no_answer().into())) {
+            Ok(Entered::At(place)) => place,
+            Ok(Entered::Refused(contention)) => return Ok(Turn::Refused(contention)),
+            Err(trouble) => return Err(self.explained(trouble)),
+        };
+        self.queued.set(Queued::Once);
+        self.lost_at.set(None);
+        let relook = Notify::new();
+        match self.claim.patience {
+            Patience::Refuse => {
+                timeout(until.remaining(), self.stand(&place, &relook)).await.unwrap_or_else(|_| Err(no_answer()))
+            }
+            Patience::Queue { reconnect_for } => tokio::select! {
+                turn = self.stand(&place, &relook) => turn,
+                lost = self.mind(place.session(), reconnect_for, &relook) => Err(lost),
+            },
+        }
+    }
+
+    async fn enter(&self, until: BootInstant) -> Result<Entered, Trouble> {
+        let ttl = match self.claim.kind {
+            LeaseKind::Running => self.claim.ttl,
+            LeaseKind::OneShot => ASIDE,
+        };
+        let session = self.backend.session(ttl, until).await?;
+        let client = session.client()?;
+        if self.claim.patience == Patience::Refuse
+            && let Some(contention) = self.held_already(&client).await?
+        {
+            return Ok(Entered::Refused(contention));
+        }
+        let place = Rc::new(Place::new(session, &self.directory, self.claim.kind));
+        // Before the request: this future may be dropped while it is under way.
+        self.backend.remember(&self.claim.key, &self.claim.token, Some(Rc::clone(&place)));
+        self.create(&client, &place).await?;
+        Ok(Entered::At(place))
+    }
+
+    async fn create(&self, client: &Client, place: &Place) -> Result<(), Trouble> {
+        let (prefix, data) = (place.prefix(), self.record(place).to_bytes());
+        let ephemeral = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+        let mut containers_left = CONTAINER_TRIES;
+        loop {
+            let sent = BootInstant::now();
+            match client.create(&prefix, &data, &ephemeral).await {
+                Ok((stat, sequence)) => {
+                    place.session().committed(sent);
+                    if stat.ephemeral_owner != place.session().id() {
+                        return Err(Trouble::Client(Error::SessionMoved));
+                    }
+                    place.created(&format!("{}{sequence}", queue::prefix(place.guid())), stat);
+                    if queue::near_the_end(sequence.into_i64()) {
+                        return Err(self.used_up().into());
+                    }
+                    return Ok(());
+                }
+                Err(Error::NoNode) if containers_left > 0 => {
+                    containers_left -= 1;
+                    make_directory(self.backend, client, &self.directory).await?;
+                }
+                // The node may exist. The list waits for the connection, and the place is taken up again by its GUID.
+                Err(error) if failure::leaves_the_outcome_open(&error) => {
+                    let children = client.list_children(&self.directory).await?;
+                    if !Queue::of(children).created_as(place.guid()).is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Looks at the queue again and again until our turn has come.
+    async fn stand(&self, place: &Place, relook: &Notify) -> Result<Turn, BackendError> {
+        let mut waited = Waited::No;
+        let mut timer = BootTimer::new().map_err(|error| BackendError::system(format!("no timer left: {error}")))?;
+        loop {
+            match self.turn(place, &mut waited, &mut timer, relook).await {
+                Ok(Turn::Again) => {}
+                Ok(turn) => return Ok(turn),
+                Err(Trouble::Client(error))
+                    if self.claim.patience != Patience::Refuse
+                        && failure::leaves_the_outcome_open(&error)
+                        && !place.session().is_over() =>
+                {
+                    sleep(jittered(RETRY[0], RETRY[1])).await;
+                }
+                Err(trouble) => return Err(self.explained(trouble)),
+            }
+        }
+    }
+
+    async fn turn(
+        &self,
+        place: &Place,
+        waited: &mut Waited,
+        timer: &mut BootTimer,
+        relook: &Notify,
+    ) -> Result<Turn, Trouble> {
+        let client = place.session().client()?;
+        let queue = match client.list_children(&self.directory).await {
+            Ok(children) => Queue::of(children),
+            Err(Error::NoNode) => return Ok(Turn::Gone),
+            Err(error) => return Err(error.into()),
+        };
+        self.refuse_strangers(&queue)?;
+        let Some(own) = self.settle(&client, place, &queue).await? else { return Ok(Turn::Gone) };
+        let position = queue.position(&own).expect("it was found in this very list");
+        if position < queue.holders() {
+            return match self.claim.kind {
+                LeaseKind::Running => self.take(&client, place, *waited).await,
+                LeaseKind::OneShot => lease::take(self, &client, place).await,
+            };
+        }
+        let ahead = &queue.entries()[..position];
+        let next = ahead.last().expect("who is not at the head has somebody ahead");
+        let (there, watcher) = client.check_and_watch_stat(&format!("{}/{}", self.directory, next.name)).await?;
+        if there.is_none() {
+            return Ok(Turn::Again);
+        }
+        let end = match lease::expire(self.backend, &client, &self.directory, ahead).await? {
+            lease::Expiry::Changed => return Ok(Turn::Again),
+            lease::Expiry::At(end) => Some(end),
+            lease::Expiry::Never => None,
+        };
+        let contention = self.contention(&client, ahead, queue.holders(), place.stat()).await?;
+        if self.claim.patience == Patience::Refuse {
+            return Ok(Turn::Refused(contention));
+        }
+        (self.progress)(Progress::Waiting(contention));
+        // A request handle kept over the wait would keep the session from closing.
+        drop(client);
+        *waited = Waited::Yes;
+        tokio::select! {
+            _ = watcher.changed() => {}
+            () = relook.notified() => {}
+            () = timer.sleep_until(end.unwrap_or_else(BootInstant::now)), if end.is_some() => {}
+        }
+        Ok(Turn::Again)
+    }
+
+    /// Makes sure that exactly one node is ours: a create whose reply was lost may have left another.
+    async fn settle(&self, client: &Client, place: &Place, queue: &Queue) -> Result<Option<String>, Trouble> {
+        let mine = queue.created_as(place.guid());
+        let Some((own, ghosts)) = mine.split_first() else { return Ok(None) };
+        for ghost in ghosts {
+            match client.delete(&format!("{}/{ghost}", self.directory), None).await {
+                Ok(()) | Err(Error::NoNode) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !place.is_named(own) {
+            let Some(stat) = client.check_stat(&format!("{}/{own}", self.directory)).await? else { return Ok(None) };
+            if stat.ephemeral_owner != place.session().id() {
+                return Err(Trouble::Client(Error::SessionMoved));
+            }
+            place.created(own, stat);
+        }
+        Ok(Some((*own).to_owned()))
+    }
+
+    /// At the head: after a wait, a committed write decides whether our node is still there.
+    async fn take(&self, client: &Client, place: &Place, waited: Waited) -> Result<Turn, Trouble> {
+        let session = place.session();
+        let (Some(path), Some(stat)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
+        let mut requested_at = BootInstant::now();
+        if waited == Waited::Yes {
+            let (mut data, mut version) = (self.record(place).granted().to_bytes(), stat.version);
+            loop {
+                requested_at = BootInstant::now();
+                match client.set_data(&path, &data, Some(version)).await {
+                    Ok(_) => break session.committed(requested_at),
+                    Err(Error::NoNode) => return Ok(Turn::Gone),
+                    // Somebody has left a mark in it while we waited.
+                    Err(Error::BadVersion) => {
+                        let (theirs, now) = client.get_data(&path).await?;
+                        version = now.version;
+                        data = Record::parse(&theirs).unwrap_or_else(|| self.record(place)).granted().to_bytes();
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        // This process was stopped while it waited: the leader may know nothing of our life since then. After a quarter
+        // of the timeout, which is half a tick at least, its follower has told it of the write above.
+        if session.valid_until().remaining() < session.timeout() / 3 {
+            sleep(session.timeout() / 4).await;
+            requested_at = BootInstant::now();
+            if session.commit_check(&path).await? == Existence::Gone {
+                return Ok(Turn::Gone);
+            }
+        }
+        place.granted();
+        Ok(Turn::Granted(Lease {
+            key: self.claim.key.clone(),
+            token: self.claim.token.clone(),
+            ttl: session.timeout(),
+            fence: Some(FencingToken(stat.czxid.cast_unsigned())),
+            requested_at,
+            valid_until: Some(session.valid_until()),
+            renew_every: Some(session.heartbeat()),
+            expires_at: None,
+        }))
+    }
+
+    /// Minds the session while its node waits: tells of a lost connection, and when it is lost for too long.
+    async fn mind(&self, session: &Session, reconnect_for: Duration, relook: &Notify) -> BackendError {
+        let lost = || failure::explained(&self.backend.ensemble, "wait in the queue", &Error::ConnectionLoss);
+        let expired = || failure::explained(&self.backend.ensemble, "wait in the queue", &Error::SessionExpired);
+        let Some(mut states) = session.states() else { return expired() };
+        let Ok(mut timer) = BootTimer::new() else { return BackendError::system("no timer left") };
+        let pause = session.timeout() / LOOKS;
+        let (mut last_look, mut in_time) = (BootInstant::now(), 0);
+        loop {
+            let state = tokio::select! {
+                state = states.changed() => state,
+                () = timer.sleep_until(last_look + pause) => {
+                    let now = BootInstant::now();
+                    in_time = if now.since(last_look) < pause * 2 && session.is_connected() { in_time + 1 } else { 0 };
+                    if in_time >= STEADY_LOOKS {
+                        session.was_alive(now - session.timeout() / 4);
+                    }
+                    last_look = now;
+                    if self.lost_at.get().is_some_and(|since| (since + reconnect_for).has_passed()) {
+                        return lost();
+                    }
+                    continue;
+                }
+            };
+            match state {
+                SessionState::SyncConnected => {
+                    self.lost_at.set(None);
+                    relook.notify_one();
+                }
+                SessionState::Disconnected | SessionState::ConnectedReadOnly => {
+                    if self.lost_at.get().is_none() {
+                        self.lost_at.set(Some(BootInstant::now()));
+                        (self.progress)(Progress::Disconnected(lost()));
+                    }
+                }
+                SessionState::AuthFailed => {
+                    return failure::explained(&self.backend.ensemble, "wait in the queue", &Error::AuthFailed);
+                }
+                SessionState::Expired | SessionState::Closed => return expired(),
+            }
+        }
+    }
+
+    /// Whether a claim that may not wait would have to: looked at before anything is created.
+    async fn held_already(&self, client: &Client) -> Result<Option<Contention>, Trouble> {
+        loop {
+            let queue = match client.list_children(&self.directory).await {
+                Ok(children) => Queue::of(children),
+                Err(Error::NoNode) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            self.refuse_strangers(&queue)?;
+            if queue.entries().is_empty() {
+                return Ok(None);
+            }
+            if lease::expire(self.backend, client, &self.directory, queue.entries()).await? == lease::Expiry::Changed {
+                continue;
+            }
+            return Ok(Some(self.contention(client, queue.entries(), queue.holders(), None).await?));
+        }
+    }
+
+    async fn contention(
+        &self,
+        client: &Client,
+        ahead: &[Entry],
+        holders: usize,
+        own: Option<Stat>,
+    ) -> Result<Contention, Trouble> {
+        let head = ahead.first().map_or("", |entry| entry.name.as_str());
+        let holder = place::read(client, &self.directory, &[head]).await?.pop();
+        Ok(Contention {
+            since: holder.as_ref().and_then(|node| time_of_day(node.granted_ms())),
+            held_for: holder.as_ref().and_then(|node| held_for(node, own?)),
+            holder: holder.map(|node| node.holder()),
+            ahead: Some(ahead.len().saturating_sub(holders)),
+        })
+    }
+
+    pub(super) fn record(&self, place: &Place) -> Record {
+        let ttl = match self.claim.kind {
+            LeaseKind::Running => place.session().timeout(),
+            LeaseKind::OneShot => self.claim.ttl.duration(),
+        };
+        Record::entering(&self.claim.key, &self.claim.token, &self.claim.holder, ttl)
+    }
+
+    /// Takes our node out again.
+    async fn leave(&self) -> Result<(), BackendError> {
+        let (key, token) = (&self.claim.key, &self.claim.token);
+        let Some(Some(place)) = self.backend.place(key, token) else { return Ok(()) };
+        let late = || failure::no_answer(&self.backend.ensemble, "leave the queue");
+        let removed = timeout(LEAVING, place.remove(self.backend)).await.unwrap_or_else(|_| Err(late()));
+        let gone_with_its_session = place.session().is_over() && !place.may_outlive_its_session();
+        if removed.is_ok() || gone_with_its_session {
+            self.backend.remember(key, token, None);
+            return Ok(());
+        }
+        // The session's end is the server's to carry out, even when it cannot answer.
+        if !self.backend.is_shared(place.session()) {
+            place.session().close().await;
+        }
+        removed.map(|_| ())
+    }
+
+    fn refuse_strangers(&self, queue: &Queue) -> Result<(), BackendError> {
+        let Some(stranger) = queue.stranger() else { return Ok(()) };
+        Err(BackendError::misconfigured(format!(
+            "{} on {} is in use by another kind of lock (its child {:?} has no \"lock-\" in its name): neither would \
+             see the other; choose another key or namespace",
+            self.directory,
+            self.backend.ensemble.shown(),
+            queue::shown(stranger)
+        )))
+    }
+
+    fn used_up(&self) -> BackendError {
+        BackendError::misconfigured(format!(
+            "the sequence numbers of {} on {} are nearly used up: delete the node while nobody uses the key, and it \
+             begins anew",
+            self.directory,
+            self.backend.ensemble.shown()
+        ))
+    }
+
+    fn explained(&self, trouble: Trouble) -> BackendError {
+        match trouble {
+            Trouble::Client(error) => failure::explained(&self.backend.ensemble, "take the lock", &error),
+            Trouble::Final(error) => error,
+        }
+    }
+}
+
+/// Whether time has passed in the queue since the node was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    No,
+    Yes,
+}
+
+/// Creates the directory and whatever is missing above it, as containers: they go when nobody uses them.
+pub(super) async fn make_directory(
+    backend: &ZooKeeperBackend,
+    client: &Client,
+    directory: &str,
+) -> Result<(), Trouble> {
+    match client.mkdir(directory, &CreateMode::Container.with_acls(Acls::anyone_all())).await {
+        Ok(()) => Ok(()),
+        Err(Error::NoNode) if !backend.ensemble.chroot().is_empty() => match client.check_stat("/").await? {
+            None => Err(failure::no_chroot(&backend.ensemble).into()),
+            Some(_) => Ok(()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How long `node` has held the lock when `own` was created: stamps of one leader only.
+fn held_for(node: &Node, own: Stat) -> Option<Duration> {
+    let same_leader = lease::epoch(node.stat.mzxid) == lease::epoch(own.czxid);
+    let ms = own.ctime.checked_sub(node.granted_ms())?;
+    same_leader.then(|| Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+}

@@ -1,0 +1,255 @@
+//! Leases that outlive their session: an ephemeral converted in place, and judged by one leader's clock.
+
+use std::time::Duration;
+
+use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, Stat};
+
+use super::contender::{self, Contest, Trouble, Turn};
+use super::node::{Node, Record, time_of_day};
+use super::place::{self, Found, Place};
+use super::queue::Entry;
+use super::{ZooKeeperBackend, failure};
+use crate::lock::{BackendError, FencingToken, Lease, LockKey, OwnerToken, Prolonged, validity};
+use crate::sys::boottime::BootInstant;
+
+/// A longer lease is first granted so much, and raised once the reply has come: a grant that nobody learnt of ends soon.
+const FIRST_GRANT: Duration = Duration::from_secs(10);
+
+/// Added to twice the lease: the server looks for old TTL nodes once a minute, and late.
+const BACKSTOP: Duration = Duration::from_secs(120);
+
+/// The longest TTL of a node: 40 bits of milliseconds.
+const LONGEST_NODE_TTL: Duration = Duration::from_millis(0xff_ffff_ffff);
+
+/// The server stamps whole milliseconds, and a lease has ended only when more than it has passed.
+const RESOLUTION: Duration = Duration::from_millis(2);
+
+/// What contenders ahead mean to one that would like to sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expiry {
+    /// Somebody went, or was removed.
+    Changed,
+    /// The first of their leases ends at this instant, if nobody renews it.
+    At(BootInstant),
+    /// None of them ends by time alone, as far as it is for us to see to.
+    Never,
+}
+
+/// Until when a lease by the leader's clock can be believed.
+pub(super) fn valid_until(sent: BootInstant, ttl: Duration) -> BootInstant {
+    sent + validity::of_server_lease(ttl)
+}
+
+/// Which leader a transaction is of.
+pub(super) fn epoch(zxid: i64) -> i64 {
+    zxid >> 32
+}
+
+/// At the head: makes the place permanent for as long as the lease lasts.
+pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) -> Result<Turn, Trouble> {
+    let (Some(path), Some(won)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
+    let ttl = contest.claim.ttl.duration();
+    let record = contest.record(place).one_shot(&won, ttl.min(FIRST_GRANT), ttl);
+    let mut requested_at = BootInstant::now();
+    let stored = match replace(client, &path, None, &record, ttl).await {
+        Ok(stored) => stored,
+        Err(Error::NoNode) => return Ok(Turn::Gone),
+        Err(error) if failure::leaves_the_outcome_open(&error) => {
+            // The name is known: look. The request waits for the connection.
+            let (data, stat) = match client.get_data(&path).await {
+                Ok(there) => there,
+                Err(Error::NoNode) => return Ok(Turn::Gone),
+                Err(error) => return Err(error.into()),
+            };
+            let node = Node::new("", data, stat);
+            match node.timed().filter(|stored| stored.is_owned_by(&contest.claim.token)) {
+                Some(stored) => stored.clone(),
+                None => return Ok(Turn::Again),
+            }
+        }
+        Err(error) => return Err(error.into()),
+    };
+    place.made_persistent();
+    let stamped = if ttl > FIRST_GRANT {
+        requested_at = BootInstant::now();
+        client.set_data(&path, &stored.with_ttl(ttl).to_bytes(), None).await
+    } else {
+        // The reply to a create inside a multi has no stamps before 3.8.2.
+        client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode))
+    };
+    let stat = match stamped {
+        Ok(stat) => stat,
+        Err(Error::NoNode) => return Ok(Turn::Gone),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Turn::Granted(Lease {
+        key: contest.claim.key.clone(),
+        token: contest.claim.token.clone(),
+        ttl,
+        fence: Some(FencingToken(won.czxid.cast_unsigned())),
+        requested_at,
+        valid_until: Some(valid_until(requested_at, ttl)),
+        renew_every: Some(ttl / 3),
+        expires_at: end_of(&stat, ttl),
+    }))
+}
+
+/// Removes the leases ahead that have ended, as far as nobody nearer to them sees to it.
+pub(super) async fn expire(
+    backend: &ZooKeeperBackend,
+    client: &Client,
+    directory: &str,
+    ahead: &[Entry],
+) -> Result<Expiry, Trouble> {
+    let mut expiry = Expiry::Never;
+    for entry in ahead.iter().rev() {
+        let Some(node) = place::read(client, directory, &[&entry.name]).await?.pop() else {
+            return Ok(Expiry::Changed);
+        };
+        match (node.is_ephemeral(), &node.record) {
+            // It lives, and sees to those ahead of itself.
+            (true, Some(_)) => break,
+            (false, Some(record)) => match judge(backend, client, directory, &node, record).await? {
+                Judgement::Changed => return Ok(Expiry::Changed),
+                Judgement::EndsAt(end) => {
+                    expiry = Expiry::At(if let Expiry::At(first) = expiry { first.min(end) } else { end });
+                }
+            },
+            // Not ours: it knows nothing of leases.
+            (_, None) => {}
+        }
+    }
+    Ok(expiry)
+}
+
+enum Judgement {
+    Changed,
+    EndsAt(BootInstant),
+}
+
+async fn judge(
+    backend: &ZooKeeperBackend,
+    client: &Client,
+    directory: &str,
+    node: &Node,
+    record: &Record,
+) -> Result<Judgement, Trouble> {
+    let path = format!("{directory}/{}", node.name);
+    let asked_at = BootInstant::now();
+    let clock = leaders_clock(backend, client).await?;
+    let kept_for = record.kept_for();
+    if epoch(clock.mzxid) != epoch(node.stat.mzxid) {
+        // Two leaders' clocks are never compared: the lease starts anew under this one.
+        return match client.set_data(&path, &node.data, Some(node.stat.version)).await {
+            Ok(_) => Ok(Judgement::EndsAt(asked_at + kept_for + RESOLUTION)),
+            Err(Error::NoNode | Error::BadVersion) => Ok(Judgement::Changed),
+            Err(error) => Err(error.into()),
+        };
+    }
+    let age = Duration::from_millis(u64::try_from(clock.mtime - node.stat.mtime).unwrap_or(0));
+    if age <= kept_for {
+        return Ok(Judgement::EndsAt(asked_at + (kept_for - age) + RESOLUTION));
+    }
+    // Under the version that was judged: a renewal in between wins.
+    match client.delete(&path, Some(node.stat.version)).await {
+        Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(Judgement::Changed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The stamps of a write that does nothing else.
+async fn leaders_clock(backend: &ZooKeeperBackend, client: &Client) -> Result<Stat, Trouble> {
+    let path = backend.layout.clock();
+    loop {
+        match client.set_data(&path, b"", None).await {
+            Ok(stat) => return Ok(stat),
+            Err(Error::NoNode) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match client.create(&path, b"", &CreateMode::Persistent.with_acls(Acls::anyone_all())).await {
+            Ok((stat, _)) => return Ok(stat),
+            Err(Error::NodeExists) => {}
+            Err(Error::NoNode) => contender::make_directory(backend, client, &backend.layout.top()).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Sets a one-shot lease to `ttl` from now.
+///
+/// # Errors
+/// When the outcome is unknown.
+pub(super) async fn prolong(
+    backend: &ZooKeeperBackend,
+    key: &LockKey,
+    token: &OwnerToken,
+    ttl: Option<Duration>,
+) -> Result<Prolonged, BackendError> {
+    let explained = |error: Error| failure::explained(&backend.ensemble, "renew the lease", &error);
+    let directory = backend.layout.directory(key)?;
+    let client = backend.any_session().await?.client()?;
+    loop {
+        let Some(Found { node, holds }) = place::find(&client, &directory, token).await.map_err(explained)? else {
+            return Ok(Prolonged::NotHeld);
+        };
+        let Some(record) = node.timed() else {
+            return Ok(if holds { Prolonged::HeldByRun } else { Prolonged::NotHeld });
+        };
+        let ttl = ttl.unwrap_or_else(|| record.asked());
+        let renewed = record.with_ttl(ttl);
+        let path = format!("{directory}/{}", node.name);
+        let version = Some(node.stat.version);
+        let stamped = if record.node_ttl().is_some_and(|kept_for| outgrows(kept_for, ttl)) {
+            match replace(&client, &path, version, &renewed, ttl).await {
+                Ok(_) => client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode)),
+                Err(error) => Err(error),
+            }
+        } else {
+            client.set_data(&path, &renewed.to_bytes(), version).await
+        };
+        match stamped {
+            Ok(stat) => return Ok(Prolonged::Set { ttl, expires_at: end_of(&stat, ttl) }),
+            // It has changed since it was read.
+            Err(Error::BadVersion | Error::NoNode) => {}
+            Err(error) => return Err(explained(error)),
+        }
+    }
+}
+
+/// Whether a node that the server keeps for `kept_for` would go before a lease of `ttl` has had its backstop.
+fn outgrows(kept_for: Duration, ttl: Duration) -> bool {
+    ttl > kept_for.saturating_sub(BACKSTOP) / 2 && kept_for < LONGEST_NODE_TTL
+}
+
+/// In one step: deletes the node and creates the same name, persistent, so that the place in the queue stays taken.
+/// Returns what was stored.
+async fn replace(
+    client: &Client,
+    path: &str,
+    version: Option<i32>,
+    record: &Record,
+    ttl: Duration,
+) -> Result<Record, Error> {
+    let swap = |node_ttl: Option<Duration>| {
+        let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let options = if let Some(ttl) = node_ttl { persistent.with_ttl(ttl) } else { persistent };
+        let stored = record.in_node_of(node_ttl);
+        let mut swap = client.new_multi_writer();
+        swap.add_delete(path, version)?;
+        swap.add_create(path, &stored.to_bytes(), &options)?;
+        Ok::<_, Error>((swap.commit(), stored))
+    };
+    let (swapped, stored) = swap(Some((ttl * 2 + BACKSTOP).min(LONGEST_NODE_TTL)))?;
+    match swapped.await {
+        Ok(_) => return Ok(stored),
+        // A server without extended types; nothing of the multi was done.
+        Err(MultiWriteError::OperationFailed { source: Error::Unimplemented, .. }) => {}
+        Err(error) => return Err(failure::of_multi(error)),
+    }
+    let (swapped, stored) = swap(None)?;
+    swapped.await.map(|_| stored).map_err(failure::of_multi)
+}
+
+fn end_of(stat: &Stat, ttl: Duration) -> Option<std::time::SystemTime> {
+    time_of_day(stat.mtime)?.checked_add(ttl)
+}

@@ -1,0 +1,223 @@
+//! One contender's place in a queue: the node it created, how to find it again, and how to take it out.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use uuid::Uuid;
+use zookeeper_client::{Client, Error, Stat};
+
+use super::node::Node;
+use super::queue::{self, Queue};
+use super::session::Session;
+use super::{ZooKeeperBackend, failure};
+use crate::lock::{BackendError, LeaseKind, LockKey, OwnerToken, Release};
+
+/// How many reads are sent before the first answer is awaited.
+const READS_IN_FLIGHT: usize = 64;
+
+/// A contender's node, known by its GUID before it exists and by its name afterwards.
+#[derive(Debug)]
+pub(super) struct Place {
+    session: Rc<Session>,
+    directory: String,
+    guid: Uuid,
+    kind: LeaseKind,
+    name: RefCell<Option<String>>,
+    stat: Cell<Option<Stat>>,
+    standing: Cell<Standing>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Waiting,
+    Granted,
+    /// Granted, and no longer hanging on its session.
+    Persistent,
+}
+
+/// What became of a node that was to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    Removed,
+    WasGone,
+}
+
+impl Place {
+    pub(super) fn new(session: Rc<Session>, directory: &str, kind: LeaseKind) -> Self {
+        Self {
+            session,
+            directory: directory.to_owned(),
+            // Apart from the owner token: everybody can read the names of nodes.
+            guid: Uuid::new_v4(),
+            kind,
+            name: RefCell::default(),
+            stat: Cell::default(),
+            standing: Cell::new(Standing::Waiting),
+        }
+    }
+
+    pub(super) fn session(&self) -> &Rc<Session> {
+        &self.session
+    }
+
+    pub(super) fn guid(&self) -> Uuid {
+        self.guid
+    }
+
+    /// The path that the create request names; ZooKeeper appends a sequence number.
+    pub(super) fn prefix(&self) -> String {
+        format!("{}/{}", self.directory, queue::prefix(self.guid))
+    }
+
+    /// The node's path, once it is known.
+    pub(super) fn path(&self) -> Option<String> {
+        self.name.borrow().as_ref().map(|name| format!("{}/{name}", self.directory))
+    }
+
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.name.borrow().as_deref() == Some(name)
+    }
+
+    /// The stamps of the node as it was created.
+    pub(super) fn stat(&self) -> Option<Stat> {
+        self.stat.get()
+    }
+
+    pub(super) fn created(&self, name: &str, stat: Stat) {
+        self.name.replace(Some(name.to_owned()));
+        self.stat.set(Some(stat));
+    }
+
+    pub(super) fn granted(&self) {
+        self.standing.set(Standing::Granted);
+    }
+
+    pub(super) fn made_persistent(&self) {
+        self.standing.set(Standing::Persistent);
+    }
+
+    pub(super) fn was_granted(&self) -> bool {
+        self.standing.get() != Standing::Waiting
+    }
+
+    pub(super) fn outlives_its_session(&self) -> bool {
+        self.standing.get() == Standing::Persistent
+    }
+
+    /// Whether the node may be persistent by now, known or not: the reply that says so may be lost.
+    pub(super) fn may_outlive_its_session(&self) -> bool {
+        self.kind == LeaseKind::OneShot
+    }
+
+    /// Takes the node out of the queue. Where it cannot be found, because the reply to its creation never came, the
+    /// session is closed: the request could still be carried out.
+    ///
+    /// # Errors
+    /// When the outcome is unknown.
+    pub(super) async fn remove(&self, backend: &ZooKeeperBackend) -> Result<Removal, BackendError> {
+        let explained = |error: &Error| failure::explained(&backend.ensemble, "take the contender out", error);
+        let client = self.session.client()?;
+        if let Some(path) = self.path() {
+            return match client.delete(&path, None).await {
+                Ok(()) => Ok(Removal::Removed),
+                Err(Error::NoNode) => Ok(Removal::WasGone),
+                Err(error) => Err(explained(&error)),
+            };
+        }
+        // Sent after the create on the same session: the server answers in that order.
+        let children = match client.list_children(&self.directory).await {
+            Ok(children) => children,
+            Err(Error::NoNode) => Vec::new(),
+            Err(error) => return Err(explained(&error)),
+        };
+        let mut removal = Removal::WasGone;
+        for name in Queue::of(children).created_as(self.guid) {
+            match client.delete(&format!("{}/{name}", self.directory), None).await {
+                Ok(()) => removal = Removal::Removed,
+                Err(Error::NoNode) => {}
+                Err(error) => return Err(explained(&error)),
+            }
+        }
+        drop(client);
+        if removal == Removal::WasGone && !backend.is_shared(&self.session) {
+            self.session.close().await;
+        }
+        Ok(removal)
+    }
+}
+
+/// Reads the nodes of these names; those that are gone are left out, those that may not be read have no data.
+///
+/// # Errors
+/// When one of the reads fails otherwise.
+pub(super) async fn read(client: &Client, directory: &str, names: &[&str]) -> Result<Vec<Node>, Error> {
+    let mut nodes = Vec::with_capacity(names.len());
+    for some in names.chunks(READS_IN_FLIGHT) {
+        let paths: Vec<String> = some.iter().map(|name| format!("{directory}/{name}")).collect();
+        // A request is sent when its future is made.
+        let sent: Vec<_> = paths.iter().map(|path| client.get_data(path)).collect();
+        for ((name, path), answer) in some.iter().zip(&paths).zip(sent) {
+            match answer.await {
+                Ok((data, stat)) => nodes.push(Node::new(name, data, stat)),
+                Err(Error::NoNode) => {}
+                // To ask for the stamps needs no right.
+                Err(Error::NoAuth) => {
+                    if let Some(stat) = client.check_stat(path).await? {
+                        nodes.push(Node::new(name, Vec::new(), stat));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(nodes)
+}
+
+/// A contender found by its owner token, and whether it holds the lock.
+pub(super) struct Found {
+    pub(super) node: Node,
+    pub(super) holds: bool,
+}
+
+/// Looks for the contender of `token` among everybody's.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(super) async fn find(client: &Client, directory: &str, token: &OwnerToken) -> Result<Option<Found>, Error> {
+    let queue = match client.list_children(directory).await {
+        Ok(children) => Queue::of(children),
+        Err(Error::NoNode) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let names: Vec<&str> = queue.entries().iter().map(|entry| entry.name.as_str()).collect();
+    let ours = |node: &Node| {
+        node.record.as_ref().is_some_and(|record| record.is_owned_by(token) && record.is_in_its_owners_hands())
+    };
+    let node = read(client, directory, &names).await?.into_iter().find(ours);
+    Ok(node.map(|node| Found { holds: queue.position(&node.name).is_some_and(|at| at < queue.holders()), node }))
+}
+
+/// Takes out whatever contends with `token`, from whichever process.
+///
+/// # Errors
+/// When the outcome is unknown.
+pub(super) async fn release_by_token(
+    backend: &ZooKeeperBackend,
+    key: &LockKey,
+    token: &OwnerToken,
+) -> Result<Release, BackendError> {
+    let explained = |error: Error| failure::explained(&backend.ensemble, "release", &error);
+    let directory = backend.layout.directory(key)?;
+    let client = backend.any_session().await?.client()?;
+    loop {
+        let Some(Found { node, holds }) = find(&client, &directory, token).await.map_err(explained)? else {
+            return Ok(Release::NotHeld);
+        };
+        match client.delete(&format!("{directory}/{}", node.name), Some(node.stat.version)).await {
+            Ok(()) if holds => return Ok(Release::Released),
+            // It was in the queue, or has changed in between: look again, there may be more of it.
+            Ok(()) | Err(Error::NoNode | Error::BadVersion) => {}
+            Err(error) => return Err(explained(error)),
+        }
+    }
+}
