@@ -13,7 +13,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     ("cli", &[]),
     ("error", &["lock", "exit_code"]),
     ("exit_code", &["error", "lock"]),
-    ("settings", &["cli", "lock", "backend", "error", "sys"]),
+    ("settings", &["cli", "lock", "backend", "error", "exit_code", "sys"]),
     ("report", &["lock", "error", "settings", "exit_code", "sys"]),
 ];
 
