@@ -113,7 +113,10 @@ impl Attempting<'_> {
             let change = match &mut change {
                 Some(change) => change,
                 None => {
-                    file.enter(&self.entry())?;
+                    // Whoever stood in line has an entry already.
+                    if !file.is_entered() {
+                        file.enter(&self.entry())?;
+                    }
                     change.insert(Change::watch(file)?)
                 }
             };
