@@ -1,7 +1,7 @@
 //! Every status dlock ends with, and why that number.
 //!
-//! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 124, 126 and 127 are those of
-//! timeout(1), env(1) and every shell.
+//! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 126 and 127 are those of
+//! env(1) and every shell.
 
 use crate::error::Error;
 use crate::lock::ErrorKind;
@@ -24,8 +24,6 @@ pub const DENIED: u8 = 77;
 pub const CONFIGURATION: u8 = 78;
 /// The lease was lost. The first number that sysexits.h leaves free.
 pub const LOST: u8 = 79;
-/// The command was stopped because its time was up, as in timeout(1).
-pub const TIMED_OUT: u8 = 124;
 /// The command was found but could not be executed, as in a shell.
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found, as in a shell.
