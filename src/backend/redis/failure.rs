@@ -28,7 +28,8 @@ impl Failure {
                 "what answers at {url} is not a Redis server; check host and port"
             ))),
             ErrorKind::Io => Self::unanswered(BackendError::unavailable(format!(
-                "{url} closed the connection without an answer; check that it is a Redis server and runs"
+                "{url} closed the connection without an answer; it may be stopping, out of connections (maxclients) or \
+                     no Redis server"
             ))),
             _ => Self {
                 error: refusal(&url, error),
