@@ -2,6 +2,7 @@
 //! fail-over, a stepped clock), which is why its answers are worth no more than their lease, and a request that is carried
 //! out after its undoing.
 
+mod ear;
 mod endpoint;
 mod failure;
 mod names;
@@ -88,10 +89,14 @@ impl RedisBackend {
         })
     }
 
-    /// Sends a request that may grant something to `claim`. Never twice: only the caller knows whether to ask again.
-    async fn contend(&self, claim: &Claim, request: &Cmd, limit: Duration) -> Result<Answer, BackendError> {
+    /// Awaits `asked`, a request that may grant something to `claim`.
+    async fn contend(
+        &self,
+        claim: &Claim,
+        asked: impl Future<Output = Result<redis::Value, Failure>>,
+    ) -> Result<Answer, BackendError> {
         self.on_their_way.borrow_mut().insert(claim.token.clone());
-        let outcome = self.node.ask(request, limit).await;
+        let outcome = asked.await;
         if !matches!(outcome, Err(Failure { answered: false, .. })) {
             self.on_their_way.borrow_mut().remove(&claim.token);
         }
@@ -115,7 +120,9 @@ impl RedisBackend {
         let mut args = contender.args();
         args.extend([prefix.as_str(), ear, &place]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
-        self.contend(claim, &eval(WAIT, &names.all(), &args), limit).await
+        let request = eval(WAIT, &names.all(), &args);
+        // Some servers end connections on which nothing was asked for a while.
+        self.contend(claim, self.node.ask_twice(&request, &request, limit)).await
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -171,7 +178,7 @@ impl LockBackend for RedisBackend {
         let names = Names::of(&self.namespace, &claim.key)?;
         let mut sent = BootInstant::now();
         let request = eval(ACQUIRE, &names.all(), &Contender::of(claim).args());
-        let mut answer = self.contend(claim, &request, FIRST_CONTACT).await?;
+        let mut answer = self.contend(claim, self.node.ask(&request, FIRST_CONTACT)).await?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::ear::{Ear, NoEar};
 use super::endpoint::Endpoint;
-use super::failure::{Failure, refuses_to_notify};
+use super::failure::Failure;
 use crate::lock::BackendError;
 
 /// A Redis server, connected to on the first request and again whenever the connection has failed.
@@ -23,13 +23,6 @@ pub(super) struct Node {
     link: RefCell<Option<Rc<Link>>>,
     /// Whether this server wants to have answered AUTH before it reads a long request.
     greets_apart: Cell<bool>,
-}
-
-/// How a waiter learns that it should look.
-pub(super) enum Ear {
-    Listens(UnboundedReceiver<PushInfo>),
-    /// The server refuses to notify.
-    Polls,
 }
 
 struct Link {
@@ -103,34 +96,15 @@ impl Node {
         }
     }
 
-    /// Replaces the connection by one that hears `channel`. When this returns, the subscription is confirmed.
+    /// Listens to `channel` on a connection of its own. When this returns, the subscription is confirmed.
     pub(super) async fn listen(&self, channel: &str, limit: Duration) -> Result<Ear, Failure> {
         let deadline = Instant::now() + limit;
         let stream = self.dial(deadline, limit).await?;
-        let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(sender);
-        let mut greeting = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(ProtocolVersion::RESP3);
-        greeting = greeting.set_db(i64::from(self.endpoint.db));
-        if let Some(password) = &self.endpoint.password {
-            greeting = greeting.set_password(password.reveal());
-            if let Some(user) = &self.endpoint.user {
-                greeting = greeting.set_username(user);
-            }
-        }
-        let subscribed = async {
-            let (connection, driver) = MultiplexedConnection::new_with_config(&greeting, stream, config).await?;
-            let link = Link::driven(connection, driver);
-            link.greeted.set(true);
-            link.connection.clone().subscribe(channel).await?;
-            Ok::<_, RedisError>(link)
-        };
-        match timeout_at(deadline, subscribed).await {
-            Ok(Ok(link)) => {
-                *self.link.borrow_mut() = Some(Rc::new(link));
-                Ok(Ear::Listens(messages))
-            }
-            Ok(Err(error)) if refuses_to_notify(&error) => Ok(Ear::Polls),
-            Ok(Err(error)) => Err(Failure::of(&self.endpoint, &error)),
+        match timeout_at(deadline, Ear::open(stream, &self.endpoint, channel)).await {
+            Ok(Ok(ear)) => Ok(ear),
+            Ok(Err(NoEar::Refused(error))) => Err(Failure::of(&self.endpoint, &error)),
+            Ok(Err(NoEar::Lost(error))) => Err(Failure::of(&self.endpoint, &RedisError::from(error))),
+            Ok(Err(NoEar::Stranger)) => Err(Failure::stranger(&self.endpoint)),
             Err(_) => Err(self.silent(limit)),
         }
     }

@@ -3,13 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use redis::{PushInfo, PushKind};
-
 use super::RedisBackend;
+use super::ear::Ear;
 use super::names::Names;
-use super::node::Ear;
 use super::reply::{Answer, Held};
 use super::value::LockValue;
 use crate::lock::backoff::jittered;
@@ -139,7 +135,7 @@ impl<'a> Waiting<'a> {
     async fn look(&mut self, ear: &Ear) -> Result<Answer, BackendError> {
         self.seen.retain(|(_, over)| !over.has_passed());
         let ear = match ear {
-            Ear::Listens(_) => "listens",
+            Ear::Listens { .. } => "listens",
             Ear::Polls => "polls",
         };
         let limit = self.limit(LOOK_LIMIT);
@@ -150,17 +146,11 @@ impl<'a> Waiting<'a> {
 
     /// Waits until `instant`, or until something says that looking earlier may pay.
     async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), BackendError> {
-        match ear {
-            Ear::Polls => {
-                self.timer.sleep_until(instant).await;
-                Ok(())
-            }
-            Ear::Listens(messages) => tokio::select! {
-                () = self.timer.sleep_until(instant) => Ok(()),
-                heard = hint(messages) => heard.ok_or_else(|| BackendError::unavailable(format!(
-                    "{} closed the connection", self.backend.node.endpoint().masked()
-                ))),
-            },
+        tokio::select! {
+            () = self.timer.sleep_until(instant) => Ok(()),
+            heard = ear.hint() => heard.map_err(|_| {
+                BackendError::unavailable(format!("{} closed the connection", self.backend.node.endpoint().masked()))
+            }),
         }
     }
 
@@ -209,23 +199,6 @@ pub(super) fn contention(held: &Held) -> Contention {
 /// How long a waiter's place outlives its last look.
 pub(super) fn place(claim: &Claim) -> Duration {
     claim.ttl.duration().min(LONGEST_PLACE)
-}
-
-/// A message is only a hint; several at once are one. `None`: the connection is gone.
-async fn hint(messages: &mut UnboundedReceiver<PushInfo>) -> Option<()> {
-    loop {
-        match messages.recv().await?.kind {
-            PushKind::Message => break,
-            PushKind::Disconnection => return None,
-            _ => {}
-        }
-    }
-    while let Ok(message) = messages.try_recv() {
-        if message.kind == PushKind::Disconnection {
-            return None;
-        }
-    }
-    Some(())
 }
 
 /// How long a waiter may sleep after a look.

@@ -7,7 +7,7 @@ use dlock::lock::{ErrorKind, LockBackend as _, LockState, Namespace, Release, Re
 
 use super::server::{Server, backend};
 use super::{claim, failed, granted, key, names, one_shot, unheard, until_status};
-use crate::support::{free_port, scripted_server, silent_server};
+use crate::support::{eventually, free_port, scripted_server, silent_server};
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -108,6 +108,28 @@ async fn a_replica_a_full_server_and_one_that_cannot_save_say_what_to_do() {
         let lease = granted(&backend, &claim("job", TTL)).await;
         backend.release(&lease.key, &lease.token).await.expect("a release is answered");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_is_busy_or_takes_no_more_clients_says_so() {
+    let server = Server::start(&["--busy-reply-threshold", "10"]);
+    let mut connection = server.connection();
+    let spinning = std::thread::spawn(move || {
+        let endless = ::redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut connection);
+        (connection, endless)
+    });
+    eventually("the script is found to be slow", || {
+        server.try_command::<String>(&["PING"]).is_err_and(|error| error.code() == Some("BUSY"))
+    });
+    let error = failed(&server.backend(), &claim("job", TTL)).await;
+    assert!(error.may_pass() && error.message.contains("SCRIPT KILL"), "{error}");
+    server.command::<()>(&["SCRIPT", "KILL"]);
+    let (mut only, endless) = spinning.join().expect("the thread does not panic");
+    assert!(endless.is_err());
+
+    ::redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).exec(&mut only).expect("the setting is known");
+    let error = failed(&server.backend(), &claim("job", TTL)).await;
+    assert!(error.may_pass() && error.message.contains("maxclients"), "{error}");
 }
 
 #[tokio::test]
