@@ -85,11 +85,6 @@ impl Node {
         }
     }
 
-    /// Whether something was asked before, on a connection that may still stand.
-    pub(super) fn is_linked(&self) -> bool {
-        self.link.borrow().is_some()
-    }
-
     /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
     /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
     pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
