@@ -5,7 +5,7 @@ mod texts;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
@@ -22,7 +22,8 @@ const WITHOUT_VARIABLE: &[&str] = &["key", "command", "token", "json", "export",
 /// The command starts when the lock is granted, is stopped before the lock could pass to anybody else, and its exit
 /// status is dlock's. Without any of the backend options the lock covers this host only.
 #[derive(Debug, Parser)]
-#[command(name = "dlock", version, max_term_width = 100, after_help = texts::EXAMPLES, after_long_help = texts::AFTERWORD)]
+#[command(name = "dlock", version, max_term_width = 100)]
+#[command(after_help = texts::EXAMPLES, after_long_help = texts::AFTERWORD)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -49,10 +50,12 @@ pub enum Command {
 pub struct Run {
     /// The command and its arguments, run as they are: no shell is involved
     #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = COMMAND)]
+    #[arg(value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,
 
     /// Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)
     #[arg(short, long, value_name = "STRING", allow_hyphen_values = true, help_heading = COMMAND)]
+    #[arg(value_hint = ValueHint::CommandString)]
     pub command: Option<OsString>,
 
     /// Name of the lock
@@ -109,7 +112,8 @@ pub struct Acquire {
     pub json: bool,
 
     /// Print variables, for `eval` or as a CI environment file
-    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell", help_heading = OUTPUT)]
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell")]
+    #[arg(help_heading = OUTPUT)]
     pub export: Option<ExportForm>,
 
     #[command(flatten)]
@@ -214,7 +218,7 @@ pub struct Man {
     pub page: Option<String>,
 
     /// Write all pages into this directory instead
-    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "page")]
     pub out: Option<PathBuf>,
 }
 
@@ -236,7 +240,7 @@ pub struct Backend {
     pub redis: Vec<String>,
 
     /// File whose first line is the Redis password
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub redis_password_file: Option<PathBuf>,
 
     /// ZooKeeper servers [default: 127.0.0.1:2181]
@@ -249,7 +253,7 @@ pub struct Backend {
     ///
     /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
     /// only in a directory that both name.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 
     /// What sets dlock's keys apart from others' [default: dlock]

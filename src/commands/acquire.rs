@@ -20,8 +20,8 @@ pub(super) fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result
     ending
 }
 
-/// `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of a failure. Where even
-/// that cannot be written, the sentence on stderr is all there is.
+/// `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of a failure. Where
+/// even that cannot be written, the sentence on stderr is all there is.
 pub(super) fn tell_eval(ending: Ending) {
     if ending != Ending::SUCCESS {
         report::print(&report::variables::failure(ending)).ok();
