@@ -73,3 +73,54 @@ impl From<&Error> for Ending {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Attempt, Fate, Obstacle, Refusal};
+    use crate::lock::{BackendError, Contention, LockKey};
+
+    fn key() -> LockKey {
+        LockKey::new("job").expect("a key")
+    }
+
+    fn backend(error: BackendError) -> Error {
+        Error::backend(Attempt::Acquire(key()), error)
+    }
+
+    fn os() -> std::io::Error {
+        std::io::Error::from_raw_os_error(12)
+    }
+
+    #[test]
+    fn every_failure_has_the_status_that_the_manual_gives_it() {
+        let obstacle = Obstacle::HeldBy(Contention::default());
+        let refusal = Refusal { key: key(), obstacle, gave_up_after: None, status: 42 };
+        for (error, status) in [
+            (Error::usage("x"), 64),
+            (backend(BackendError::usage("x")), 64),
+            (backend(BackendError::unavailable("x")), 69),
+            (Error::Output { source: os() }, 70),
+            (Error::Token { key: key(), source: os(), fate: Fate::ReleasedAgain }, 70),
+            (Error::system("x", os()), 71),
+            (backend(BackendError::system("x")), 71),
+            (Error::NotAcquired(Box::new(refusal)), 42),
+            (backend(BackendError::denied("x")), 77),
+            (backend(BackendError::misconfigured("x")), 78),
+            (Error::Configuration("x".into()), 78),
+            (Error::Lost { key: key(), reason: "x".into() }, 79),
+            (Error::NotHeld { attempt: Attempt::Release(key()) }, 79),
+            (Error::CommandNotExecutable { program: "x".into(), source: os() }, 126),
+            (Error::CommandNotFound { program: "x".into() }, 127),
+        ] {
+            assert_eq!(Ending::from(&error), Ending::Status(status), "{error}");
+        }
+        assert_eq!(Ending::from(&Error::Interrupted(15)), Ending::Signal(15));
+    }
+
+    #[test]
+    fn a_shell_sees_a_signal_as_128_and_its_number() {
+        assert_eq!(Ending::Signal(15).as_seen_by_a_shell(), 143);
+        assert_eq!(Ending::Status(75).as_seen_by_a_shell(), 75);
+    }
+}

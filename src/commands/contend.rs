@@ -1,4 +1,4 @@
-//! Contending for a lock: until it is granted, refused, given up or interrupted; whatever the end, nothing stays behind.
+//! Contending for a lock until it is granted, refused, given up or interrupted; whatever the end, nothing stays behind.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -18,8 +18,8 @@ use crate::sys::boottime::{BootInstant, BootTimer};
 /// connection included.
 const UNDO_LIMIT: Duration = Duration::from_millis(800);
 
-/// Takes the lock as `claim` says; `endpoint` is what the backend is called in messages. `interrupted` completes with the signal that ends the wait; it is polled again
-/// afterwards, and a second signal ends the cleaning up.
+/// Takes the lock as `claim` says; `endpoint` is what the backend is called in messages. `interrupted` completes with
+/// the signal that ends the wait; it is asked again afterwards, and a second signal ends the cleaning up.
 ///
 /// # Errors
 /// When the lock was not obtained; then nothing of the claim is left, as far as the backend could be told.

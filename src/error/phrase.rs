@@ -18,6 +18,12 @@ const INVISIBLE: &[std::ops::RangeInclusive<char>] = &[
     '\u{e0000}'..='\u{e007f}',
 ];
 
+/// Whether a terminal would obey the character rather than show it.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    character.is_control() || INVISIBLE.iter().any(|range| range.contains(&character))
+}
+
 /// A text with its control and invisible characters shown, never sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a str);
@@ -25,7 +31,7 @@ pub struct Escaped<'a>(pub &'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
-            if character.is_control() || INVISIBLE.iter().any(|range| range.contains(&character)) {
+            if is_hidden(character) {
                 write!(f, "{}", character.escape_default())?;
             } else {
                 f.write_char(character)?;

@@ -20,7 +20,7 @@ pub fn for_shell(lease: &Lease, deployment: &Deployment) -> String {
     variables(lease, deployment).map(line).collect()
 }
 
-/// Bare `NAME=value` lines. No value has a line break: a key cannot, and neither can a token, URL or namespace.
+/// Bare `NAME=value` lines. `settings` has made sure that no value can end its line.
 #[must_use]
 pub fn for_environment_file(lease: &Lease, deployment: &Deployment) -> String {
     variables(lease, deployment).filter_map(|(name, value)| Some(format!("{name}={}\n", value?))).collect()

@@ -96,7 +96,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     };
     let notice = (!asked_for).then(|| {
         format!(
-            "the lock covers this host only, in {}; name a server with --redis or --zk, or say -b file to mean this host",
+            "the lock covers this host only, in {}; name a server with --redis or --zk, or say -b file to mean that",
             located.endpoint
         )
     });
@@ -222,10 +222,15 @@ fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result
 /// The path from the root: a nested dlock may stand in another directory.
 fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, Error> {
     let Some(stated) = path else { return Ok(None) };
-    let path = std::path::absolute(&stated.value).map_err(|_| {
+    let invalid = |reason| {
         let value = stated.value.to_string_lossy();
-        Error::usage(format!("invalid {} {}: that is no path", stated.name, Quoted(&value)))
-    })?;
+        Error::usage(format!("invalid {} {}: {reason}", stated.name, Quoted(&value)))
+    };
+    // A variable that came out changed would lead the nested dlock somewhere else.
+    if stated.value.to_str().is_none() {
+        return Err(invalid("it is not valid UTF-8"));
+    }
+    let path = std::path::absolute(&stated.value).map_err(|_| invalid("that is no path"))?;
     Ok(Some(stated.map(|_| path)))
 }
 

@@ -89,3 +89,22 @@ fn impossible_times_are_unknown() {
     assert_eq!(rfc3339(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), None);
     assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800)), None);
 }
+
+#[test]
+fn a_hostile_holder_reaches_the_terminal_in_no_form() {
+    let hostile = "\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{e0041}";
+    let host = crate::lock::Holder { host: Some(hostile.into()), ..Default::default() };
+    let mut status = LockStatus::free(LockKey::new("k").expect("a key"));
+    status.waiters.push(WaiterEntry {
+        id: "cafebabe".into(),
+        holder: host,
+        since: None,
+        waited_for: None,
+        position: 1,
+        mode: Mode::Exclusive,
+    });
+    let text = statuses(&[status], &deployment());
+    assert!(!text.trim_end().chars().any(is_hidden), "{text:?}");
+    let read: serde_json::Value = serde_json::from_str(&text).expect("still JSON");
+    assert_eq!(read[0]["waiters"][0]["host"], hostile);
+}
