@@ -106,7 +106,7 @@ pub struct Acquire {
     #[arg(long, conflicts_with = "export", help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Print variables: for `eval` (shell, the default) or as bare lines for a CI environment file (env)
+    /// Print variables, for `eval` or as a CI environment file
     #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell", help_heading = OUTPUT)]
     pub export: Option<ExportForm>,
 
@@ -220,13 +220,13 @@ pub struct Man {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = BACKEND)]
 pub struct Backend {
-    /// file, redis or zk [default: what --redis or --zk imply, else file]
+    /// file, redis or zk [default: as --redis or --zk imply, else file]
     ///
     /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
     #[arg(short, long, value_name = "NAME")]
     pub backend: Option<String>,
 
-    /// Redis server [default with -b redis: redis://127.0.0.1:6379]
+    /// Redis server [default: redis://127.0.0.1:6379]
     ///
     /// redis://[user[:password]@]host[:port][/db]. A password is safer in --redis-password-file or in
     /// DLOCK_REDIS_PASSWORD: everybody on this host can read command lines.
@@ -237,18 +237,20 @@ pub struct Backend {
     #[arg(long, value_name = "FILE")]
     pub redis_password_file: Option<PathBuf>,
 
-    /// ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]
+    /// ZooKeeper servers [default: 127.0.0.1:2181]
+    ///
+    /// h1:2181,h2:2181[/chroot]
     #[arg(long, value_name = "HOSTS")]
     pub zk: Option<String>,
 
-    /// Existing directory of the file backend's locks [default: one of this user's own]
+    /// Existing directory for lock files [default: this user's own]
     ///
     /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
     /// only in a directory that both name.
     #[arg(long, value_name = "PATH")]
     pub dir: Option<PathBuf>,
 
-    /// Prefix that keeps dlock's keys apart from others [default: dlock]
+    /// What sets dlock's keys apart from others' [default: dlock]
     ///
     /// Empty: KEY exactly as given, to share a lock with another program.
     #[arg(long, value_name = "NS")]
@@ -309,9 +311,9 @@ pub struct Voice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportForm {
-    /// `export NAME=value` lines, quoted for the shell
+    /// `export NAME=value` lines for `eval`, the default; on failure `(exit N)`
     Shell,
-    /// `NAME=value` lines
+    /// Bare `NAME=value` lines, for a CI environment file
     Env,
 }
 
@@ -353,19 +355,20 @@ Examples:
   dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
   dlock status --redis redis://r1/ backup
 
-`dlock help SUBCOMMAND` and the manual pages say more.";
+dlock SUBCOMMAND --help and the manual pages (dlock man) say more.";
 
 const AFTERWORD: &str = "\
 Durations:
   30s, 1h 30m, 250ms; a bare number is seconds and may have a fraction (0.2).
 
 Environment:
-  Every option that says [env: NAME] can stand there instead; the command line comes first. Switches take 1/0,
-  true/false, yes/no or on/off. An empty variable is unset, except DLOCK_NAMESPACE.
-  DLOCK_REDIS_PASSWORD holds the Redis password; --redis-password-file comes before it.
+  Every option that says [env: NAME] can stand in that variable instead; the
+  command line comes first. Switches take 1/0, true/false, yes/no or on/off.
+  An empty variable is unset, except DLOCK_NAMESPACE. DLOCK_REDIS_PASSWORD
+  holds the Redis password; --redis-password-file comes before it.
 
 Exit status:
-  run: the command's own; when a signal killed the command, dlock dies of the same signal
+  run: the command's own; when a signal killed it, dlock dies of the same signal
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock, or output that could not be written
@@ -373,8 +376,8 @@ Exit status:
    75  not acquired: held, or waited too long (-E changes it)
    77  authentication or permission refused
    78  configuration or server set-up wrong
-   79  lease lost: while the command ran, or the token does not hold the lock any more
-  126  the command was found but cannot be executed; the lock was released
+   79  lease lost: while the command ran, or the token no longer holds the lock
+  126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
 
 Examples:
@@ -390,19 +393,22 @@ dlock run --key KEY [OPTIONS] [--] COMMAND [ARG]...
 const RUN_EXAMPLES: &str = "\
 Examples:
   dlock run --key job -- ./backup.sh --full
-  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
   dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
 
 const RUN_AFTERWORD: &str = "\
 The command's environment:
-  DLOCK_KEY, DLOCK_TOKEN, DLOCK_FENCE (the fencing token: a number that rises with every grant; a resource that has
-  seen a higher one should refuse a lower one), and the variables of the backend options, without secrets.
+  DLOCK_KEY, DLOCK_TOKEN, and DLOCK_FENCE: the fencing token, a number that
+  rises with every grant; a resource that has seen a higher one should refuse
+  a lower one. And the variables of the backend options, without secrets.
 
 Signals:
-  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on until the command has ended.
+  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on
+  until the command has ended.
 
 Exit status:
-  The command's own; when a signal killed the command, dlock dies of the same signal. Before and beside that:
+  The command's own; when a signal killed it, dlock dies of the same signal.
+  Before and beside that:
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock
@@ -411,12 +417,12 @@ Exit status:
    77  authentication or permission refused
    78  configuration or server set-up wrong
    79  lease lost while the command ran; the command was stopped
-  126  the command was found but cannot be executed; the lock was released
+  126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
 
 Examples:
   dlock run --key job -- ./backup.sh --full
-  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
   dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
 
 const ACQUIRE_EXAMPLES: &str = "\
@@ -441,7 +447,7 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   dlock status backup deploy
   dlock status --json --zk z1,z2,z3 deploy
-  dlock status -q --exit-code backup || echo somebody is at it";
+  dlock status --exit-code backup >/dev/null || echo somebody is at it";
 
 const LIST_EXAMPLES: &str = "\
 Examples:

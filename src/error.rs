@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::exit_code;
 use crate::lock::{BackendError, Contention, LockKey, Namespace};
 use phrase::{HeldBy, OsReason, Quoted, Rough};
 
@@ -91,6 +92,11 @@ pub struct Refusal {
     pub gave_up_after: Option<Duration>,
     /// 75, or what `-E` put in its place.
     pub status: u8,
+}
+
+impl Refusal {
+    /// Unless `-E` puts another in its place.
+    pub const STATUS: u8 = exit_code::NOT_ACQUIRED;
 }
 
 impl fmt::Display for Refusal {

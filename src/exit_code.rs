@@ -1,7 +1,7 @@
 //! Every status dlock ends with, and why that number.
 //!
-//! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 126 and 127 are those of env(1)
-//! and every shell.
+//! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 126 and 127 are those of
+//! env(1) and every shell.
 
 use crate::error::Error;
 use crate::lock::ErrorKind;

@@ -33,7 +33,8 @@ fn acquire_as(settings: &AcquireSettings) -> Ending {
     one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.key.clone()), async |backend| {
         let interrupts = Interrupts::watch().map_err(|error| Error::system("watch for signals", error))?;
         let claim = claim(settings);
-        let lease = contend(backend, &claim, settings.contest, stderr, || interrupts.next()).await?;
+        let endpoint = &settings.deployment.endpoint;
+        let lease = contend(backend, &claim, settings.contest, endpoint, stderr, || interrupts.next()).await?;
         hand_out(backend, &lease, settings).await?;
         stderr.detail(format_args!("acquired on {} {}", settings.deployment.backend, settings.deployment.endpoint));
         Ok(Ending::SUCCESS)

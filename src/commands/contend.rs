@@ -13,10 +13,11 @@ use crate::settings::{Contest, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
 
 /// How long leaving the queue may take. What is left behind then ends by itself: with its waiter's lease, its session,
-/// or the short first grant of a one-shot.
-const UNDO_LIMIT: Duration = Duration::from_secs(1);
+/// or the short first grant of a one-shot. Whoever interrupts a wait is kept for a second at most, the closing of the
+/// connection included.
+const UNDO_LIMIT: Duration = Duration::from_millis(800);
 
-/// Takes the lock as `claim` says. `interrupted` completes with the signal that ends the wait; it is polled again
+/// Takes the lock as `claim` says; `endpoint` is what the backend is called in messages. `interrupted` completes with the signal that ends the wait; it is polled again
 /// afterwards, and a second signal ends the cleaning up.
 ///
 /// # Errors
@@ -25,6 +26,7 @@ pub async fn contend<I: Future<Output = i32>>(
     backend: &dyn LockBackend,
     claim: &Claim,
     contest: Contest,
+    endpoint: &str,
     stderr: Stderr,
     interrupted: impl Fn() -> I,
 ) -> Result<Lease, Error> {
@@ -74,7 +76,7 @@ pub async fn contend<I: Future<Output = i32>>(
         End::Answered(Ok(Acquired::Held(contention))) => return Err(refused(claim, contest, contention, None)),
         End::Answered(Err(error)) => Error::backend(Attempt::Acquire(claim.key.clone()), error),
         End::Interrupted(signal) => Error::Interrupted(signal),
-        End::GaveUp(limit) => gave_up(claim, contest, as_of_now(), limit),
+        End::GaveUp(limit) => gave_up(claim, contest, endpoint, as_of_now(), limit),
     };
     undo(backend, claim, stderr, interrupted()).await;
     Err(error)
@@ -121,11 +123,11 @@ fn refused(claim: &Claim, contest: Contest, contention: Contention, gave_up_afte
 }
 
 /// Held to the end, or not even to be asked: the one is a conflict, the other an outage.
-fn gave_up(claim: &Claim, contest: Contest, news: Option<Progress>, limit: Duration) -> Error {
+fn gave_up(claim: &Claim, contest: Contest, endpoint: &str, news: Option<Progress>, limit: Duration) -> Error {
     let away = match news {
         Some(Progress::Waiting(contention)) => return refused(claim, contest, contention, Some(limit)),
         Some(Progress::Disconnected(error)) => error,
-        None => BackendError::unavailable("no answer"),
+        None => BackendError::unavailable(format!("{endpoint} does not answer")),
     };
     let sentence = format!("{}; gave up after {}", away.message, humantime::format_duration(limit));
     Error::backend(Attempt::Acquire(claim.key.clone()), BackendError::new(away.kind, sentence))

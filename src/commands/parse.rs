@@ -127,6 +127,15 @@ mod tests {
     }
 
     #[test]
+    fn a_shell_that_evaluates_is_told_of_mistakes_too() {
+        let asks = |words: &[&str]| asks_to_export(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asks(&["dlock", "acquire", "--export", "--nonsense"]));
+        assert!(asks(&["dlock", "acquire", "--export=shell", "-k"]));
+        assert!(!asks(&["dlock", "acquire", "--export=env", "-k"]));
+        assert!(!asks(&["dlock", "run", "-k", "a", "--", "x", "--export"]));
+    }
+
+    #[test]
     fn every_mistake_of_typing_is_one_line() {
         assert_eq!(
             said(&["run", "--nonblok", "-k", "a", "true"]),

@@ -64,16 +64,7 @@ mod tests {
     }
 
     fn deployment() -> Deployment {
-        let typed = crate::cli::Backend { redis: vec!["redis://:s3cret@r1/".into()], ..Default::default() };
-        let typed = crate::cli::Run { backend: typed, ..run() };
-        crate::settings::run(typed, &crate::settings::Environment::default()).expect("valid").deployment
-    }
-
-    fn run() -> crate::cli::Run {
-        use clap::Parser;
-        let cli = crate::cli::Cli::try_parse_from(["dlock", "run", "-k", "a", "true"]).expect("valid");
-        let crate::cli::Command::Run(run) = cli.command else { panic!("run was typed") };
-        run
+        Deployment::on_redis("redis://:s3cret@r1/")
     }
 
     #[test]

@@ -42,8 +42,12 @@ pub(super) fn redis(
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {
-    let servers = zookeeper::ConnectString::parse(&hosts.value).map_err(|reason| hosts.invalid(reason))?;
-    let shown = servers.shown();
-    let target = Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() });
-    Ok(Located { target, endpoint: shown.clone(), variable: Some(shown) })
+    // Not shown either: somebody may have tried to put a password into it.
+    let servers = zookeeper::ConnectString::parse(&hosts.value)
+        .map_err(|reason| Error::usage(format!("invalid {}: {reason}", hosts.name)))?;
+    Ok(Located {
+        endpoint: servers.shown(),
+        variable: Some(servers.to_string()),
+        target: Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() }),
+    })
 }

@@ -5,7 +5,6 @@ use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::FileBackend;
-use super::contenders::Contender;
 use super::directory::{Missing, NamespaceDir, io_errno};
 use super::lease::{LeaseEnd, expires_at};
 use super::lock_file::{LockFile, elapsed};
@@ -38,9 +37,8 @@ impl FileBackend {
         let name = claim.key.encoded();
         loop {
             let place = self.made_place()?;
-            let contender = self.contenders.enter(&claim.key, &claim.token, || open(place, &name))?;
             let attempt = Attempting { backend: self, place, name: &name, claim, requested_at, progress };
-            if let Outcome::Settled(acquired) = attempt.contend(contender).await? {
+            if let Outcome::Settled(acquired) = attempt.contend().await? {
                 return Ok(acquired);
             }
         }
@@ -64,12 +62,29 @@ struct Attempting<'a> {
 }
 
 impl Attempting<'_> {
-    async fn contend(&self, contender: &Contender<LockFile>) -> Result<Outcome, BackendError> {
-        let file = &contender.file;
+    async fn contend(&self) -> Result<Outcome, BackendError> {
         // Whatever is on the way out, and whoever drops us: one call undoes every lock, a grant of this instant too.
-        let turn = contender.turn(|file: &LockFile| {
+        let undo = |file: &LockFile| {
             file.unlock_everything().ok();
-        });
+        };
+        let opened = || open(self.place, self.name);
+        let turn = self.backend.contenders.enter(&self.claim.key, &self.claim.token, opened, undo)?;
+        let outcome = self.reach(turn.file()).await?;
+        match &outcome {
+            Outcome::Settled(Acquired::Granted(_)) if self.claim.kind == LeaseKind::Running => {
+                turn.file().unlock(HEAD_AND_GUARD)?;
+                turn.file().leave_table()?;
+                turn.keep();
+            }
+            // The records keep a one-shot lease, nobody the rest.
+            Outcome::Settled(_) => {}
+            Outcome::Replaced => turn.retire(),
+        }
+        Ok(outcome)
+    }
+
+    /// Takes part until it is settled. Whatever was locked for that still is, the guard too after a grant.
+    async fn reach(&self, file: &LockFile) -> Result<Outcome, BackendError> {
         let mut guard = if file.try_lock(UNCONTENDED)? == Attempt::Locked {
             file.guarded()
         } else {
@@ -85,19 +100,10 @@ impl Attempting<'_> {
         loop {
             let (until, contention) = match self.decide(file)? {
                 Decision::Granted(lease) => {
-                    std::mem::forget(guard);
-                    if self.claim.kind == LeaseKind::Running {
-                        // Before `keep`: should it fail, everything is unlocked.
-                        file.unlock(HEAD_AND_GUARD)?;
-                        file.leave_table()?;
-                        turn.keep();
-                    }
+                    guard.unlocked_with_the_rest();
                     return Ok(Outcome::Settled(Acquired::Granted(lease)));
                 }
-                Decision::Replaced => {
-                    turn.retire();
-                    return Ok(Outcome::Replaced);
-                }
+                Decision::Replaced => return Ok(Outcome::Replaced),
                 Decision::HeldUntil(until, contention) => (until, contention),
             };
             if self.claim.patience == Patience::Refuse {

@@ -11,11 +11,13 @@ pub(super) struct Failure {
     pub(super) error: BackendError,
     /// Whether the server itself refused, so that nothing of the request can still be on its way.
     pub(super) answered: bool,
+    /// Refused because of its length, before the password that came with it had been looked at.
+    pub(super) came_too_early: bool,
 }
 
 impl Failure {
     pub(super) fn unanswered(error: BackendError) -> Self {
-        Self { error, answered: false }
+        Self { error, answered: false, came_too_early: false }
     }
 
     /// What a request on a connection that stood ended with.
@@ -28,7 +30,12 @@ impl Failure {
             ErrorKind::Io => Self::unanswered(BackendError::unavailable(format!(
                 "{url} closed the connection without an answer; check that it is a Redis server and runs"
             ))),
-            _ => Self { error: refusal(&url, error), answered: true },
+            _ => Self {
+                error: refusal(&url, error),
+                answered: true,
+                came_too_early: endpoint.password.is_some()
+                    && error.detail().is_some_and(|detail| detail.contains("unauthenticated")),
+            },
         }
     }
 }

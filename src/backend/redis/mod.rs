@@ -69,6 +69,8 @@ pub struct RedisBackend {
     namespace: Namespace,
     /// Owner tokens of requests that may still be on their way: their release leaves word that they came too late.
     on_their_way: RefCell<HashSet<OwnerToken>>,
+    /// Owner tokens whose release may have been carried out without our learning of it.
+    maybe_released: RefCell<HashSet<OwnerToken>>,
 }
 
 impl RedisBackend {
@@ -78,7 +80,12 @@ impl RedisBackend {
     /// None at present; what a URL can get wrong, [`Endpoint::parse`] has refused.
     pub fn open(config: &Config) -> Result<Self, BackendError> {
         let Config { endpoint, namespace } = config.clone();
-        Ok(Self { node: Node::new(endpoint), namespace, on_their_way: RefCell::default() })
+        Ok(Self {
+            node: Node::new(endpoint),
+            namespace,
+            on_their_way: RefCell::default(),
+            maybe_released: RefCell::default(),
+        })
     }
 
     /// Sends a request that may grant something to `claim`. Never twice: only the caller knows whether to ask again.
@@ -153,7 +160,7 @@ impl RedisBackend {
     async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
         let names = Names::of(&self.namespace, &lease.key)?;
         let request = eval(RENEW, &[names.lock()], &[lease.token.secret(), &millis(lease.ttl)]);
-        let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         reply::renewed(&reply).ok_or_else(|| unexpected(&self.node))
     }
 }
@@ -205,7 +212,7 @@ impl LockBackend for RedisBackend {
         let keys = [names.lock().to_owned(), names.side("queue"), names.side("receipts")];
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &keys, &args);
-        let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,
@@ -216,15 +223,17 @@ impl LockBackend for RedisBackend {
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
         let names = Names::of(&self.namespace, key)?;
         let undo = if self.on_their_way.borrow().contains(token) { "undo" } else { "" };
-        let request = eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo]);
-        // Only a request that went out on a connection which stood before may be sent twice.
-        let may_repeat = self.node.is_linked();
-        let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let request = |again| eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again]);
+        let again = request("again");
+        let first = if self.maybe_released.borrow().contains(token) { again.clone() } else { request("") };
+        // Until an answer says otherwise; also when the caller drops this future.
+        self.maybe_released.borrow_mut().insert(token.clone());
+        let reply = self.node.ask_twice(&first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        self.maybe_released.borrow_mut().remove(token);
         self.on_their_way.borrow_mut().remove(token);
         match reply {
             redis::Value::Int(1) => Ok(Release::Released),
-            redis::Value::Int(2) if may_repeat => Ok(Release::Released),
-            redis::Value::Int(0 | 2) => Ok(Release::NotHeld),
+            redis::Value::Int(0) => Ok(Release::NotHeld),
             _ => Err(unexpected(&self.node)),
         }
     }

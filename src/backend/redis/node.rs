@@ -21,6 +21,8 @@ use crate::lock::BackendError;
 pub(super) struct Node {
     endpoint: Endpoint,
     link: RefCell<Option<Rc<Link>>>,
+    /// Whether this server wants to have answered AUTH before it reads a long request.
+    greets_apart: Cell<bool>,
 }
 
 /// How a waiter learns that it should look.
@@ -62,7 +64,7 @@ impl Drop for InFlight<'_> {
 
 impl Node {
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, link: RefCell::new(None) }
+        Self { endpoint, link: RefCell::new(None), greets_apart: Cell::new(false) }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -73,24 +75,29 @@ impl Node {
     pub(super) async fn ask(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         let link = self.linked(deadline, limit).await?;
-        self.exchange(&link, request, deadline, limit).await
-    }
-
-    /// Whether something was asked before, on a connection that may still stand.
-    pub(super) fn is_linked(&self) -> bool {
-        self.link.borrow().is_some()
+        match self.exchange(&link, request, deadline, limit).await {
+            // It was refused before it was read whole, so it is still asked only once.
+            Err(failure) if failure.came_too_early && !self.greets_apart.replace(true) => {
+                let link = self.linked(deadline, limit).await?;
+                self.exchange(&link, request, deadline, limit).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
-    /// nothing was asked (a server restarted since) is replaced at once.
-    pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
+    pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         let stood_before = self.link.borrow().is_some();
         let link = self.linked(deadline, limit).await?;
         match self.exchange(&link, request, deadline, limit).await {
-            Err(failure) if stood_before && !failure.answered && Instant::now() < deadline => {
+            Err(failure)
+                if (stood_before && !failure.answered && Instant::now() < deadline)
+                    || (failure.came_too_early && !self.greets_apart.replace(true)) =>
+            {
                 let link = self.linked(deadline, limit).await?;
-                self.exchange(&link, request, deadline, limit).await
+                self.exchange(&link, again, deadline, limit).await
             }
             outcome => outcome,
         }
@@ -205,14 +212,16 @@ impl Node {
         }
         // A request must not be carried out in another database when SELECT fails, so it waits for its answer. Behind a
         // failed AUTH it is refused as well, or allowed to everybody and undone by its release.
-        if *db == 0 {
+        if *db == 0 && !self.greets_apart.get() {
             together.add_command(request.clone());
             let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
             let reply = replies.pop().unwrap_or_default();
             greeted(replies)?;
             return Ok(reply);
         }
-        together.cmd("SELECT").arg(*db);
+        if *db != 0 {
+            together.cmd("SELECT").arg(*db);
+        }
         greeted(connection.send_packed_commands(&together, 0, together.len()).await?)?;
         connection.send_packed_command(request).await
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, Stat};
 
-use super::contender::{self, Contest, Trouble, Turn};
+use super::contender::{Contest, Trouble, Turn};
+use super::entry;
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
 use super::queue::Entry;
@@ -169,7 +170,10 @@ async fn leaders_clock(backend: &ZooKeeperBackend, client: &Client) -> Result<St
         match client.create(&path, b"", &CreateMode::Persistent.with_acls(Acls::anyone_all())).await {
             Ok((stat, _)) => return Ok(stat),
             Err(Error::NodeExists) => {}
-            Err(Error::NoNode) => contender::make_directory(backend, client, &backend.layout.top()).await?,
+            Err(Error::NoNode) if backend.layout.top().is_empty() => {
+                return Err(failure::no_chroot(&backend.ensemble).into());
+            }
+            Err(Error::NoNode) => entry::make_directory(backend, client, &backend.layout.top()).await?,
             Err(error) => return Err(error.into()),
         }
     }

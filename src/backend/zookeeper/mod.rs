@@ -6,6 +6,7 @@ mod census;
 mod contact;
 mod contender;
 mod endpoint;
+mod entry;
 mod failure;
 mod lease;
 mod node;
@@ -72,7 +73,8 @@ impl ZooKeeperBackend {
 
     /// A live session of this timeout; it is opened, at `until` at the latest, when there is none.
     async fn session(&self, ttl: Ttl, until: BootInstant) -> Result<Rc<Session>, BackendError> {
-        let alive = self.sessions.borrow().iter().find(|(asked, open)| *asked == ttl && !open.is_over()).cloned();
+        self.sessions.borrow_mut().retain(|(_, open)| !open.is_over());
+        let alive = self.sessions.borrow().iter().find(|(asked, _)| *asked == ttl).cloned();
         if let Some((_, session)) = alive {
             return Ok(session);
         }
@@ -162,17 +164,22 @@ impl LockBackend for ZooKeeperBackend {
             Some(Some(place)) => place,
         };
         let removal = self.in_time("release", place.remove(self)).await;
-        if place.session().is_over() || removal == Ok(Removal::WasGone) {
-            self.forget(key, token);
-            // An expired session takes its nodes along, except for what no longer hung on it.
-            return match place.may_outlive_its_session() {
-                true => self.in_time("release", place::release_by_token(self, key, token)).await,
-                false => Ok(Release::NotHeld),
-            };
+        match removal {
+            Ok(Removal::Removed) if place.was_granted() => {
+                self.forget(key, token);
+                return Ok(Release::Released);
+            }
+            Err(error) if !place.session().is_over() => return Err(error),
+            _ => {}
         }
-        removal?;
+        // It never held, or its session has taken it along; only what no longer hung on a session may be left.
+        if place.may_outlive_its_session() {
+            let released = self.in_time("release", place::release_by_token(self, key, token)).await?;
+            self.forget(key, token);
+            return Ok(released);
+        }
         self.forget(key, token);
-        Ok(if place.was_granted() { Release::Released } else { Release::NotHeld })
+        Ok(Release::NotHeld)
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

@@ -11,6 +11,7 @@ use super::queue::{self, Queue};
 use super::session::Session;
 use super::{ZooKeeperBackend, failure};
 use crate::lock::{BackendError, LeaseKind, LockKey, OwnerToken, Release};
+use crate::sys::boottime::BootInstant;
 
 /// How many reads are sent before the first answer is awaited.
 const READS_IN_FLIGHT: usize = 64;
@@ -23,7 +24,7 @@ pub(super) struct Place {
     guid: Uuid,
     kind: LeaseKind,
     name: RefCell<Option<String>>,
-    stat: Cell<Option<Stat>>,
+    stat: Cell<Option<(Stat, BootInstant)>>,
     standing: Cell<Standing>,
 }
 
@@ -80,12 +81,17 @@ impl Place {
 
     /// The stamps of the node as it was created.
     pub(super) fn stat(&self) -> Option<Stat> {
+        self.stat.get().map(|(stat, _)| stat)
+    }
+
+    /// The same, and when they were learnt by our own clock.
+    pub(super) fn created_at(&self) -> Option<(Stat, BootInstant)> {
         self.stat.get()
     }
 
     pub(super) fn created(&self, name: &str, stat: Stat) {
         self.name.replace(Some(name.to_owned()));
-        self.stat.set(Some(stat));
+        self.stat.set(Some((stat, BootInstant::now())));
     }
 
     pub(super) fn granted(&self) {

@@ -47,8 +47,7 @@ pub(super) struct Session {
     id: i64,
     /// As granted.
     timeout: Duration,
-    /// The instants before the last two proofs of life were sent; see [`validity::of_session`].
-    proofs: Cell<[BootInstant; 2]>,
+    proofs: Cell<Proofs>,
 }
 
 impl Session {
@@ -109,19 +108,17 @@ impl Session {
 
     /// A committed write, sent at `sent`, was answered.
     pub(super) fn committed(&self, sent: BootInstant) {
-        let [_, last] = self.proofs.get();
-        self.proofs.set([last, sent.max(last)]);
+        self.proofs.set(self.proofs.get().and(sent, self.timeout / 20));
     }
 
-    /// The client has been sending and receiving without a break since `instant` at least.
+    /// The client was sending and receiving at `instant`, and has not paused since.
     pub(super) fn was_alive(&self, instant: BootInstant) {
-        let [before, last] = self.proofs.get();
-        self.proofs.set([before, last.max(instant)]);
+        self.proofs.set(self.proofs.get().and(instant, Duration::ZERO));
     }
 
     /// Until when the session's nodes are certain to exist.
     pub(super) fn valid_until(&self) -> BootInstant {
-        let [before, last] = self.proofs.get();
+        let Proofs { before, last, .. } = self.proofs.get();
         validity::of_session(self.timeout, last, before)
     }
 
@@ -167,7 +164,7 @@ impl Session {
                 let (id, timeout) = (client.session_id().0, client.session_timeout());
                 let client = RefCell::new(Some(client));
                 let ensemble = ensemble.clone();
-                Self { ensemble, client, id, timeout, proofs: Cell::new([attached; 2]) }
+                Self { ensemble, client, id, timeout, proofs: Cell::new(Proofs::since(attached)) }
             };
             let mut through_all = Attempt::new(ensemble, wanted);
             let head_start = HEAD_START.min(until.remaining());
@@ -224,6 +221,33 @@ impl Session {
             ensemble.shown(),
             shown(wanted)
         ))
+    }
+}
+
+/// The instants before the proofs of life were sent on which the deadline stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Proofs {
+    /// When the current beat began: writes for several keys, sent close together, prove no more than one.
+    beat: BootInstant,
+    last: BootInstant,
+    /// The last one of the beat before.
+    before: BootInstant,
+}
+
+impl Proofs {
+    fn since(attached: BootInstant) -> Self {
+        Self { beat: attached, last: attached, before: attached }
+    }
+
+    /// With one more; a new beat begins when the current one is older than `beat`.
+    fn and(self, sent: BootInstant, beat: Duration) -> Self {
+        if sent <= self.last {
+            self
+        } else if sent.since(self.beat) >= beat {
+            Self { beat: sent, last: sent, before: self.last }
+        } else {
+            Self { last: sent, ..self }
+        }
     }
 }
 
@@ -310,4 +334,41 @@ impl Attempt {
 /// before the lease can no longer be believed. (It also sends its pings 8/3 times as often.)
 fn silence(timeout: Duration) -> Duration {
     timeout * 2 / 9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEAT: Duration = Duration::from_millis(500);
+
+    fn at(ms: u64) -> BootInstant {
+        BootInstant::from_nanos(ms * 1_000_000)
+    }
+
+    #[test]
+    fn each_beat_stands_on_the_one_before() {
+        let proofs = Proofs::since(at(0)).and(at(10), BEAT);
+        assert_eq!((proofs.before, proofs.last), (at(0), at(10)), "the first write stands on the attach");
+        let proofs = proofs.and(at(1_000), BEAT).and(at(2_000), BEAT);
+        assert_eq!((proofs.before, proofs.last), (at(1_000), at(2_000)));
+    }
+
+    #[test]
+    fn two_keys_heartbeats_are_one_proof_after_a_pause() {
+        let proofs = Proofs::since(at(0)).and(at(1_000), BEAT).and(at(9_000), BEAT).and(at(9_001), BEAT);
+        assert_eq!((proofs.before, proofs.last), (at(1_000), at(9_001)), "the pause is not forgotten");
+    }
+
+    #[test]
+    fn a_stream_of_writes_does_not_keep_the_deadline_back() {
+        let proofs = (1..100).fold(Proofs::since(at(0)), |proofs, n| proofs.and(at(n * 100), BEAT));
+        assert!(proofs.last.since(proofs.before) <= BEAT + Duration::from_millis(100));
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_takes_nothing_back() {
+        let proofs = Proofs::since(at(0)).and(at(2_000), BEAT);
+        assert_eq!(proofs.and(at(1_000), BEAT), proofs);
+    }
 }

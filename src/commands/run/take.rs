@@ -35,7 +35,8 @@ pub(super) async fn take(
     loop {
         let contest = Contest { wait: rest_of(settings.contest.wait, started), ..settings.contest };
         let claim = claim(settings, contest);
-        match contend(backend, &claim, contest, stderr, || interruption(keeper)).await {
+        let endpoint = &settings.deployment.endpoint;
+        match contend(backend, &claim, contest, endpoint, stderr, || interruption(keeper)).await {
             Ok(lease) => {
                 if let Some(lease) = fresh(backend, lease).await {
                     return Ok(Taken::Lease(lease));

@@ -1,13 +1,9 @@
 use super::*;
 use crate::lock::{LockKey, OwnerToken};
-use crate::settings::Environment;
 use crate::sys::boottime::BootInstant;
 
 fn deployment() -> Deployment {
-    use clap::Parser;
-    let cli = crate::cli::Cli::try_parse_from(["dlock", "list", "-b", "redis"]).expect("valid");
-    let crate::cli::Command::List(typed) = cli.command else { panic!("list was typed") };
-    crate::settings::list(&typed, &Environment::default()).expect("valid").deployment
+    Deployment::on_redis("redis://127.0.0.1")
 }
 
 fn second(second: u64) -> Option<SystemTime> {

@@ -147,11 +147,50 @@ fn a_killed_waiter_leaves_nobody_behind_who_is_granted_the_lock() {
         eventually_blocked(&place.file("job"), 1).await;
         child.kill().expect("our own child");
         child.wait().expect("our own child");
-        eventually(|| async { (blocked_on(&place.file("job")) == 0).then_some(()) }).await;
-        assert!(place.status("job").await.waiters.is_empty());
+        // The process that waits for it goes with it, and its entry when that has gone.
+        eventually(|| async { place.status("job").await.waiters.is_empty().then_some(()) }).await;
+        assert_eq!(blocked_on(&place.file("job")), 0);
         holder.release(&lease.key, &lease.token).await.expect("a release");
         place.granted(&next, "job").await;
     });
+}
+
+#[test]
+fn a_wait_goes_on_when_somebody_kills_the_process_that_waits() {
+    if let Some(place) = Place::of_child() {
+        run(wait_while_the_helper_is_killed(&place));
+        return say("granted");
+    }
+    let place = Place::new();
+    let mut child = place.spawn_myself("file::waiting::a_wait_goes_on_when_somebody_kills_the_process_that_waits");
+    assert!(child.wait().expect("our own child").success());
+}
+
+async fn wait_while_the_helper_is_killed(place: &Place) {
+    let (holder, waiter) = (place.backend(), place.backend());
+    let lease = place.granted(&holder, "job").await;
+    let claim = place.claim("job", Patience::Queue { reconnect_for: LONG });
+    let killing = async {
+        let first = eventually(|| async { only_child() }).await;
+        eventually_blocked(&place.file("job"), 1).await;
+        nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).expect("our own child");
+        eventually(|| async { only_child().filter(|next| *next != first) }).await;
+        eventually_blocked(&place.file("job"), 1).await;
+        holder.release(&lease.key, &lease.token).await.expect("a release");
+    };
+    let (granted, ()) = tokio::join!(waiter.acquire(&claim, &|_| {}), killing);
+    expect_grant(granted);
+    assert_eq!(only_child(), None);
+}
+
+/// The child of this process, when there is one.
+fn only_child() -> Option<nix::unistd::Pid> {
+    let threads = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    let pids: Vec<i32> =
+        children.flat_map(|line| line.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    assert!(pids.len() <= 1, "one helper at a time: {pids:?}");
+    pids.first().copied().map(nix::unistd::Pid::from_raw)
 }
 
 #[test]

@@ -7,6 +7,7 @@ use tokio::task::LocalSet;
 
 use super::server::{Server, backend};
 use super::{claim, granted, key, unheard, until_status, waiting};
+use crate::support::A_WHILE;
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -112,7 +113,7 @@ async fn waiters_are_shown_in_order_and_a_key_that_is_only_waited_for_is_listed(
             let expected: Vec<_> = (1..=3).map(|number| (number, Some(format!("waiter {number}")))).collect();
             assert_eq!(shown, expected);
             assert_eq!(status.holders[0].id, lease.token.id());
-            assert!(status.waiters.iter().all(|waiter| waiter.waited_for.is_some_and(|time| time < super::A_WHILE)));
+            assert!(status.waiters.iter().all(|waiter| waiter.waited_for.is_some_and(|time| time < A_WHILE)));
             // Gone without a receipt: the waiters wait for the end of the lease that they saw.
             server.command::<()>(&["DEL", "dlock:job"]);
             let listed = watcher.list(&everything()).await.expect("list is answered");

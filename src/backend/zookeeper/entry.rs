@@ -1,0 +1,171 @@
+//! Entering a queue: the directory, the node, and what is said of those ahead.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use zookeeper_client::{Acls, Client, CreateMode, Error};
+
+use super::contender::{Contest, Trouble};
+use super::node::{Node, Record, time_of_day};
+use super::place::{self, Place};
+use super::queue::{self, Entry, Queue};
+use super::{ASIDE, ZooKeeperBackend, failure, lease};
+use crate::lock::{BackendError, Contention, LeaseKind, Patience};
+use crate::sys::boottime::BootInstant;
+
+/// A container without children is removed, at any moment between the making of it and the create below it. Losing
+/// that race three times in a row means something else: most likely the chroot is missing.
+const CONTAINER_TRIES: u32 = 3;
+
+/// How entering the queue ended.
+pub(super) enum Entered {
+    At(Rc<Place>),
+    Refused(Contention),
+}
+
+impl Contest<'_> {
+    pub(super) async fn enter(&self, until: BootInstant) -> Result<Entered, Trouble> {
+        let ttl = match self.claim.kind {
+            LeaseKind::Running => self.claim.ttl,
+            LeaseKind::OneShot => ASIDE,
+        };
+        let session = self.backend.session(ttl, until).await?;
+        let client = session.client()?;
+        if self.claim.patience == Patience::Refuse
+            && let Some(contention) = self.held_already(&client).await?
+        {
+            return Ok(Entered::Refused(contention));
+        }
+        let place = Rc::new(Place::new(session, &self.directory, self.claim.kind));
+        // Before the request: this future may be dropped while it is under way.
+        self.backend.remember(&self.claim.key, &self.claim.token, Some(Rc::clone(&place)));
+        self.create(&client, &place).await?;
+        Ok(Entered::At(place))
+    }
+
+    async fn create(&self, client: &Client, place: &Place) -> Result<(), Trouble> {
+        let (prefix, data) = (place.prefix(), self.record(place).to_bytes());
+        let ephemeral = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+        let mut containers_left = CONTAINER_TRIES;
+        loop {
+            let sent = BootInstant::now();
+            match client.create(&prefix, &data, &ephemeral).await {
+                Ok((stat, sequence)) => {
+                    place.session().committed(sent);
+                    if stat.ephemeral_owner != place.session().id() {
+                        return Err(Trouble::Client(Error::SessionMoved));
+                    }
+                    place.created(&format!("{}{sequence}", queue::prefix(place.guid())), stat);
+                    if queue::near_the_end(sequence.into_i64()) {
+                        return Err(self.used_up().into());
+                    }
+                    return Ok(());
+                }
+                Err(Error::NoNode) if containers_left > 0 => {
+                    containers_left -= 1;
+                    make_directory(self.backend, client, &self.directory).await?;
+                }
+                // The node may exist. The list waits for the connection, and the place is taken up again by its GUID.
+                Err(error) if failure::leaves_the_outcome_open(&error) => {
+                    let children = client.list_children(&self.directory).await?;
+                    if !Queue::of(children).created_as(place.guid()).is_empty() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Whether a claim that may not wait would have to: looked at before anything is created.
+    async fn held_already(&self, client: &Client) -> Result<Option<Contention>, Trouble> {
+        loop {
+            let queue = match client.list_children(&self.directory).await {
+                Ok(children) => Queue::of(children),
+                Err(Error::NoNode) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            self.refuse_strangers(&queue)?;
+            if queue.entries().is_empty() {
+                return Ok(None);
+            }
+            if lease::expire(self.backend, client, &self.directory, queue.entries()).await? == lease::Expiry::Changed {
+                continue;
+            }
+            return Ok(Some(self.contention(client, queue.entries(), queue.holders(), None).await?));
+        }
+    }
+
+    pub(super) async fn contention(
+        &self,
+        client: &Client,
+        ahead: &[Entry],
+        holders: usize,
+        own: Option<&Place>,
+    ) -> Result<Contention, Trouble> {
+        let head = ahead.first().map_or("", |entry| entry.name.as_str());
+        let holder = place::read(client, &self.directory, &[head]).await?.pop();
+        Ok(Contention {
+            since: holder.as_ref().and_then(|node| time_of_day(node.granted_ms())),
+            held_for: holder.as_ref().and_then(|node| held_for(node, own?)),
+            holder: holder.map(|node| node.holder()),
+            ahead: Some(ahead.len().saturating_sub(holders)),
+        })
+    }
+
+    pub(super) fn record(&self, place: &Place) -> Record {
+        let ttl = match self.claim.kind {
+            LeaseKind::Running => place.session().timeout(),
+            LeaseKind::OneShot => self.claim.ttl.duration(),
+        };
+        Record::entering(&self.claim.key, &self.claim.token, &self.claim.holder, ttl)
+    }
+
+    pub(super) fn refuse_strangers(&self, queue: &Queue) -> Result<(), BackendError> {
+        let Some(stranger) = queue.stranger() else { return Ok(()) };
+        Err(BackendError::misconfigured(format!(
+            "{} on {} is in use by another kind of lock (its child {:?} has no \"lock-\" in its name): neither would \
+             see the other; choose another key or namespace",
+            self.directory,
+            self.backend.ensemble.shown(),
+            queue::shown(stranger)
+        )))
+    }
+
+    fn used_up(&self) -> BackendError {
+        BackendError::misconfigured(format!(
+            "the sequence numbers of {} on {} are nearly used up: delete the node while nobody uses the key, and it \
+             begins anew",
+            self.directory,
+            self.backend.ensemble.shown()
+        ))
+    }
+}
+
+/// Creates the directory and whatever is missing above it, as containers: they go when nobody uses them.
+pub(super) async fn make_directory(
+    backend: &ZooKeeperBackend,
+    client: &Client,
+    directory: &str,
+) -> Result<(), Trouble> {
+    match client.mkdir(directory, &CreateMode::Container.with_acls(Acls::anyone_all())).await {
+        Ok(()) => Ok(()),
+        Err(Error::NoNode) if !backend.ensemble.chroot().is_empty() => match client.check_stat("/").await? {
+            None => Err(failure::no_chroot(&backend.ensemble).into()),
+            Some(_) => Ok(()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How long `node` has held the lock: from its grant to the creation of `own` by one leader's stamps, and by our own
+/// clock since then.
+fn held_for(node: &Node, own: &Place) -> Option<Duration> {
+    let (stat, created_at) = own.created_at()?;
+    if lease::epoch(node.stat.mzxid) != lease::epoch(stat.czxid) {
+        return None;
+    }
+    let before_us = stat.ctime.checked_sub(node.granted_ms())?;
+    let since_then = i64::try_from(BootInstant::now().since(created_at).as_millis()).ok()?;
+    Some(Duration::from_millis(u64::try_from(before_us + since_then).unwrap_or(0)))
+}
