@@ -67,6 +67,18 @@ impl fmt::Display for Rough {
     }
 }
 
+/// A span of time as the user gave it, to the millisecond: `1m 30s`, `1s 500ms`.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact(pub Duration);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is left of a limit after the first microseconds is still that limit.
+        let ms = self.0.saturating_add(Duration::from_micros(500)).as_millis();
+        write!(f, "{}", humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))))
+    }
+}
+
 /// A holder or waiter: `root@web-3 pid 812 (backup.sh)`, as far as it said who it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Who<'a>(pub &'a Holder);
@@ -130,6 +142,13 @@ mod tests {
         assert_eq!(said(3_600_000), "1h");
         assert_eq!(said(5_430_000), "1h 30m");
         assert_eq!(said(90_000_000), "1d 1h");
+    }
+
+    #[test]
+    fn a_limit_is_said_as_it_was_given() {
+        assert_eq!(Exact(Duration::from_nanos(49_999_500)).to_string(), "50ms");
+        assert_eq!(Exact(Duration::from_millis(1500)).to_string(), "1s 500ms");
+        assert_eq!(Exact(Duration::from_secs(90)).to_string(), "1m 30s");
     }
 
     #[test]

@@ -136,6 +136,10 @@ impl LockFile {
         Ok(below.saturating_add(self.live_entries(index + 1)?.len()))
     }
 
+    pub(super) fn is_entered(&self) -> bool {
+        self.entry.get().is_some()
+    }
+
     /// Takes our entry out of the table.
     pub(super) fn leave_table(&self) -> Result<(), BackendError> {
         match self.entry.take() {

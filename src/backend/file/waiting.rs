@@ -1,11 +1,12 @@
 //! Taking the lock and standing in line for it. Breaks when a grant is believed that the records forbid, or when a wait that
 //! was given up is granted afterwards.
 
-use nix::errno::Errno;
+use std::time::Duration;
+
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::FileBackend;
-use super::directory::{Missing, NamespaceDir, io_errno};
+use super::directory::{Missing, NamespaceDir};
 use super::lease::{LeaseEnd, expires_at};
 use super::lock_file::{LockFile, elapsed};
 use super::locks::{EXCLUSIVE, HEAD, HEAD_AND_GUARD, PLACE, UNCONTENDED};
@@ -113,7 +114,10 @@ impl Attempting<'_> {
             let change = match &mut change {
                 Some(change) => change,
                 None => {
-                    file.enter(&self.entry())?;
+                    // Whoever stood in line has an entry already.
+                    if !file.is_entered() {
+                        file.enter(&self.entry())?;
+                    }
                     change.insert(Change::watch(file)?)
                 }
             };
@@ -236,33 +240,39 @@ fn whole_key(key: &LockKey, name: &str) -> Option<String> {
     LockKey::decode(name).is_none().then(|| key_hex(key))
 }
 
+/// How often the head looks when the kernel gives it no notice: sooner than people notice, and one look takes 20 µs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Tells the head of the queue that somebody wrote to the file.
 struct Change {
-    events: Readiness<Inotify>,
+    /// `None` when the user's other programs have used up what there is of inotify (128 instances by default). A lock
+    /// must not fail for that.
+    events: Option<Readiness<Inotify>>,
     timer: BootTimer,
 }
 
 impl Change {
     fn watch(file: &LockFile) -> Result<Self, BackendError> {
-        let failed = |errno: Errno| {
-            BackendError::system(format!(
-                "{} cannot be watched for changes (inotify): {}",
-                file.path.display(),
-                errno.desc()
-            ))
+        let events = || {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+            inotify.add_watch(&file.path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).ok()?;
+            Readiness::new(inotify).ok()
         };
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
-        inotify.add_watch(&file.path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).map_err(failed)?;
-        let events = Readiness::new(inotify).map_err(|error| failed(io_errno(&error)))?;
-        let timer = BootTimer::new().map_err(|error| failed(io_errno(&error)))?;
-        Ok(Self { events, timer })
+        let timer = BootTimer::new()
+            .map_err(|error| BackendError::system(format!("no timer for the lease's end is to be had: {error}")))?;
+        Ok(Self { events: events(), timer })
     }
 
     /// Completes when the file has changed, at `until` at the latest.
     async fn next_or(&mut self, until: BootInstant) {
-        tokio::select! {
-            _ = self.events.readable(Inotify::read_events) => {}
-            () = self.timer.sleep_until(until) => {}
+        match &self.events {
+            Some(events) => {
+                tokio::select! {
+                    _ = events.readable(Inotify::read_events) => {}
+                    () = self.timer.sleep_until(until) => {}
+                }
+            }
+            None => self.timer.sleep_until(until.min(BootInstant::now() + LOOK_EVERY)).await,
         }
     }
 }

@@ -1,11 +1,13 @@
-//! Who holds and who waits, read without writing anything: the server's clock is known from its stamps alone.
+//! Who holds and who waits. Nothing is written, except for the leader's clock where it takes that to say when a lease ends.
 
-use zookeeper_client::{Client, Error};
+use std::time::Duration;
 
-use super::node::{Node, time_of_day};
+use zookeeper_client::{Client, Error, Stat};
+
+use super::node::{Node, Record, time_of_day};
 use super::place;
 use super::queue::{Entry, Queue};
-use super::{ZooKeeperBackend, failure};
+use super::{ZooKeeperBackend, failure, lease};
 use crate::lock::{BackendError, HolderEntry, KeyPattern, LockKey, LockState, LockStatus, Mode, Phase, WaiterEntry};
 
 /// How many directories are listed before the first answer is awaited.
@@ -21,7 +23,8 @@ pub(super) async fn status(backend: &ZooKeeperBackend, key: &LockKey) -> Result<
         Err(error) => return Err(explained(error)),
     };
     let contenders = contenders(&client, &directory, children).await.map_err(explained)?;
-    Ok(described(key.clone(), contenders))
+    let now = now(backend, &client, &contenders).await;
+    Ok(described(key.clone(), contenders, now))
 }
 
 pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
@@ -57,16 +60,34 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
         }
         level = below;
     }
-    let mut statuses = Vec::new();
+    let (mut statuses, mut clock) = (Vec::new(), None);
     for (directory, children) in found {
         let contenders = contenders(&client, &directory, children).await.map_err(explained)?;
         let Some(key) = key_of(backend, &directory, &contenders) else { continue };
         if pattern.matches(&key) && !contenders.is_empty() {
-            statuses.push(described(key, contenders));
+            clock = match clock {
+                Some(clock) => Some(clock),
+                None => now(backend, &client, &contenders).await,
+            };
+            statuses.push(described(key, contenders, clock));
         }
     }
     statuses.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(statuses)
+}
+
+/// The leader's clock, where a lease by that clock is to be shown. It is nobody's lock, and whoever may not write it learns the rest.
+async fn now(backend: &ZooKeeperBackend, client: &Client, contenders: &[(Node, Mode)]) -> Option<Stat> {
+    if !contenders.iter().any(|(node, _)| node.timed().is_some()) {
+        return None;
+    }
+    lease::leaders_clock(backend, client).await.ok()
+}
+
+/// The time from a stamp of transaction `zxid` to the clock, if one leader made both.
+fn age(zxid: i64, stamped_ms: i64, clock: Option<Stat>) -> Option<Duration> {
+    let clock = clock.filter(|clock| lease::epoch(clock.mzxid) == lease::epoch(zxid))?;
+    Some(Duration::from_millis(u64::try_from(clock.mtime - stamped_ms).unwrap_or(0)))
 }
 
 /// The children of a directory in the order of the queue, with what they say.
@@ -90,7 +111,7 @@ fn key_of(backend: &ZooKeeperBackend, directory: &str, contenders: &[(Node, Mode
     })
 }
 
-fn described(key: LockKey, contenders: Vec<(Node, Mode)>) -> LockStatus {
+fn described(key: LockKey, contenders: Vec<(Node, Mode)>, clock: Option<Stat>) -> LockStatus {
     let entries: Vec<Entry> =
         contenders.iter().map(|(node, mode)| Entry { name: node.name.clone(), mode: *mode }).collect();
     let holding = Queue::holding(&entries);
@@ -98,13 +119,13 @@ fn described(key: LockKey, contenders: Vec<(Node, Mode)>) -> LockStatus {
     let mut status = LockStatus { state: LockState::Held(mode), ..LockStatus::free(key) };
     for (index, (node, mode)) in contenders.into_iter().enumerate() {
         if index < holding {
-            status.holders.push(holder_entry(&node, mode));
+            status.holders.push(holder_entry(&node, mode, clock));
         } else {
             status.waiters.push(WaiterEntry {
                 id: node.id(),
                 holder: node.holder(),
                 since: time_of_day(node.stat.ctime),
-                waited_for: None,
+                waited_for: age(node.stat.czxid, node.stat.ctime, clock),
                 position: index - holding + 1,
                 mode,
             });
@@ -114,15 +135,19 @@ fn described(key: LockKey, contenders: Vec<(Node, Mode)>) -> LockStatus {
     status
 }
 
-fn holder_entry(node: &Node, mode: Mode) -> HolderEntry {
+fn holder_entry(node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
     let phase = node.phase();
     HolderEntry {
         id: node.id(),
         holder: node.holder(),
         since: time_of_day(node.granted_ms()),
-        held_for: None,
-        ttl: node.record.as_ref().map(super::node::Record::ttl),
-        remaining: None,
+        // A contender that had waited was granted under the leader of its last change; the others were when they came.
+        held_for: age(node.stat.mzxid, node.granted_ms(), clock)
+            .filter(|_| lease::epoch(node.stat.mzxid) == lease::epoch(node.fence().0.cast_signed())),
+        ttl: node.record.as_ref().map(Record::ttl),
+        remaining: node
+            .timed()
+            .and_then(|record| Some(record.ttl().saturating_sub(age(node.stat.mzxid, node.stat.mtime, clock)?))),
         phase,
         fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| node.fence()),
     }

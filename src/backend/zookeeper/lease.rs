@@ -159,7 +159,7 @@ async fn judge(
 }
 
 /// The stamps of a write that does nothing else.
-async fn leaders_clock(backend: &ZooKeeperBackend, client: &Client) -> Result<Stat, Trouble> {
+pub(super) async fn leaders_clock(backend: &ZooKeeperBackend, client: &Client) -> Result<Stat, Trouble> {
     let path = backend.layout.clock();
     loop {
         match client.set_data(&path, b"", None).await {

@@ -32,6 +32,9 @@ const ELECTION: Duration = Duration::from_millis(200);
 /// How long the answer to a close is awaited. Nobody can be helped by waiting longer: the session expires by itself.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// The same without a connection: time for one that is about to come back, and little beside what a lost lease leaves.
+const CLOSING_UNHEARD: Duration = Duration::from_millis(200);
+
 /// The protocol has 31 bits for a timeout in milliseconds; the client crate would wrap.
 const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
@@ -145,6 +148,7 @@ impl Session {
     /// Closes the session and waits for the server's word: its nodes are gone when this returns, unless the
     /// server could not be asked.
     pub(super) async fn close(&self) {
+        let within = if self.is_connected() { CLOSING } else { CLOSING_UNHEARD };
         let Some(client) = self.client.take() else { return };
         let mut states = client.state_watcher();
         // A terminal state is told once; waiting for it after that would take for ever.
@@ -153,7 +157,7 @@ impl Session {
         }
         drop(client);
         let closed = async { while !states.changed().await.is_terminated() {} };
-        timeout(CLOSING, closed).await.ok();
+        timeout(within, closed).await.ok();
     }
 
     async fn attach(ensemble: &ConnectString, wanted: Duration, until: BootInstant) -> Result<Self, BackendError> {
