@@ -57,10 +57,7 @@ impl Inherited {
 /// process 1 it does not).
 pub fn die_of(signal: i32) {
     nix::sys::prctl::set_dumpable(false).ok();
-    // KILL has no disposition that could be set.
-    if signal != libc::SIGKILL {
-        set_disposition(signal, libc::SIG_DFL);
-    }
+    set_disposition(signal, libc::SIG_DFL);
     let mut only = empty_set();
     add(&mut only, signal);
     // SAFETY: kill and getpid take numbers; the signal stays pending until it is unblocked below, so that it is
