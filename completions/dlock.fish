@@ -35,17 +35,17 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lo
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)' -r -f -a "(__fish_complete_command)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: what --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server [default with -b redis: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory of the file backend\'s locks [default: one of this user\'s own]' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'Prefix that keeps dlock\'s keys apart from others [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
@@ -55,15 +55,15 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Nam
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l ttl -d 'How long the lock stays without a renewal; has no default' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: what --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server [default with -b redis: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory of the file backend\'s locks [default: one of this user\'s own]' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'Prefix that keeps dlock\'s keys apart from others [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l export -d 'Print variables: for `eval` (shell, the default) or as bare lines for a CI environment file (env)' -r -f -a "shell\t'`export NAME=value` lines, quoted for the shell'
-env\t'`NAME=value` lines'"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l export -d 'Print variables, for `eval` or as a CI environment file' -r -f -a "shell\t'`export NAME=value` lines for `eval`, the default; on failure `(exit N)`'
+env\t'Bare `NAME=value` lines, for a CI environment file'"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l json -d 'Print one JSON object instead of the token'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
@@ -72,50 +72,50 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s h -l help -d 'Pr
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease from now [default: what the lock was acquired with]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: what --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server [default with -b redis: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory of the file backend\'s locks [default: one of this user\'s own]' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'Prefix that keeps dlock\'s keys apart from others [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: what --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server [default with -b redis: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory of the file backend\'s locks [default: one of this user\'s own]' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'Prefix that keeps dlock\'s keys apart from others [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s k -l key -d 'Name of the lock; the same as a positional KEY' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis or zk [default: what --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server [default with -b redis: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory of the file backend\'s locks [default: one of this user\'s own]' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'Prefix that keeps dlock\'s keys apart from others [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l exit-code -d 'Exit with 75 when any of the keys is held or awaited'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis or zk [default: what --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server [default with -b redis: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory of the file backend\'s locks [default: one of this user\'s own]' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'Prefix that keeps dlock\'s keys apart from others [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c dlock -n "__fish_dlock_using_subcommand man" -l out -d 'Write all pages into this directory instead' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand man" -l out -d 'Write all pages into this directory instead' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print help'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "run" -d 'Run a command while holding a lock'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'

@@ -1,9 +1,11 @@
 //! The command line as typed: names, help and examples. What it means is decided in `settings`.
 
+mod texts;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
@@ -20,7 +22,8 @@ const WITHOUT_VARIABLE: &[&str] = &["key", "command", "token", "json", "export",
 /// The command starts when the lock is granted, is stopped before the lock could pass to anybody else, and its exit
 /// status is dlock's. Without any of the backend options the lock covers this host only.
 #[derive(Debug, Parser)]
-#[command(name = "dlock", version, max_term_width = 100, after_help = EXAMPLES, after_long_help = AFTERWORD)]
+#[command(name = "dlock", version, max_term_width = 100)]
+#[command(after_help = texts::EXAMPLES, after_long_help = texts::AFTERWORD)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -43,14 +46,16 @@ pub enum Command {
 /// Acquires the lock, runs the command, renews the lease while it runs, releases the lock when it has ended, and exits
 /// with the command's status. Options end at the first word that is not one: the command's own are never taken.
 #[derive(Debug, Args)]
-#[command(override_usage = RUN_USAGE, after_help = RUN_EXAMPLES, after_long_help = RUN_AFTERWORD)]
+#[command(override_usage = texts::RUN_USAGE, after_help = texts::RUN_EXAMPLES, after_long_help = texts::RUN_AFTERWORD)]
 pub struct Run {
     /// The command and its arguments, run as they are: no shell is involved
     #[arg(value_name = "COMMAND", trailing_var_arg = true, help_heading = COMMAND)]
+    #[arg(value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,
 
     /// Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)
     #[arg(short, long, value_name = "STRING", allow_hyphen_values = true, help_heading = COMMAND)]
+    #[arg(value_hint = ValueHint::CommandString)]
     pub command: Option<OsString>,
 
     /// Name of the lock
@@ -81,7 +86,7 @@ pub struct Run {
 ///
 /// The lock stays until it is released with the token, or until its TTL has passed.
 #[derive(Debug, Args)]
-#[command(after_help = ACQUIRE_EXAMPLES)]
+#[command(after_help = texts::ACQUIRE_EXAMPLES)]
 pub struct Acquire {
     /// Name of the lock
     #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
@@ -106,8 +111,9 @@ pub struct Acquire {
     #[arg(long, conflicts_with = "export", help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Print variables: for `eval` (shell, the default) or as bare lines for a CI environment file (env)
-    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell", help_heading = OUTPUT)]
+    /// Print variables, for `eval` or as a CI environment file
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "shell")]
+    #[arg(help_heading = OUTPUT)]
     pub export: Option<ExportForm>,
 
     #[command(flatten)]
@@ -118,7 +124,7 @@ pub struct Acquire {
 ///
 /// Only the owner can: the token must still hold the lock (else 79).
 #[derive(Debug, Args)]
-#[command(after_help = RENEW_EXAMPLES)]
+#[command(after_help = texts::RENEW_EXAMPLES)]
 pub struct Renew {
     #[command(flatten)]
     pub owned: Owned,
@@ -138,7 +144,7 @@ pub struct Renew {
 ///
 /// Only the owner can: the token must still hold the lock (else 79).
 #[derive(Debug, Args)]
-#[command(after_help = RELEASE_EXAMPLES)]
+#[command(after_help = texts::RELEASE_EXAMPLES)]
 pub struct Release {
     #[command(flatten)]
     pub owned: Owned,
@@ -152,7 +158,7 @@ pub struct Release {
 
 /// Show who holds a lock, since when, and who waits for it.
 #[derive(Debug, Args)]
-#[command(after_help = STATUS_EXAMPLES)]
+#[command(after_help = texts::STATUS_EXAMPLES)]
 pub struct Status {
     /// Names of the locks
     #[arg(value_name = "KEY")]
@@ -179,7 +185,7 @@ pub struct Status {
 
 /// Show every lock that is held or awaited.
 #[derive(Debug, Args)]
-#[command(after_help = LIST_EXAMPLES)]
+#[command(after_help = texts::LIST_EXAMPLES)]
 pub struct List {
     /// Only keys that match this glob; `*` matches `/` too
     #[arg(value_name = "PATTERN")]
@@ -212,7 +218,7 @@ pub struct Man {
     pub page: Option<String>,
 
     /// Write all pages into this directory instead
-    #[arg(long, value_name = "DIR", conflicts_with = "page")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "page")]
     pub out: Option<PathBuf>,
 }
 
@@ -220,13 +226,13 @@ pub struct Man {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = BACKEND)]
 pub struct Backend {
-    /// file, redis or zk [default: what --redis or --zk imply, else file]
+    /// file, redis or zk [default: as --redis or --zk imply, else file]
     ///
     /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
     #[arg(short, long, value_name = "NAME")]
     pub backend: Option<String>,
 
-    /// Redis server [default with -b redis: redis://127.0.0.1:6379]
+    /// Redis server [default: redis://127.0.0.1:6379]
     ///
     /// redis://[user[:password]@]host[:port][/db]. A password is safer in --redis-password-file or in
     /// DLOCK_REDIS_PASSWORD: everybody on this host can read command lines.
@@ -234,21 +240,23 @@ pub struct Backend {
     pub redis: Vec<String>,
 
     /// File whose first line is the Redis password
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub redis_password_file: Option<PathBuf>,
 
-    /// ZooKeeper ensemble, h1:2181,h2:2181[/chroot] [default with -b zk: 127.0.0.1:2181]
+    /// ZooKeeper servers [default: 127.0.0.1:2181]
+    ///
+    /// h1:2181,h2:2181[/chroot]
     #[arg(long, value_name = "HOSTS")]
     pub zk: Option<String>,
 
-    /// Existing directory of the file backend's locks [default: one of this user's own]
+    /// Existing directory for lock files [default: this user's own]
     ///
     /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
     /// only in a directory that both name.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 
-    /// Prefix that keeps dlock's keys apart from others [default: dlock]
+    /// What sets dlock's keys apart from others' [default: dlock]
     ///
     /// Empty: KEY exactly as given, to share a lock with another program.
     #[arg(long, value_name = "NS")]
@@ -309,9 +317,9 @@ pub struct Voice {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportForm {
-    /// `export NAME=value` lines, quoted for the shell
+    /// `export NAME=value` lines for `eval`, the default; on failure `(exit N)`
     Shell,
-    /// `NAME=value` lines
+    /// Bare `NAME=value` lines, for a CI environment file
     Env,
 }
 
@@ -345,105 +353,3 @@ fn with_variable_in_help(arg: Arg) -> Arg {
         _ => arg,
     }
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  dlock run --key backup -- ./backup.sh                     on this host
-  dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
-  dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
-  dlock status --redis redis://r1/ backup
-
-`dlock help SUBCOMMAND` and the manual pages say more.";
-
-const AFTERWORD: &str = "\
-Durations:
-  30s, 1h 30m, 250ms; a bare number is seconds and may have a fraction (0.2).
-
-Environment:
-  Every option that says [env: NAME] can stand there instead; the command line comes first. Switches take 1/0,
-  true/false, yes/no or on/off. An empty variable is unset, except DLOCK_NAMESPACE.
-  DLOCK_REDIS_PASSWORD holds the Redis password; --redis-password-file comes before it.
-
-Exit status:
-  run: the command's own; when a signal killed the command, dlock dies of the same signal
-   64  usage: a bad option, value or combination
-   69  backend unreachable or refusing service
-   70  a defect in dlock, or output that could not be written
-   71  the system refused a process or descriptor; the lock was released
-   75  not acquired: held, or waited too long (-E changes it)
-   77  authentication or permission refused
-   78  configuration or server set-up wrong
-   79  lease lost: while the command ran, or the token does not hold the lock any more
-  126  the command was found but cannot be executed; the lock was released
-  127  the command was not found; the lock was released
-
-Examples:
-  dlock run --key backup -- ./backup.sh                     on this host
-  dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
-  dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
-  dlock status --redis redis://r1/ backup";
-
-const RUN_USAGE: &str = "\
-dlock run --key KEY [OPTIONS] [--] COMMAND [ARG]...
-       dlock run --key KEY [OPTIONS] -c STRING";
-
-const RUN_EXAMPLES: &str = "\
-Examples:
-  dlock run --key job -- ./backup.sh --full
-  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
-  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
-
-const RUN_AFTERWORD: &str = "\
-The command's environment:
-  DLOCK_KEY, DLOCK_TOKEN, DLOCK_FENCE (the fencing token: a number that rises with every grant; a resource that has
-  seen a higher one should refuse a lower one), and the variables of the backend options, without secrets.
-
-Signals:
-  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on until the command has ended.
-
-Exit status:
-  The command's own; when a signal killed the command, dlock dies of the same signal. Before and beside that:
-   64  usage: a bad option, value or combination
-   69  backend unreachable or refusing service
-   70  a defect in dlock
-   71  the system refused a process or descriptor; the lock was released
-   75  not acquired: held, or waited too long (-E changes it)
-   77  authentication or permission refused
-   78  configuration or server set-up wrong
-   79  lease lost while the command ran; the command was stopped
-  126  the command was found but cannot be executed; the lock was released
-  127  the command was not found; the lock was released
-
-Examples:
-  dlock run --key job -- ./backup.sh --full
-  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh     skip when it runs elsewhere
-  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
-
-const ACQUIRE_EXAMPLES: &str = "\
-Examples:
-  token=$(dlock acquire --redis redis://r1/ --key deploy --ttl 10m) || exit
-  dlock release --redis redis://r1/ --key deploy --token \"$token\"
-
-  eval \"$(dlock acquire --export --key deploy --ttl 10m)\" || exit
-  dlock release";
-
-const RENEW_EXAMPLES: &str = "\
-Examples:
-  dlock renew --key deploy --token \"$token\"
-  dlock renew --key deploy --token \"$token\" --ttl 1h";
-
-const RELEASE_EXAMPLES: &str = "\
-Examples:
-  dlock release --key deploy --token \"$token\"
-  dlock release                                after eval \"$(dlock acquire --export …)\"";
-
-const STATUS_EXAMPLES: &str = "\
-Examples:
-  dlock status backup deploy
-  dlock status --json --zk z1,z2,z3 deploy
-  dlock status -q --exit-code backup || echo somebody is at it";
-
-const LIST_EXAMPLES: &str = "\
-Examples:
-  dlock list
-  dlock list --redis redis://r1/ 'deploy/*'";

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::exit_code;
 use crate::lock::{BackendError, Contention, LockKey, Namespace};
-use phrase::{HeldBy, OsReason, Quoted, Rough};
+use phrase::{Exact, HeldBy, OsReason, Quoted, Rough};
 
 /// One variant for each outcome that a caller can tell apart; `exit_code` gives each its status.
 #[derive(Debug, Error)]
@@ -86,18 +87,35 @@ impl fmt::Display for Attempt {
 #[derive(Debug, Clone)]
 pub struct Refusal {
     pub key: LockKey,
-    pub contention: Contention,
+    pub obstacle: Obstacle,
     /// `None`: it was not to wait at all.
     pub gave_up_after: Option<Duration>,
     /// 75, or what `-E` put in its place.
     pub status: u8,
 }
 
+/// What stood between a contender and the lock.
+#[derive(Debug, Clone)]
+pub enum Obstacle {
+    HeldBy(Contention),
+    /// The time was too short to hear from this endpoint at all.
+    NoAnswerYet(String),
+}
+
+impl Refusal {
+    /// Unless `-E` puts another in its place.
+    pub const STATUS: u8 = exit_code::NOT_ACQUIRED;
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot acquire {}: {}", Quoted(self.key.as_str()), HeldBy(&self.contention))?;
+        write!(f, "cannot acquire {}: ", Quoted(self.key.as_str()))?;
+        match &self.obstacle {
+            Obstacle::HeldBy(contention) => write!(f, "{}", HeldBy(contention))?,
+            Obstacle::NoAnswerYet(endpoint) => write!(f, "{endpoint} has not answered yet")?,
+        }
         match self.gave_up_after {
-            Some(waited) => write!(f, "; gave up after {}", humantime::format_duration(waited)),
+            Some(waited) => write!(f, "; gave up after {}", Exact(waited)),
             None => Ok(()),
         }
     }
@@ -156,12 +174,12 @@ mod tests {
         };
         let refusal = Refusal {
             key: LockKey::new("job").expect("a key"),
-            contention: Contention {
+            obstacle: Obstacle::HeldBy(Contention {
                 holder: Some(holder),
                 since: None,
                 held_for: Some(Duration::from_secs(250)),
                 ahead: Some(2),
-            },
+            }),
             gave_up_after: Some(Duration::from_secs(30)),
             status: 75,
         };

@@ -1,7 +1,7 @@
 //! Every status dlock ends with, and why that number.
 //!
-//! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 124, 126 and 127 are those of
-//! timeout(1), env(1) and every shell.
+//! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 126 and 127 are those of
+//! env(1) and every shell.
 
 use crate::error::Error;
 use crate::lock::ErrorKind;
@@ -24,8 +24,6 @@ pub const DENIED: u8 = 77;
 pub const CONFIGURATION: u8 = 78;
 /// The lease was lost. The first number that sysexits.h leaves free.
 pub const LOST: u8 = 79;
-/// The command was stopped because its time was up, as in timeout(1).
-pub const TIMED_OUT: u8 = 124;
 /// The command was found but could not be executed, as in a shell.
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found, as in a shell.
@@ -73,5 +71,56 @@ impl From<&Error> for Ending {
             Error::CommandNotFound { .. } => NOT_FOUND,
             Error::Interrupted(signal) => return Self::Signal(*signal),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Attempt, Fate, Obstacle, Refusal};
+    use crate::lock::{BackendError, Contention, LockKey};
+
+    fn key() -> LockKey {
+        LockKey::new("job").expect("a key")
+    }
+
+    fn backend(error: BackendError) -> Error {
+        Error::backend(Attempt::Acquire(key()), error)
+    }
+
+    fn os() -> std::io::Error {
+        std::io::Error::from_raw_os_error(12)
+    }
+
+    #[test]
+    fn every_failure_has_the_status_that_the_manual_gives_it() {
+        let obstacle = Obstacle::HeldBy(Contention::default());
+        let refusal = Refusal { key: key(), obstacle, gave_up_after: None, status: 42 };
+        for (error, status) in [
+            (Error::usage("x"), 64),
+            (backend(BackendError::usage("x")), 64),
+            (backend(BackendError::unavailable("x")), 69),
+            (Error::Output { source: os() }, 70),
+            (Error::Token { key: key(), source: os(), fate: Fate::ReleasedAgain }, 70),
+            (Error::system("x", os()), 71),
+            (backend(BackendError::system("x")), 71),
+            (Error::NotAcquired(Box::new(refusal)), 42),
+            (backend(BackendError::denied("x")), 77),
+            (backend(BackendError::misconfigured("x")), 78),
+            (Error::Configuration("x".into()), 78),
+            (Error::Lost { key: key(), reason: "x".into() }, 79),
+            (Error::NotHeld { attempt: Attempt::Release(key()) }, 79),
+            (Error::CommandNotExecutable { program: "x".into(), source: os() }, 126),
+            (Error::CommandNotFound { program: "x".into() }, 127),
+        ] {
+            assert_eq!(Ending::from(&error), Ending::Status(status), "{error}");
+        }
+        assert_eq!(Ending::from(&Error::Interrupted(15)), Ending::Signal(15));
+    }
+
+    #[test]
+    fn a_shell_sees_a_signal_as_128_and_its_number() {
+        assert_eq!(Ending::Signal(15).as_seen_by_a_shell(), 143);
+        assert_eq!(Ending::Status(75).as_seen_by_a_shell(), 75);
     }
 }

@@ -24,7 +24,7 @@
 // command inherits the first two, and must find what dlock found; every start of dlock would pay for the third.
 #![no_main]
 
-use std::ffi::{OsString, c_char, c_int};
+use std::ffi::{OsString, c_int};
 
 use dlock::commands;
 use dlock::exit_code::{DEFECT, Ending};
@@ -33,10 +33,9 @@ use dlock::settings::Voice;
 use dlock::sys::signals::die_of;
 use dlock::sys::stdio;
 
-/// Called by the C library; the arguments reach `std` by glibc's constructors.
-#[expect(unsafe_code, reason = "the symbol that the C library calls; nothing else defines it")]
-#[unsafe(no_mangle)]
-pub extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
+dlock::entry_point!(start);
+
+fn start() -> c_int {
     stdio::occupy_closed();
     std::panic::set_hook(Box::new(|defect| {
         Stderr::new(Voice::Normal).say_last(format_args!("a defect in dlock, please report it: {defect}"));

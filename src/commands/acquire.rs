@@ -20,8 +20,8 @@ pub(super) fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result
     ending
 }
 
-/// `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of a failure. Where even
-/// that cannot be written, the sentence on stderr is all there is.
+/// `eval "$(dlock acquire --export …)"` sees nothing of our exit status; this is how it learns of a failure. Where
+/// even that cannot be written, the sentence on stderr is all there is.
 pub(super) fn tell_eval(ending: Ending) {
     if ending != Ending::SUCCESS {
         report::print(&report::variables::failure(ending)).ok();
@@ -33,9 +33,10 @@ fn acquire_as(settings: &AcquireSettings) -> Ending {
     one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.key.clone()), async |backend| {
         let interrupts = Interrupts::watch().map_err(|error| Error::system("watch for signals", error))?;
         let claim = claim(settings);
-        let lease = contend(backend, &claim, settings.contest, stderr, || interrupts.next()).await?;
+        let endpoint = &settings.deployment.endpoint;
+        let lease = contend(backend, &claim, settings.contest, endpoint, stderr, || interrupts.next()).await?;
         hand_out(backend, &lease, settings).await?;
-        stderr.detail(format_args!("acquired on {} {}", settings.deployment.backend, settings.deployment.endpoint));
+        stderr.detail(format_args!("{} on {endpoint}", report::running::acquired(&lease)));
         Ok(Ending::SUCCESS)
     })
 }

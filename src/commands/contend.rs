@@ -1,4 +1,4 @@
-//! Contending for a lock: until it is granted, refused, given up or interrupted; whatever the end, nothing stays behind.
+//! Contending for a lock until it is granted, refused, given up or interrupted; whatever the end, nothing stays behind.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::error::{Attempt, Error, Refusal};
-use crate::lock::{Acquired, BackendError, Claim, Contention, Lease, LockBackend, Progress};
+use crate::error::phrase::Exact;
+use crate::error::{Attempt, Error, Obstacle, Refusal};
+use crate::lock::{Acquired, BackendError, Claim, Lease, LockBackend, Progress};
 use crate::report::{Stderr, WaitingLine};
 use crate::settings::{Contest, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
 
 /// How long leaving the queue may take. What is left behind then ends by itself: with its waiter's lease, its session,
-/// or the short first grant of a one-shot.
-const UNDO_LIMIT: Duration = Duration::from_secs(1);
+/// or the short first grant of a one-shot. Whoever interrupts a wait is kept for a second at most, the closing of the
+/// connection included.
+const UNDO_LIMIT: Duration = Duration::from_millis(800);
 
-/// Takes the lock as `claim` says. `interrupted` completes with the signal that ends the wait; it is polled again
-/// afterwards, and a second signal ends the cleaning up.
+/// Takes the lock as `claim` says; `endpoint` is what the backend is called in messages. `interrupted` completes with
+/// the signal that ends the wait; it is asked again afterwards, and a second signal ends the cleaning up.
 ///
 /// # Errors
 /// When the lock was not obtained; then nothing of the claim is left, as far as the backend could be told.
@@ -25,6 +27,7 @@ pub async fn contend<I: Future<Output = i32>>(
     backend: &dyn LockBackend,
     claim: &Claim,
     contest: Contest,
+    endpoint: &str,
     stderr: Stderr,
     interrupted: impl Fn() -> I,
 ) -> Result<Lease, Error> {
@@ -71,14 +74,20 @@ pub async fn contend<I: Future<Output = i32>>(
             Some(signal) => Error::Interrupted(signal),
         },
         // A definite answer; the contender has left by itself.
-        End::Answered(Ok(Acquired::Held(contention))) => return Err(refused(claim, contest, contention, None)),
+        End::Answered(Ok(Acquired::Held(contention))) => {
+            return Err(refused(claim, contest, Obstacle::HeldBy(contention), None));
+        }
         End::Answered(Err(error)) => Error::backend(Attempt::Acquire(claim.key.clone()), error),
         End::Interrupted(signal) => Error::Interrupted(signal),
-        End::GaveUp(limit) => gave_up(claim, contest, as_of_now(), limit),
+        End::GaveUp(limit) => gave_up(claim, contest, endpoint, as_of_now(), limit),
     };
     undo(backend, claim, stderr, interrupted()).await;
     Err(error)
 }
+
+/// A server that was silent for less than this may be as well as any: when the first packet of a connection is lost,
+/// TCP sends the second after one second. Shorter by what may have passed of a limit of one second before we see it.
+const TELLING_SILENCE: Duration = Duration::from_millis(990);
 
 enum End {
     Answered(Result<Acquired, BackendError>),
@@ -115,19 +124,24 @@ async fn pending(interruption: &mut (impl Future<Output = i32> + Unpin)) -> Opti
     }
 }
 
-fn refused(claim: &Claim, contest: Contest, contention: Contention, gave_up_after: Option<Duration>) -> Error {
+fn refused(claim: &Claim, contest: Contest, obstacle: Obstacle, gave_up_after: Option<Duration>) -> Error {
     let status = contest.conflict_status;
-    Error::NotAcquired(Box::new(Refusal { key: claim.key.clone(), contention, gave_up_after, status }))
+    Error::NotAcquired(Box::new(Refusal { key: claim.key.clone(), obstacle, gave_up_after, status }))
 }
 
 /// Held to the end, or not even to be asked: the one is a conflict, the other an outage.
-fn gave_up(claim: &Claim, contest: Contest, news: Option<Progress>, limit: Duration) -> Error {
+fn gave_up(claim: &Claim, contest: Contest, endpoint: &str, news: Option<Progress>, limit: Duration) -> Error {
     let away = match news {
-        Some(Progress::Waiting(contention)) => return refused(claim, contest, contention, Some(limit)),
+        Some(Progress::Waiting(contention)) => {
+            return refused(claim, contest, Obstacle::HeldBy(contention), Some(limit));
+        }
         Some(Progress::Disconnected(error)) => error,
-        None => BackendError::unavailable("no answer"),
+        None if limit < TELLING_SILENCE => {
+            return refused(claim, contest, Obstacle::NoAnswerYet(endpoint.to_owned()), Some(limit));
+        }
+        None => BackendError::unavailable(format!("{endpoint} does not answer")),
     };
-    let sentence = format!("{}; gave up after {}", away.message, humantime::format_duration(limit));
+    let sentence = format!("{}; gave up after {}", away.message, Exact(limit));
     Error::backend(Attempt::Acquire(claim.key.clone()), BackendError::new(away.kind, sentence))
 }
 

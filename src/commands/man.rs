@@ -1,6 +1,7 @@
 //! `dlock man`: what the files in `man/` hold.
 
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use crate::cli;
 use crate::error::Error;
@@ -44,10 +45,25 @@ fn pages() -> Vec<(String, String)> {
     std::iter::once(definition).chain(subcommands).map(page).collect()
 }
 
-fn page(command: clap::Command) -> (String, String) {
+/// One page. What follows the options on the screen, a paragraph for each heading, becomes sections of their own here.
+fn page(mut command: clap::Command) -> (String, String) {
+    let after = command.get_after_long_help().or(command.get_after_help()).map(ToString::to_string).unwrap_or_default();
+    command = command.after_help(None::<&str>).after_long_help(None::<&str>);
     let man = Man::new(command).source(concat!("dlock ", env!("CARGO_PKG_VERSION"))).manual("dlock");
     let mut roff = Vec::new();
     man.render(&mut roff).expect("memory takes whatever is written to it");
+    let mut sections = Roff::new();
+    for paragraph in after.split("\n\n") {
+        let (heading, lines) =
+            paragraph.split_once(":\n").map_or((None, paragraph), |(heading, lines)| (Some(heading), lines));
+        match heading {
+            Some(heading) => sections.control("SH", [heading.to_uppercase().as_str()]),
+            // Belongs to the section above, or to none.
+            None => sections.control("PP", []),
+        };
+        sections.control("nf", []).text([roman(lines)]).control("fi", []);
+    }
+    sections.to_writer(&mut roff).expect("memory takes whatever is written to it");
     (man.get_filename(), String::from_utf8(roff).expect("names and help texts are UTF-8"))
 }
 

@@ -30,6 +30,9 @@ use crate::settings::{self, Deployment, Environment, Voice};
 /// itself: a session with its timeout, and nothing that is kept hangs on it.
 const CLOSING_LIMIT: Duration = Duration::from_secs(5);
 
+/// The same for one that was interrupted: with the time to leave the queue, one second in all.
+const INTERRUPTED_CLOSING_LIMIT: Duration = Duration::from_millis(200);
+
 /// Does what was asked for; everything has been said when this returns.
 pub fn dispatch(cli: Cli) -> Ending {
     let environment = Environment::inherited();
@@ -71,7 +74,11 @@ fn one_shot(
             }
             let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;
             let ending = conversation(&*backend).await;
-            if tokio::time::timeout(CLOSING_LIMIT, backend.close()).await.is_err() {
+            let limit = match &ending {
+                Err(Error::Interrupted(_)) => INTERRUPTED_CLOSING_LIMIT,
+                Ok(_) | Err(_) => CLOSING_LIMIT,
+            };
+            if tokio::time::timeout(limit, backend.close()).await.is_err() {
                 stderr.detail("the connection did not close in time");
             }
             ending

@@ -94,6 +94,8 @@ fn summary(rendered: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn said(words: &[&str]) -> String {
@@ -127,6 +129,15 @@ mod tests {
     }
 
     #[test]
+    fn a_shell_that_evaluates_is_told_of_mistakes_too() {
+        let asks = |words: &[&str]| asks_to_export(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asks(&["dlock", "acquire", "--export", "--nonsense"]));
+        assert!(asks(&["dlock", "acquire", "--export=shell", "-k"]));
+        assert!(!asks(&["dlock", "acquire", "--export=env", "-k"]));
+        assert!(!asks(&["dlock", "run", "-k", "a", "--", "x", "--export"]));
+    }
+
+    #[test]
     fn every_mistake_of_typing_is_one_line() {
         assert_eq!(
             said(&["run", "--nonblok", "-k", "a", "true"]),
@@ -147,6 +158,53 @@ mod tests {
         );
         for words in [&["run", "-k"][..], &["run", "--ttl"], &["list", "a", "b"], &["completions"], &["run", "-Z"]] {
             assert!(!said(words).contains('\n'), "{words:?}");
+        }
+    }
+
+    /// Words that people type here, right and wrong, and some that nobody would.
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let known = proptest::sample::select(vec![
+            "run",
+            "acquire",
+            "release",
+            "status",
+            "list",
+            "-k",
+            "--key",
+            "--ttl",
+            "-w",
+            "-n",
+            "-E",
+            "-qv",
+            "--",
+            "-1",
+            "job",
+            "--export",
+            "--export=env",
+            "--json",
+            "--zk",
+            "--redis",
+            "-c",
+            "--help",
+            "--versio",
+            "=",
+            "-k=",
+            "",
+        ]);
+        proptest::collection::vec(prop_oneof![4 => known.prop_map(str::to_owned), 1 => "\\PC{0,8}"], 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_typed_is_understood_or_refused_in_one_line(typed in words()) {
+            let words: Vec<OsString> = std::iter::once("dlock".to_owned()).chain(typed).map(OsString::from).collect();
+            if let Err(mistake) = Cli::try_parse_from(&words)
+                && !matches!(mistake.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)
+            {
+                let sentence = sentence(&mistake, &words);
+                prop_assert!(!sentence.contains('\n') && sentence.contains("; see dlock"), "{sentence}");
+                prop_assert!(!sentence.ends_with('.') && !sentence.contains("error:"), "{sentence}");
+            }
         }
     }
 }

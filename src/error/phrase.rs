@@ -18,6 +18,12 @@ const INVISIBLE: &[std::ops::RangeInclusive<char>] = &[
     '\u{e0000}'..='\u{e007f}',
 ];
 
+/// Whether a terminal would obey the character rather than show it.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    character.is_control() || INVISIBLE.iter().any(|range| range.contains(&character))
+}
+
 /// A text with its control and invisible characters shown, never sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a str);
@@ -25,7 +31,7 @@ pub struct Escaped<'a>(pub &'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {
-            if character.is_control() || INVISIBLE.iter().any(|range| range.contains(&character)) {
+            if is_hidden(character) {
                 write!(f, "{}", character.escape_default())?;
             } else {
                 f.write_char(character)?;
@@ -64,6 +70,18 @@ impl fmt::Display for Rough {
             [(large, unit), (0, _)] => write!(f, "{large}{unit}"),
             [(large, unit), (small, smaller)] => write!(f, "{large}{unit} {small}{smaller}"),
         }
+    }
+}
+
+/// A span of time as the user gave it, to the millisecond: `1m 30s`, `1s 500ms`.
+#[derive(Debug, Clone, Copy)]
+pub struct Exact(pub Duration);
+
+impl fmt::Display for Exact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is left of a limit after the first microseconds is still that limit.
+        let ms = self.0.saturating_add(Duration::from_micros(500)).as_millis();
+        write!(f, "{}", humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))))
     }
 }
 
@@ -130,6 +148,13 @@ mod tests {
         assert_eq!(said(3_600_000), "1h");
         assert_eq!(said(5_430_000), "1h 30m");
         assert_eq!(said(90_000_000), "1d 1h");
+    }
+
+    #[test]
+    fn a_limit_is_said_as_it_was_given() {
+        assert_eq!(Exact(Duration::from_nanos(49_999_500)).to_string(), "50ms");
+        assert_eq!(Exact(Duration::from_millis(1500)).to_string(), "1s 500ms");
+        assert_eq!(Exact(Duration::from_secs(90)).to_string(), "1m 30s");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::error::phrase::is_hidden;
 use crate::lock::{FencingToken, HolderEntry, Lease, LockState, LockStatus, Mode, Phase, WaiterEntry};
 use crate::settings::Deployment;
 
@@ -28,7 +29,19 @@ pub fn acquired(lease: &Lease, deployment: &Deployment) -> String {
 }
 
 fn line(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("strings, numbers and lists always serialise") + "\n"
+    let json = serde_json::to_string(value).expect("strings, numbers and lists always serialise");
+    let mut line = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        // Only strings can hold one. JSON allows the higher ones as they are, and a terminal would obey them.
+        if is_hidden(character) {
+            let mut units = [0; 2];
+            line.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            line.push(character);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 #[derive(Serialize)]

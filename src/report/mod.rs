@@ -13,6 +13,7 @@ pub use table::table;
 pub use waiting::WaitingLine;
 
 use crate::error::Error;
+use crate::error::phrase::Escaped;
 use crate::settings::Voice;
 use crate::sys::stdio::{STDERR, STDOUT, takes_a_line_now, write_all};
 
@@ -84,19 +85,20 @@ pub fn print(text: &str) -> io::Result<()> {
     write_all(STDOUT, text.as_bytes())
 }
 
-/// `words` as one line of ours: bounded, and without a line break or terminal command inside.
+/// `words` as one line of ours.
 fn line(words: &impl Display) -> String {
-    let mut line = format!("dlock: {words}");
-    if line.contains(char::is_control) {
-        line = crate::error::phrase::Escaped(&line).to_string();
-    }
-    if line.len() >= MAX_LINE_BYTES {
-        let room = MAX_LINE_BYTES - "…\n".len();
-        let end = (0..=room).rev().find(|&end| line.is_char_boundary(end)).unwrap_or(0);
+    one_line(&format!("dlock: {words}"), MAX_LINE_BYTES - "\n".len()) + "\n"
+}
+
+/// The text without a line break or terminal command inside, cut where it has more than `room` bytes.
+fn one_line(text: &str, room: usize) -> String {
+    let mut line = Escaped(text).to_string();
+    if line.len() > room {
+        let most = room - "…".len();
+        let end = (0..=most).rev().find(|&end| line.is_char_boundary(end)).unwrap_or(0);
         line.truncate(end);
         line.push('…');
     }
-    line.push('\n');
     line
 }
 
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_fits_a_pipe() {
-        assert_eq!(line(&"a\nb\u{1b}[2J"), "dlock: a\\nb\\u{1b}[2J\n");
+        assert_eq!(line(&"a\nb\u{1b}[2J\u{202e}"), "dlock: a\\nb\\u{1b}[2J\\u{202e}\n");
         let long = line(&"ä".repeat(4000));
         assert!(long.len() <= MAX_LINE_BYTES && long.ends_with("…\n"), "{} bytes", long.len());
     }

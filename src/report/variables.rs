@@ -20,7 +20,7 @@ pub fn for_shell(lease: &Lease, deployment: &Deployment) -> String {
     variables(lease, deployment).map(line).collect()
 }
 
-/// Bare `NAME=value` lines. No value has a line break: a key cannot, and neither can a token, URL or namespace.
+/// Bare `NAME=value` lines. `settings` has made sure that no value can end its line.
 #[must_use]
 pub fn for_environment_file(lease: &Lease, deployment: &Deployment) -> String {
     variables(lease, deployment).filter_map(|(name, value)| Some(format!("{name}={}\n", value?))).collect()
@@ -64,16 +64,7 @@ mod tests {
     }
 
     fn deployment() -> Deployment {
-        let typed = crate::cli::Backend { redis: vec!["redis://:s3cret@r1/".into()], ..Default::default() };
-        let typed = crate::cli::Run { backend: typed, ..run() };
-        crate::settings::run(typed, &crate::settings::Environment::default()).expect("valid").deployment
-    }
-
-    fn run() -> crate::cli::Run {
-        use clap::Parser;
-        let cli = crate::cli::Cli::try_parse_from(["dlock", "run", "-k", "a", "true"]).expect("valid");
-        let crate::cli::Command::Run(run) = cli.command else { panic!("run was typed") };
-        run
+        Deployment::on_redis("redis://:s3cret@r1/")
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use super::Stderr;
+use super::{MAX_LINE_BYTES, Stderr, one_line};
 use crate::error::phrase::{HeldBy, Quoted, Rough};
 use crate::lock::{LockKey, Progress};
 use crate::settings::Voice;
@@ -69,6 +69,7 @@ impl WaitingLine {
         let words = Waiting { key: &self.key, news, waited };
         match self.place {
             Place::Terminal if takes_a_line_now(STDERR) => {
+                let words = one_line(&words.to_string(), MAX_LINE_BYTES - BEFORE.len() - AFTER.len());
                 write_all(STDERR, format!("{BEFORE}{words}{AFTER}").as_bytes()).ok();
             }
             Place::Log(stderr) => stderr.say(words),

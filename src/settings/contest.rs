@@ -3,8 +3,7 @@
 use super::source::{Environment, Level, name_at, switch_at, text, text_at};
 use super::{Contest, Voice, Wait, duration};
 use crate::cli;
-use crate::error::Error;
-use crate::exit_code;
+use crate::error::{Error, Refusal};
 
 /// # Errors
 /// When an option is invalid, or two exclude each other.
@@ -33,7 +32,7 @@ fn wait(typed: &cli::Contest, environment: &Environment) -> Result<Wait, Error> 
 
 fn conflict_status(typed: &cli::Contest, environment: &Environment) -> Result<u8, Error> {
     let Some(stated) = text(typed.conflict_exit_code.as_ref(), "conflict-exit-code", environment)? else {
-        return Ok(exit_code::NOT_ACQUIRED);
+        return Ok(Refusal::STATUS);
     };
     // `u8::from_str` takes a plus sign; nobody types one on purpose.
     let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());

@@ -153,19 +153,28 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
     if contest.conflict_status == 0 {
         return Err(Error::usage("-E 0 is not for acquire: a script must not go on without the lock"));
     }
+    let output = match (typed.json, typed.export) {
+        (true, _) => TokenOutput::Json,
+        (false, None) => TokenOutput::Token,
+        (false, Some(cli::ExportForm::Shell)) => TokenOutput::ShellExport,
+        (false, Some(cli::ExportForm::Env)) => TokenOutput::EnvironmentFile,
+    };
+    let deployment = deployment::resolve(&typed.backend, environment)?;
+    if output == TokenOutput::EnvironmentFile {
+        let values = deployment.environment.iter().filter_map(|(_, value)| value.as_deref());
+        // Whoever reads the file might take the rest for a variable of its own.
+        if values.chain([key.as_str()]).any(|value| value.contains(char::is_control)) {
+            return Err(Error::usage("--export=env cannot carry control characters; use --export or --json"));
+        }
+    }
     Ok(AcquireSettings {
         key,
         ttl,
         contest,
         label: label(&typed.label, environment)?,
-        output: match (typed.json, typed.export) {
-            (true, _) => TokenOutput::Json,
-            (false, None) => TokenOutput::Token,
-            (false, Some(cli::ExportForm::Shell)) => TokenOutput::ShellExport,
-            (false, Some(cli::ExportForm::Env)) => TokenOutput::EnvironmentFile,
-        },
+        output,
         voice: contest::voice(&typed.voice, environment)?,
-        deployment: deployment::resolve(&typed.backend, environment)?,
+        deployment,
     })
 }
 

@@ -42,10 +42,11 @@ pub(super) fn redis(
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {
+    // Not shown either: somebody may have tried to put a password into it.
     let servers = zookeeper::ConnectString::parse(&hosts.value)
         .map_err(|reason| Error::usage(format!("invalid {}: {reason}", hosts.name)))?;
     Ok(Located {
-        endpoint: servers.to_string(),
+        endpoint: servers.shown(),
         variable: Some(servers.to_string()),
         target: Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() }),
     })

@@ -112,6 +112,15 @@ fn acquire_hands_out_its_token_in_four_forms() {
     assert_eq!(output(&["--export=env"]), TokenOutput::EnvironmentFile);
 }
 
+#[test]
+fn an_environment_file_carries_no_value_that_could_end_its_line() {
+    let sentence = acquire_of(&["-k", "a\rEVIL=1", "--ttl", "10", "--export=env"]).expect_err("a carriage return");
+    assert_eq!(sentence, "--export=env cannot carry control characters; use --export or --json");
+    let sentence = acquire_of(&["-k", "a", "--ttl", "10", "--dir", "/a\nEVIL=1", "--export=env"]);
+    assert!(sentence.is_err());
+    assert!(acquire_of(&["-k", "a\rb", "--ttl", "10", "--export"]).is_ok());
+}
+
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]

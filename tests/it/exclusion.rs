@@ -110,7 +110,7 @@ fn contenders_that_come_and_go_never_overlap(place: &Place) {
     let mut ran = 0;
     while began.elapsed() < soak_time() || ran == 0 {
         let waiters: Vec<Running> = (0..3).map(|_| contend(place, path, "waits")).collect();
-        let impatient: Vec<Running> = ["0", "0.05"]
+        let impatient: Vec<Running> = ["0", "0.3"]
             .map(|wait| {
                 let run = ["run", "-k", "job", "-w", wait, "--", "sh", "-c", NOTE_TIMES, "sh", "tries", path];
                 place.dlock(run).start()

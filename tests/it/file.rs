@@ -43,6 +43,33 @@ fn one_backend_does_not_grant_itself_the_same_key_twice() {
 }
 
 #[test]
+fn leases_and_refusals_keep_no_descriptor_open() {
+    let place = Place::new();
+    let backend = place.backend();
+    let opened = || {
+        let ours = |link: std::io::Result<fs::DirEntry>| {
+            fs::read_link(link.ok()?.path()).ok().filter(|target| target.starts_with(place.dir.path()))
+        };
+        fs::read_dir("/proc/self/fd").expect("/proc is mounted").filter_map(ours).count()
+    };
+    run(async {
+        for number in 0..50 {
+            let claim = place.claim_for(&format!("{number}"), LeaseKind::OneShot, Patience::Refuse, LONG, "tests");
+            expect_grant(backend.acquire(&claim, &|_| {}).await);
+            place.refused(&backend, &format!("{number}")).await;
+        }
+        // The namespace's directory.
+        assert_eq!(opened(), 1);
+        assert_eq!(place.list("*").await.len(), 50);
+        for _ in 0..5 {
+            let lease = place.granted(&backend, "job").await;
+            backend.release(&lease.key, &lease.token).await.expect("a release");
+        }
+        assert_eq!(opened(), 2);
+    });
+}
+
+#[test]
 fn the_descriptor_keeps_the_lock_for_whoever_has_a_copy() {
     let place = Place::new();
     let backend = place.backend();

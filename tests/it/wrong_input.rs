@@ -279,7 +279,7 @@ fn a_redis_key_of_another_type_is_78_and_left_as_it_is() {
     let place = Place::shared(Kind::Redis);
     let key = format!("{}:job", place.namespace);
     let () = ::redis::cmd("RPUSH").arg(&key).arg("a").arg("b").query(&mut place.redis()).expect("the server serves");
-    place.dlock(["run", "-k", "job", "-n", "--", "true"]).finish().exits_with(78).complains(&["job", "list"]);
+    place.dlock(["run", "-k", "job", "-n", "--", "true"]).finish().exits_with(78).complains(&["job", "another type"]);
     place.dlock(["acquire", "-k", "job", "--ttl", "9s"]).finish().exits_with(78).complains(&["job"]);
     let left: Vec<String> =
         ::redis::cmd("LRANGE").arg(&key).arg(0).arg(-1).query(&mut place.redis()).expect("still a list");

@@ -1,15 +1,14 @@
 //! The open descriptions of this process, one for each contender. Breaks when a granted one is closed or handed to a
 //! second contender.
 
-use std::cell::RefCell;
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 
 use crate::lock::{LockKey, OwnerToken};
 
-/// Descriptions, kept open until the backend goes: a lock is given up by unlocking, never by closing, and the next
-/// acquisition of the same key uses the same description again.
+/// Descriptions that were granted a lock, kept open until the backend goes: a lock is given up by unlocking, never by
+/// closing, and the next acquisition of the same key uses the same description again.
 ///
-/// A list that only grows, so that a descriptor can be lent out without a lock.
+/// A list that only grows, so that a descriptor can be lent out for as long as the backend lives.
 #[derive(Debug)]
 pub(super) struct Contenders<F> {
     first: OnceCell<Box<Contender<F>>>,
@@ -34,11 +33,20 @@ enum Stage {
     Retired,
 }
 
-/// The right to use a description; dropped before [`keep`](Self::keep), `undo` takes back whatever was locked.
+/// The right to contend with a description; dropped before [`keep`](Self::keep), `undo` takes back whatever was locked.
 #[derive(Debug)]
 pub(super) struct Turn<'a, F, U: Fn(&F)> {
-    contender: &'a Contender<F>,
+    contenders: &'a Contenders<F>,
+    key: &'a LockKey,
+    token: &'a OwnerToken,
+    description: Option<Description<'a, F>>,
     undo: U,
+}
+
+#[derive(Debug)]
+enum Description<'a, F> {
+    Kept(&'a Contender<F>),
+    New(F),
 }
 
 impl<F> Contenders<F> {
@@ -46,21 +54,23 @@ impl<F> Contenders<F> {
         Self { first: OnceCell::new() }
     }
 
-    /// A description of `key` that nobody uses, opened with `open` when there is none.
-    pub(super) fn enter<E>(
-        &self,
-        key: &LockKey,
-        token: &OwnerToken,
+    /// Begins to contend, with a description of `key` that nobody uses or one that `open` opens.
+    pub(super) fn enter<'a, E, U: Fn(&F)>(
+        &'a self,
+        key: &'a LockKey,
+        token: &'a OwnerToken,
         open: impl FnOnce() -> Result<F, E>,
-    ) -> Result<&Contender<F>, E> {
+        undo: U,
+    ) -> Result<Turn<'a, F, U>, E> {
         let idle = self.iter().find(|one| one.key == *key && one.stage.get() == Stage::Idle);
-        let contender = match idle {
-            Some(contender) => contender,
-            None => self.append(key, open()?),
+        let description = match idle {
+            Some(contender) => {
+                contender.stage.set(Stage::Contending);
+                Description::Kept(contender)
+            }
+            None => Description::New(open()?),
         };
-        contender.stage.set(Stage::Contending);
-        *contender.user.borrow_mut() = Some(token.clone());
-        Ok(contender)
+        Ok(Turn { contenders: self, key, token, description: Some(description), undo })
     }
 
     /// The one that `token` was granted `key` with.
@@ -85,7 +95,7 @@ impl<F> Contenders<F> {
                 key: key.clone(),
                 file,
                 user: RefCell::new(None),
-                stage: Cell::new(Stage::Idle),
+                stage: Cell::new(Stage::Contending),
                 next: OnceCell::new(),
             })
         })
@@ -97,11 +107,6 @@ impl<F> Contenders<F> {
 }
 
 impl<F> Contender<F> {
-    /// Begins to contend.
-    pub(super) fn turn<U: Fn(&F)>(&self, undo: U) -> Turn<'_, F, U> {
-        Turn { contender: self, undo }
-    }
-
     /// Ends a grant: whatever was locked is unlocked by now.
     pub(super) fn leave(&self) {
         self.stage.set(Stage::Idle);
@@ -110,28 +115,42 @@ impl<F> Contender<F> {
 }
 
 impl<F, U: Fn(&F)> Turn<'_, F, U> {
+    pub(super) fn file(&self) -> &F {
+        match self.description.as_ref().expect("only taken by what consumes the turn") {
+            Description::Kept(contender) => &contender.file,
+            Description::New(file) => file,
+        }
+    }
+
     /// The lock is granted and stays until it is released.
-    pub(super) fn keep(self) {
-        self.contender.stage.set(Stage::Granted);
+    pub(super) fn keep(mut self) {
+        let contender = match self.description.take() {
+            Some(Description::Kept(contender)) => contender,
+            Some(Description::New(file)) => self.contenders.append(self.key, file),
+            None => return,
+        };
+        *contender.user.borrow_mut() = Some(self.token.clone());
+        contender.stage.set(Stage::Granted);
     }
 
     /// The description is of no use any more.
-    pub(super) fn retire(self) {
-        self.contender.stage.set(Stage::Retired);
+    pub(super) fn retire(mut self) {
+        (self.undo)(self.file());
+        if let Some(Description::Kept(contender)) = self.description.take() {
+            contender.stage.set(Stage::Retired);
+        }
     }
 }
 
 impl<F, U: Fn(&F)> Drop for Turn<'_, F, U> {
     fn drop(&mut self) {
-        match self.contender.stage.get() {
-            Stage::Granted => {}
-            stage => {
-                (self.undo)(&self.contender.file);
-                self.contender.leave();
-                if stage == Stage::Retired {
-                    self.contender.stage.set(Stage::Retired);
-                }
+        let Some(description) = &self.description else { return };
+        match description {
+            Description::Kept(contender) => {
+                (self.undo)(&contender.file);
+                contender.leave();
             }
+            Description::New(file) => (self.undo)(file),
         }
     }
 }

@@ -16,7 +16,7 @@ use nix::sys::statfs::fstatfs;
 use nix::unistd::{AccessFlags, Uid, UnlinkatFlags, eaccess, linkat, unlinkat};
 
 use super::records::RECORDS_LEN;
-use crate::lock::{BackendError, ErrorKind, Namespace};
+use crate::lock::{BackendError, Namespace};
 
 /// World-writable like /tmp on Debian and its kin; root's alone on Fedora, Arch, and with systemd 258.
 const SYSTEM_LOCKS: &str = "/run/lock";
@@ -228,6 +228,14 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
     }
 }
 
+/// A file whose content no dlock wrote: not to be overwritten, and nobody can tell whether it is held.
+pub(super) fn corrupt(path: &Path) -> BackendError {
+    BackendError::misconfigured(format!(
+        "{} holds no valid record of dlock; when no dlock uses it any more, move it away",
+        path.display()
+    ))
+}
+
 fn not_regular(path: impl Display) -> BackendError {
     BackendError::misconfigured(format!("{path} is no regular file; remove it or use another key"))
 }
@@ -364,12 +372,4 @@ fn kind(status: &FileStat) -> SFlag {
 
 fn mode(status: &FileStat) -> Mode {
     Mode::from_bits_truncate(status.st_mode)
-}
-
-/// A failure with more said about it.
-pub(super) fn corrupt(path: &Path) -> BackendError {
-    BackendError::new(
-        ErrorKind::Misconfigured,
-        format!("{} holds no valid record of dlock; when no dlock uses it any more, move it away", path.display()),
-    )
 }

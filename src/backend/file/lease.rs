@@ -94,14 +94,13 @@ impl FileBackend {
 
     /// Takes our own record out.
     async fn clear(&self, file: &LockFile, token: &OwnerToken) -> Result<(), BackendError> {
-        // Unlocked together with everything else.
         let guard = file.guard().await?;
         let mut current = file.read()?;
         if current.record.token.as_deref() == Some(token.secret()) {
             let cleared = current.record.free();
             file.write(&mut current, cleared)?;
         }
-        std::mem::forget(guard);
+        guard.unlocked_with_the_rest();
         Ok(())
     }
 

@@ -131,7 +131,13 @@ impl LockFile {
         if self.write_at(&entry.to_bytes(), entry_offset(index)).is_err() {
             self.leave_table()?;
         }
-        Ok(self.live_entries()?.len())
+        // Every byte below was found locked, so only those above have to be asked for.
+        let below = usize::try_from(index).unwrap_or(usize::MAX);
+        Ok(below.saturating_add(self.live_entries(index + 1)?.len()))
+    }
+
+    pub(super) fn is_entered(&self) -> bool {
+        self.entry.get().is_some()
     }
 
     /// Takes our entry out of the table.
@@ -144,7 +150,7 @@ impl LockFile {
 
     /// The entries that others keep alive, by lock or by lease.
     pub(super) fn entries(&self, leased: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, BackendError> {
-        let live = self.live_entries()?;
+        let live = self.live_entries(0)?;
         let mut entries = Vec::new();
         for index in 0..self.table_len()? {
             let mut bytes = [0; ENTRY_LEN];
@@ -157,8 +163,8 @@ impl LockFile {
         Ok(entries)
     }
 
-    fn live_entries(&self) -> Result<Vec<i64>, BackendError> {
-        locks::live_entries(self.descriptor(), self.table_len()?).map_err(|errno| self.failed(errno))
+    fn live_entries(&self, from: i64) -> Result<Vec<i64>, BackendError> {
+        locks::live_entries(self.descriptor(), from..self.table_len()?).map_err(|errno| self.failed(errno))
     }
 
     /// How many entries the file has room for at present.
@@ -187,6 +193,13 @@ impl LockFile {
 
 /// The records guard, locked; dropped, it is unlocked.
 pub(super) struct Guarded<'a>(&'a LockFile);
+
+impl Guarded<'_> {
+    /// Leaves the unlocking to the call that unlocks more than the guard.
+    pub(super) fn unlocked_with_the_rest(self) {
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Guarded<'_> {
     fn drop(&mut self) {

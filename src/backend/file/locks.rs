@@ -1,6 +1,7 @@
 //! Which byte of a lock file is locked for what. Breaks when two contenders share an open file description: the kernel
 //! grants a description everything it has already, so each contender opens its own.
 
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use crate::sys::ofd_lock::{self, ByteRange, Extent};
@@ -43,13 +44,14 @@ pub(super) fn entry(index: i64) -> ByteRange {
     ByteRange::byte(ENTRIES.start + index)
 }
 
-/// The entries below `count` that somebody else keeps alive, in ascending order.
+/// Those of `entries` that somebody else keeps alive, in ascending order.
 ///
 /// The kernel names one conflict at a time and any of them, so the range is divided at each until all is known: two
 /// questions for each entry found.
-pub(super) fn live_entries(file: BorrowedFd<'_>, count: i64) -> nix::Result<Vec<i64>> {
+pub(super) fn live_entries(file: BorrowedFd<'_>, entries: Range<i64>) -> nix::Result<Vec<i64>> {
     let mut live = Vec::new();
-    let mut unknown = vec![ByteRange { start: ENTRIES.start, len: count.clamp(0, MAX_ENTRIES) }];
+    let (from, to) = (entries.start.clamp(0, MAX_ENTRIES), entries.end.clamp(0, MAX_ENTRIES));
+    let mut unknown = vec![ByteRange { start: ENTRIES.start + from, len: (to - from).max(0) }];
     while let Some(range) = unknown.pop() {
         if range.len == 0 {
             continue;

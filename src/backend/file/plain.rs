@@ -28,11 +28,11 @@ impl FileBackend {
         }
         let requested_at = BootInstant::now();
         let path = Path::new(claim.key.as_str());
-        let contender = self.plain.enter(&claim.key, &claim.token, || open_plain(claim.key.as_str()))?;
-        let file = contender.file.as_fd();
-        let turn = contender.turn(|file: &OwnedFd| {
+        let undo = |file: &OwnedFd| {
             ofd_lock::unlock(file.as_fd(), Extent::WholeFile).ok();
-        });
+        };
+        let turn = self.plain.enter(&claim.key, &claim.token, || open_plain(claim.key.as_str()), undo)?;
+        let file = turn.file().as_fd();
         if ofd_lock::try_lock(file, Extent::WholeFile).map_err(|errno| failed(path, errno))? == Attempt::Busy {
             let Patience::Queue { .. } = claim.patience else { return Ok(Acquired::Held(Contention::default())) };
             progress(Progress::Waiting(Contention::default()));

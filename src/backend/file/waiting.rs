@@ -1,12 +1,12 @@
 //! Taking the lock and standing in line for it. Breaks when a grant is believed that the records forbid, or when a wait that
 //! was given up is granted afterwards.
 
-use nix::errno::Errno;
+use std::time::Duration;
+
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use super::FileBackend;
-use super::contenders::Contender;
-use super::directory::{Missing, NamespaceDir, io_errno};
+use super::directory::{Missing, NamespaceDir};
 use super::lease::{LeaseEnd, expires_at};
 use super::lock_file::{LockFile, elapsed};
 use super::locks::{EXCLUSIVE, HEAD, HEAD_AND_GUARD, PLACE, UNCONTENDED};
@@ -38,9 +38,8 @@ impl FileBackend {
         let name = claim.key.encoded();
         loop {
             let place = self.made_place()?;
-            let contender = self.contenders.enter(&claim.key, &claim.token, || open(place, &name))?;
             let attempt = Attempting { backend: self, place, name: &name, claim, requested_at, progress };
-            if let Outcome::Settled(acquired) = attempt.contend(contender).await? {
+            if let Outcome::Settled(acquired) = attempt.contend().await? {
                 return Ok(acquired);
             }
         }
@@ -64,12 +63,29 @@ struct Attempting<'a> {
 }
 
 impl Attempting<'_> {
-    async fn contend(&self, contender: &Contender<LockFile>) -> Result<Outcome, BackendError> {
-        let file = &contender.file;
+    async fn contend(&self) -> Result<Outcome, BackendError> {
         // Whatever is on the way out, and whoever drops us: one call undoes every lock, a grant of this instant too.
-        let turn = contender.turn(|file: &LockFile| {
+        let undo = |file: &LockFile| {
             file.unlock_everything().ok();
-        });
+        };
+        let opened = || open(self.place, self.name);
+        let turn = self.backend.contenders.enter(&self.claim.key, &self.claim.token, opened, undo)?;
+        let outcome = self.reach(turn.file()).await?;
+        match &outcome {
+            Outcome::Settled(Acquired::Granted(_)) if self.claim.kind == LeaseKind::Running => {
+                turn.file().unlock(HEAD_AND_GUARD)?;
+                turn.file().leave_table()?;
+                turn.keep();
+            }
+            // The records keep a one-shot lease, nobody the rest.
+            Outcome::Settled(_) => {}
+            Outcome::Replaced => turn.retire(),
+        }
+        Ok(outcome)
+    }
+
+    /// Takes part until it is settled. Whatever was locked for that still is, the guard too after a grant.
+    async fn reach(&self, file: &LockFile) -> Result<Outcome, BackendError> {
         let mut guard = if file.try_lock(UNCONTENDED)? == Attempt::Locked {
             file.guarded()
         } else {
@@ -85,19 +101,10 @@ impl Attempting<'_> {
         loop {
             let (until, contention) = match self.decide(file)? {
                 Decision::Granted(lease) => {
-                    std::mem::forget(guard);
-                    if self.claim.kind == LeaseKind::Running {
-                        // Before `keep`: should it fail, everything is unlocked.
-                        file.unlock(HEAD_AND_GUARD)?;
-                        file.leave_table()?;
-                        turn.keep();
-                    }
+                    guard.unlocked_with_the_rest();
                     return Ok(Outcome::Settled(Acquired::Granted(lease)));
                 }
-                Decision::Replaced => {
-                    turn.retire();
-                    return Ok(Outcome::Replaced);
-                }
+                Decision::Replaced => return Ok(Outcome::Replaced),
                 Decision::HeldUntil(until, contention) => (until, contention),
             };
             if self.claim.patience == Patience::Refuse {
@@ -107,7 +114,10 @@ impl Attempting<'_> {
             let change = match &mut change {
                 Some(change) => change,
                 None => {
-                    file.enter(&self.entry())?;
+                    // Whoever stood in line has an entry already.
+                    if !file.is_entered() {
+                        file.enter(&self.entry())?;
+                    }
                     change.insert(Change::watch(file)?)
                 }
             };
@@ -230,33 +240,39 @@ fn whole_key(key: &LockKey, name: &str) -> Option<String> {
     LockKey::decode(name).is_none().then(|| key_hex(key))
 }
 
+/// How often the head looks when the kernel gives it no notice: sooner than people notice, and one look takes 20 µs.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Tells the head of the queue that somebody wrote to the file.
 struct Change {
-    events: Readiness<Inotify>,
+    /// `None` when the user's other programs have used up what there is of inotify (128 instances by default). A lock
+    /// must not fail for that.
+    events: Option<Readiness<Inotify>>,
     timer: BootTimer,
 }
 
 impl Change {
     fn watch(file: &LockFile) -> Result<Self, BackendError> {
-        let failed = |errno: Errno| {
-            BackendError::system(format!(
-                "{} cannot be watched for changes (inotify): {}",
-                file.path.display(),
-                errno.desc()
-            ))
+        let events = || {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+            inotify.add_watch(&file.path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).ok()?;
+            Readiness::new(inotify).ok()
         };
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).map_err(failed)?;
-        inotify.add_watch(&file.path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).map_err(failed)?;
-        let events = Readiness::new(inotify).map_err(|error| failed(io_errno(&error)))?;
-        let timer = BootTimer::new().map_err(|error| failed(io_errno(&error)))?;
-        Ok(Self { events, timer })
+        let timer = BootTimer::new()
+            .map_err(|error| BackendError::system(format!("no timer for the lease's end is to be had: {error}")))?;
+        Ok(Self { events: events(), timer })
     }
 
     /// Completes when the file has changed, at `until` at the latest.
     async fn next_or(&mut self, until: BootInstant) {
-        tokio::select! {
-            _ = self.events.readable(Inotify::read_events) => {}
-            () = self.timer.sleep_until(until) => {}
+        match &self.events {
+            Some(events) => {
+                tokio::select! {
+                    _ = events.readable(Inotify::read_events) => {}
+                    () = self.timer.sleep_until(until) => {}
+                }
+            }
+            None => self.timer.sleep_until(until.min(BootInstant::now() + LOOK_EVERY)).await,
         }
     }
 }

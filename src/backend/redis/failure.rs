@@ -11,24 +11,37 @@ pub(super) struct Failure {
     pub(super) error: BackendError,
     /// Whether the server itself refused, so that nothing of the request can still be on its way.
     pub(super) answered: bool,
+    /// Refused because of its length, before the password that came with it had been looked at.
+    pub(super) came_too_early: bool,
 }
 
 impl Failure {
     pub(super) fn unanswered(error: BackendError) -> Self {
-        Self { error, answered: false }
+        Self { error, answered: false, came_too_early: false }
+    }
+
+    pub(super) fn stranger(endpoint: &Endpoint) -> Self {
+        Self::unanswered(BackendError::unavailable(format!(
+            "what answers at {} is not a Redis server; check host and port",
+            endpoint.masked()
+        )))
     }
 
     /// What a request on a connection that stood ended with.
     pub(super) fn of(endpoint: &Endpoint, error: &RedisError) -> Self {
         let url = endpoint.masked();
         match error.kind() {
-            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::unanswered(BackendError::unavailable(format!(
-                "what answers at {url} is not a Redis server; check host and port"
-            ))),
+            ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Self::stranger(endpoint),
             ErrorKind::Io => Self::unanswered(BackendError::unavailable(format!(
-                "{url} closed the connection without an answer; check that it is a Redis server and runs"
+                "{url} closed the connection without an answer; it may be stopping, out of connections (maxclients) or \
+                     no Redis server"
             ))),
-            _ => Self { error: refusal(&url, error), answered: true },
+            _ => Self {
+                error: refusal(&url, error),
+                answered: true,
+                came_too_early: endpoint.password.is_some()
+                    && error.detail().is_some_and(|detail| detail.contains("unauthenticated")),
+            },
         }
     }
 }
@@ -79,13 +92,13 @@ fn refusal(url: &str, error: &RedisError) -> BackendError {
     BackendError::unavailable(format!("{url} refuses: {}", said.trim().chars().take(200).collect::<String>()))
 }
 
-/// Whether pub/sub is what the server refuses (an ACL without the channel, a proxy without RESP3), so that a waiter has
+/// Whether pub/sub is what the server refuses (an ACL without the channel, a proxy without it), so that a waiter has
 /// to look by itself instead.
 pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default();
-    match (error.kind(), error.code().unwrap_or_default()) {
-        (ErrorKind::RESP3NotSupported, _) | (_, "NOPERM" | "NOPROTO") => true,
-        (_, "ERR") => detail.contains("unknown command") || detail.contains("unsupported"),
+    match error.code().unwrap_or_default() {
+        "NOPERM" => true,
+        "ERR" => detail.contains("unknown command") || detail.contains("unsupported"),
         _ => false,
     }
 }
@@ -147,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_server_that_only_refuses_pub_sub_is_told_from_one_that_refuses_service() {
-        for reply in ["-NOPERM No permissions to access a channel\r\n", "-NOPROTO unsupported protocol version\r\n"] {
+        for reply in ["-NOPERM No permissions to access a channel\r\n", "-ERR unknown command 'SUBSCRIBE'\r\n"] {
             assert!(refuses_to_notify(&error(reply.as_bytes())), "{reply}");
         }
         assert!(!refuses_to_notify(&error(b"-NOAUTH Authentication required.\r\n")));

@@ -2,6 +2,7 @@
 //! fail-over, a stepped clock), which is why its answers are worth no more than their lease, and a request that is carried
 //! out after its undoing.
 
+mod ear;
 mod endpoint;
 mod failure;
 mod names;
@@ -69,6 +70,8 @@ pub struct RedisBackend {
     namespace: Namespace,
     /// Owner tokens of requests that may still be on their way: their release leaves word that they came too late.
     on_their_way: RefCell<HashSet<OwnerToken>>,
+    /// Owner tokens whose release may have been carried out without our learning of it.
+    maybe_released: RefCell<HashSet<OwnerToken>>,
 }
 
 impl RedisBackend {
@@ -78,13 +81,22 @@ impl RedisBackend {
     /// None at present; what a URL can get wrong, [`Endpoint::parse`] has refused.
     pub fn open(config: &Config) -> Result<Self, BackendError> {
         let Config { endpoint, namespace } = config.clone();
-        Ok(Self { node: Node::new(endpoint), namespace, on_their_way: RefCell::default() })
+        Ok(Self {
+            node: Node::new(endpoint),
+            namespace,
+            on_their_way: RefCell::default(),
+            maybe_released: RefCell::default(),
+        })
     }
 
-    /// Sends a request that may grant something to `claim`. Never twice: only the caller knows whether to ask again.
-    async fn contend(&self, claim: &Claim, request: &Cmd, limit: Duration) -> Result<Answer, BackendError> {
+    /// Awaits `asked`, a request that may grant something to `claim`.
+    async fn contend(
+        &self,
+        claim: &Claim,
+        asked: impl Future<Output = Result<redis::Value, Failure>>,
+    ) -> Result<Answer, BackendError> {
         self.on_their_way.borrow_mut().insert(claim.token.clone());
-        let outcome = self.node.ask(request, limit).await;
+        let outcome = asked.await;
         if !matches!(outcome, Err(Failure { answered: false, .. })) {
             self.on_their_way.borrow_mut().remove(&claim.token);
         }
@@ -108,7 +120,9 @@ impl RedisBackend {
         let mut args = contender.args();
         args.extend([prefix.as_str(), ear, &place]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
-        self.contend(claim, &eval(WAIT, &names.all(), &args), limit).await
+        let request = eval(WAIT, &names.all(), &args);
+        // Some servers end connections on which nothing was asked for a while.
+        self.contend(claim, self.node.ask_twice(&request, &request, limit)).await
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -153,7 +167,7 @@ impl RedisBackend {
     async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
         let names = Names::of(&self.namespace, &lease.key)?;
         let request = eval(RENEW, &[names.lock()], &[lease.token.secret(), &millis(lease.ttl)]);
-        let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         reply::renewed(&reply).ok_or_else(|| unexpected(&self.node))
     }
 }
@@ -164,7 +178,7 @@ impl LockBackend for RedisBackend {
         let names = Names::of(&self.namespace, &claim.key)?;
         let mut sent = BootInstant::now();
         let request = eval(ACQUIRE, &names.all(), &Contender::of(claim).args());
-        let mut answer = self.contend(claim, &request, FIRST_CONTACT).await?;
+        let mut answer = self.contend(claim, self.node.ask(&request, FIRST_CONTACT)).await?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();
@@ -205,7 +219,7 @@ impl LockBackend for RedisBackend {
         let keys = [names.lock().to_owned(), names.side("queue"), names.side("receipts")];
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &keys, &args);
-        let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,
@@ -216,8 +230,13 @@ impl LockBackend for RedisBackend {
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
         let names = Names::of(&self.namespace, key)?;
         let undo = if self.on_their_way.borrow().contains(token) { "undo" } else { "" };
-        let request = eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo]);
-        let reply = self.node.ask_again(&request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let request = |again| eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again]);
+        let again = request("again");
+        let first = if self.maybe_released.borrow().contains(token) { again.clone() } else { request("") };
+        // Until an answer says otherwise; also when the caller drops this future.
+        self.maybe_released.borrow_mut().insert(token.clone());
+        let reply = self.node.ask_twice(&first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        self.maybe_released.borrow_mut().remove(token);
         self.on_their_way.borrow_mut().remove(token);
         match reply {
             redis::Value::Int(1) => Ok(Release::Released),

@@ -7,27 +7,22 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::ear::{Ear, NoEar};
 use super::endpoint::Endpoint;
-use super::failure::{Failure, refuses_to_notify};
+use super::failure::Failure;
 use crate::lock::BackendError;
 
 /// A Redis server, connected to on the first request and again whenever the connection has failed.
 pub(super) struct Node {
     endpoint: Endpoint,
     link: RefCell<Option<Rc<Link>>>,
-}
-
-/// How a waiter learns that it should look.
-pub(super) enum Ear {
-    Listens(UnboundedReceiver<PushInfo>),
-    /// The server refuses to notify.
-    Polls,
+    /// Whether this server wants to have answered AUTH before it reads a long request.
+    greets_apart: Cell<bool>,
 }
 
 struct Link {
@@ -62,7 +57,7 @@ impl Drop for InFlight<'_> {
 
 impl Node {
     pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, link: RefCell::new(None) }
+        Self { endpoint, link: RefCell::new(None), greets_apart: Cell::new(false) }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -73,17 +68,9 @@ impl Node {
     pub(super) async fn ask(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         let link = self.linked(deadline, limit).await?;
-        self.exchange(&link, request, deadline, limit).await
-    }
-
-    /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
-    /// nothing was asked (a server restarted since) is replaced at once.
-    pub(super) async fn ask_again(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
-        let deadline = Instant::now() + limit;
-        let stood_before = self.link.borrow().is_some();
-        let link = self.linked(deadline, limit).await?;
         match self.exchange(&link, request, deadline, limit).await {
-            Err(failure) if stood_before && !failure.answered && Instant::now() < deadline => {
+            // It was refused before it was read whole, so it is still asked only once.
+            Err(failure) if failure.came_too_early && !self.greets_apart.replace(true) => {
                 let link = self.linked(deadline, limit).await?;
                 self.exchange(&link, request, deadline, limit).await
             }
@@ -91,34 +78,33 @@ impl Node {
         }
     }
 
-    /// Replaces the connection by one that hears `channel`. When this returns, the subscription is confirmed.
+    /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
+    /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
+    pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
+        let deadline = Instant::now() + limit;
+        let stood_before = self.link.borrow().is_some();
+        let link = self.linked(deadline, limit).await?;
+        match self.exchange(&link, request, deadline, limit).await {
+            Err(failure)
+                if (stood_before && !failure.answered && Instant::now() < deadline)
+                    || (failure.came_too_early && !self.greets_apart.replace(true)) =>
+            {
+                let link = self.linked(deadline, limit).await?;
+                self.exchange(&link, again, deadline, limit).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Listens to `channel` on a connection of its own. When this returns, the subscription is confirmed.
     pub(super) async fn listen(&self, channel: &str, limit: Duration) -> Result<Ear, Failure> {
         let deadline = Instant::now() + limit;
         let stream = self.dial(deadline, limit).await?;
-        let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_push_sender(sender);
-        let mut greeting = RedisConnectionInfo::default().set_skip_set_lib_name().set_protocol(ProtocolVersion::RESP3);
-        greeting = greeting.set_db(i64::from(self.endpoint.db));
-        if let Some(password) = &self.endpoint.password {
-            greeting = greeting.set_password(password.reveal());
-            if let Some(user) = &self.endpoint.user {
-                greeting = greeting.set_username(user);
-            }
-        }
-        let subscribed = async {
-            let (connection, driver) = MultiplexedConnection::new_with_config(&greeting, stream, config).await?;
-            let link = Link::driven(connection, driver);
-            link.greeted.set(true);
-            link.connection.clone().subscribe(channel).await?;
-            Ok::<_, RedisError>(link)
-        };
-        match timeout_at(deadline, subscribed).await {
-            Ok(Ok(link)) => {
-                *self.link.borrow_mut() = Some(Rc::new(link));
-                Ok(Ear::Listens(messages))
-            }
-            Ok(Err(error)) if refuses_to_notify(&error) => Ok(Ear::Polls),
-            Ok(Err(error)) => Err(Failure::of(&self.endpoint, &error)),
+        match timeout_at(deadline, Ear::open(stream, &self.endpoint, channel)).await {
+            Ok(Ok(ear)) => Ok(ear),
+            Ok(Err(NoEar::Refused(error))) => Err(Failure::of(&self.endpoint, &error)),
+            Ok(Err(NoEar::Lost(error))) => Err(Failure::of(&self.endpoint, &RedisError::from(error))),
+            Ok(Err(NoEar::Stranger)) => Err(Failure::stranger(&self.endpoint)),
             Err(_) => Err(self.silent(limit)),
         }
     }
@@ -200,14 +186,16 @@ impl Node {
         }
         // A request must not be carried out in another database when SELECT fails, so it waits for its answer. Behind a
         // failed AUTH it is refused as well, or allowed to everybody and undone by its release.
-        if *db == 0 {
+        if *db == 0 && !self.greets_apart.get() {
             together.add_command(request.clone());
             let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
             let reply = replies.pop().unwrap_or_default();
             greeted(replies)?;
             return Ok(reply);
         }
-        together.cmd("SELECT").arg(*db);
+        if *db != 0 {
+            together.cmd("SELECT").arg(*db);
+        }
         greeted(connection.send_packed_commands(&together, 0, together.len()).await?)?;
         connection.send_packed_command(request).await
     }

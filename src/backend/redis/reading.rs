@@ -99,7 +99,7 @@ async fn read(node: &Node, keys: &[(LockKey, Names)]) -> Result<Vec<LockStatus>,
 }
 
 async fn ask(node: &Node, request: &Cmd) -> Result<Value, BackendError> {
-    node.ask_again(request, FIRST_CONTACT).await.map_err(|failure| failure.error)
+    node.ask_twice(request, request, FIRST_CONTACT).await.map_err(|failure| failure.error)
 }
 
 /// One key as `status` shows it.

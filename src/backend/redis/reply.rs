@@ -41,7 +41,7 @@ pub(super) struct Held {
 pub(super) struct Turn {
     /// Nobody that lives comes before us.
     pub(super) next: bool,
-    /// The server does not tell who listens, so nobody may be told.
+    /// Messages or the count of listeners are refused, so nobody may be able to tell us.
     pub(super) deaf: bool,
 }
 

@@ -3,14 +3,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use redis::{PushInfo, PushKind};
-
 use super::RedisBackend;
+use super::ear::Ear;
 use super::names::Names;
-use super::node::Ear;
-use super::reply::{Answer, Held, Turn};
+use super::reply::{Answer, Held};
 use super::value::LockValue;
 use crate::lock::backoff::jittered;
 use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Progress};
@@ -58,6 +54,8 @@ pub(super) struct Waiting<'a> {
     told: Option<(Vec<u8>, usize)>,
     /// Since when the connection is lost.
     away_since: Option<BootInstant>,
+    /// What was told of that last.
+    told_away: Option<BackendError>,
 }
 
 impl<'a> Waiting<'a> {
@@ -69,8 +67,18 @@ impl<'a> Waiting<'a> {
         reconnect_for: Duration,
     ) -> Result<Self, BackendError> {
         let timer = BootTimer::new().map_err(|error| BackendError::system(format!("no timer: {error}")))?;
-        let (seen, told, away_since) = (Vec::new(), None, None);
-        Ok(Self { backend, claim, names, progress, reconnect_for, timer, seen, told, away_since })
+        Ok(Self {
+            backend,
+            claim,
+            names,
+            progress,
+            reconnect_for,
+            timer,
+            seen: Vec::new(),
+            told: None,
+            away_since: None,
+            told_away: None,
+        })
     }
 
     /// Waits for as long as it is polled.
@@ -90,7 +98,10 @@ impl<'a> Waiting<'a> {
             if give_up.has_passed() {
                 return Err(error);
             }
-            (self.progress)(Progress::Disconnected(error));
+            if self.told_away.as_ref() != Some(&error) {
+                self.told_away = Some(error.clone());
+                (self.progress)(Progress::Disconnected(error));
+            }
             self.told = None;
             let pause = jittered(RECONNECT.0, RECONNECT.1);
             self.timer.sleep_until((now + pause).min(give_up)).await;
@@ -102,6 +113,7 @@ impl<'a> Waiting<'a> {
         let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
         let limit = self.limit(FIRST_CONTACT);
         let mut ear = self.backend.node.listen(&channel, limit).await.map_err(|failure| failure.error)?;
+        let mut polls = matches!(ear, Ear::Polls);
         loop {
             let sent = BootInstant::now();
             let pause = match self.look(&ear).await? {
@@ -109,7 +121,8 @@ impl<'a> Waiting<'a> {
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
                 Answer::Held(held) => {
                     self.note(&held);
-                    next_look(self.claim, &held, matches!(ear, Ear::Polls))
+                    polls |= held.turn.deaf;
+                    next_look(self.claim, &held, polls)
                 }
                 Answer::Awaited | Answer::Undone => {
                     return Err(BackendError::usage("the claim was released while it waited"));
@@ -122,28 +135,22 @@ impl<'a> Waiting<'a> {
     async fn look(&mut self, ear: &Ear) -> Result<Answer, BackendError> {
         self.seen.retain(|(_, over)| !over.has_passed());
         let ear = match ear {
-            Ear::Listens(_) => "listens",
+            Ear::Listens { .. } => "listens",
             Ear::Polls => "polls",
         };
         let limit = self.limit(LOOK_LIMIT);
         let answer = self.backend.look(self.claim, self.names, ear, &self.seen, limit).await?;
-        self.away_since = None;
+        (self.away_since, self.told_away) = (None, None);
         Ok(answer)
     }
 
     /// Waits until `instant`, or until something says that looking earlier may pay.
     async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), BackendError> {
-        match ear {
-            Ear::Polls => {
-                self.timer.sleep_until(instant).await;
-                Ok(())
-            }
-            Ear::Listens(messages) => tokio::select! {
-                () = self.timer.sleep_until(instant) => Ok(()),
-                heard = hint(messages) => heard.ok_or_else(|| BackendError::unavailable(format!(
-                    "{} closed the connection", self.backend.node.endpoint().masked()
-                ))),
-            },
+        tokio::select! {
+            () = self.timer.sleep_until(instant) => Ok(()),
+            heard = ear.hint() => heard.map_err(|_| {
+                BackendError::unavailable(format!("{} closed the connection", self.backend.node.endpoint().masked()))
+            }),
         }
     }
 
@@ -194,26 +201,9 @@ pub(super) fn place(claim: &Claim) -> Duration {
     claim.ttl.duration().min(LONGEST_PLACE)
 }
 
-/// A message is only a hint; several at once are one. `None`: the connection is gone.
-async fn hint(messages: &mut UnboundedReceiver<PushInfo>) -> Option<()> {
-    loop {
-        match messages.recv().await?.kind {
-            PushKind::Message => break,
-            PushKind::Disconnection => return None,
-            _ => {}
-        }
-    }
-    while let Ok(message) = messages.try_recv() {
-        if message.kind == PushKind::Disconnection {
-            return None;
-        }
-    }
-    Some(())
-}
-
 /// How long a waiter may sleep after a look.
 fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
-    let Turn { next, deaf } = held.turn;
+    let next = held.turn.next;
     let foreign =
         held.left.is_none() || (!held.value.is_empty() && LockValue::parse(&held.value) == LockValue::Foreign);
     let confirm = claim.ttl.duration().min(CONFIRM);
@@ -223,9 +213,9 @@ fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
     }
     if next && foreign {
         pause = pause.min(jittered(FOREIGN_LOOK.0, FOREIGN_LOOK.1));
-    } else if next && (polls || deaf) {
+    } else if next && polls {
         pause = pause.min(jittered(DEAF_LOOK.0, DEAF_LOOK.1));
-    } else if polls || deaf {
+    } else if polls {
         pause = pause.min(jittered(confirm / 6, confirm / 3));
     }
     pause
@@ -233,6 +223,7 @@ fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reply::Turn;
     use super::super::value::ServerTime;
     use super::*;
     use crate::lock::{Holder, LeaseKind, LockKey, OwnerToken, Patience, Ttl};

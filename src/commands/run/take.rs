@@ -32,10 +32,11 @@ pub(super) async fn take(
     stderr: Stderr,
 ) -> Result<Taken, Error> {
     let started = BootInstant::now();
+    let mut contest = settings.contest;
     loop {
-        let contest = Contest { wait: rest_of(settings.contest.wait, started), ..settings.contest };
         let claim = claim(settings, contest);
-        match contend(backend, &claim, contest, stderr, || interruption(keeper)).await {
+        let endpoint = &settings.deployment.endpoint;
+        match contend(backend, &claim, contest, endpoint, stderr, || interruption(keeper)).await {
             Ok(lease) => {
                 if let Some(lease) = fresh(backend, lease).await {
                     return Ok(Taken::Lease(lease));
@@ -50,6 +51,7 @@ pub(super) async fn take(
             Err(Error::Interrupted(signal)) => return Ok(Taken::Nothing(Exit::Signal(signal))),
             Err(error) => return Err(error),
         }
+        contest.wait = rest_of(settings.contest.wait, started);
     }
 }
 

@@ -1,13 +1,9 @@
 use super::*;
 use crate::lock::{LockKey, OwnerToken};
-use crate::settings::Environment;
 use crate::sys::boottime::BootInstant;
 
 fn deployment() -> Deployment {
-    use clap::Parser;
-    let cli = crate::cli::Cli::try_parse_from(["dlock", "list", "-b", "redis"]).expect("valid");
-    let crate::cli::Command::List(typed) = cli.command else { panic!("list was typed") };
-    crate::settings::list(&typed, &Environment::default()).expect("valid").deployment
+    Deployment::on_redis("redis://127.0.0.1")
 }
 
 fn second(second: u64) -> Option<SystemTime> {
@@ -92,4 +88,23 @@ fn what_was_acquired_is_one_object() {
 fn impossible_times_are_unknown() {
     assert_eq!(rfc3339(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), None);
     assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_800)), None);
+}
+
+#[test]
+fn a_hostile_holder_reaches_the_terminal_in_no_form() {
+    let hostile = "\u{1b}[2J\u{9b}2J\u{7f}\u{202e}\u{e0041}";
+    let host = crate::lock::Holder { host: Some(hostile.into()), ..Default::default() };
+    let mut status = LockStatus::free(LockKey::new("k").expect("a key"));
+    status.waiters.push(WaiterEntry {
+        id: "cafebabe".into(),
+        holder: host,
+        since: None,
+        waited_for: None,
+        position: 1,
+        mode: Mode::Exclusive,
+    });
+    let text = statuses(&[status], &deployment());
+    assert!(!text.trim_end().chars().any(is_hidden), "{text:?}");
+    let read: serde_json::Value = serde_json::from_str(&text).expect("still JSON");
+    assert_eq!(read[0]["waiters"][0]["host"], hostile);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::is_token;
-use crate::support::{Dlock, Place, eventually, sentences_for_every_backend};
+use crate::support::{Dlock, Kind, Place, eventually, sentences_for_every_backend};
 
 sentences_for_every_backend![
     acquire_prints_a_token_of_32_hexadecimal_digits_and_nothing_else,
@@ -108,9 +108,12 @@ fn release_and_renew_read_token_and_key_from_the_environment(place: &Place) {
     assert!(place.is_free("job"));
 }
 
+/// What is left of the lease; where only a write could tell that (ZooKeeper's clock), what it was last set to.
 fn remaining_ms(place: &Place, key: &str) -> u64 {
     let status = place.status(key);
-    status["holders"][0]["remaining_ms"].as_u64().unwrap_or_else(|| panic!("a lease has an end: {status}"))
+    let held = &status["holders"][0];
+    let told = held["remaining_ms"].as_u64().or(held["ttl_ms"].as_u64().filter(|_| place.kind == Kind::ZooKeeper));
+    told.unwrap_or_else(|| panic!("a lease has an end: {status}"))
 }
 
 fn renew_sets_the_lease_from_now(place: &Place) {

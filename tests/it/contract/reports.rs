@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::listed;
-use crate::support::{Place, sentences_for_every_backend};
+use crate::support::{Kind, Place, sentences_for_every_backend};
 
 sentences_for_every_backend![
     status_of_a_free_key_is_free,
@@ -60,7 +60,9 @@ fn status_tells_of_a_one_shot_lease(place: &Place) {
     let held = &status["holders"][0];
     assert_eq!(held["phase"], "one-shot", "{status}");
     assert_eq!(held["ttl_ms"], 30_000, "{status}");
-    assert!((1..=30_000).contains(&held["remaining_ms"].as_u64().expect("a lease has an end")), "{status}");
+    // Only a write could tell it from ZooKeeper's clock, and status writes nothing.
+    let left = held["remaining_ms"].as_u64().or((place.kind == Kind::ZooKeeper).then_some(1));
+    assert!(left.is_some_and(|left| (1..=30_000).contains(&left)), "{status}");
     assert!(!status.to_string().contains(&token), "the token is a secret: {status}");
 }
 

@@ -95,6 +95,57 @@ fn a_wait_that_is_dropped_leaves_no_process_no_entry_and_no_lock() {
 }
 
 #[test]
+fn a_grant_that_comes_as_the_wait_is_dropped_is_undone() {
+    let place = Place::new();
+    let (holder, waiter, next) = (place.backend(), place.backend(), place.backend());
+    run(async {
+        let lease = place.granted(&holder, "job").await;
+        let claim = place.claim("job", Patience::Queue { reconnect_for: LONG });
+        let mut waiting = Box::pin(waiter.acquire(&claim, &|_| {}));
+        let path = place.file("job");
+        tokio::select! {
+            _ = &mut waiting => panic!("granted beside a holder"),
+            () = eventually_blocked(&path, 1) => {}
+        }
+        holder.release(&lease.key, &lease.token).await.expect("a release");
+        // The kernel has given it to the waiter, who is not asked any more.
+        eventually(|| async { (blocked_on(&path) == 0).then_some(()) }).await;
+        drop(waiting);
+        place.granted(&next, "job").await;
+    });
+}
+
+#[test]
+fn whoever_waits_behind_a_one_shot_lease_is_served_after_it_and_before_later_ones() {
+    let place = Place::new();
+    let (first, second, third, outside) = (place.backend(), place.backend(), place.backend(), place.backend());
+    run(async {
+        let lease = place.one_shot(&first, LONG).await;
+        let queued = Patience::Queue { reconnect_for: LONG };
+        let one_shot = place.claim_for("job", LeaseKind::OneShot, queued, LONG, "one-shot");
+        let running = place.claim_of("job", "running", queued);
+        let behind = async {
+            eventually(|| async { (place.status("job").await.waiters.len() == 1).then_some(()) }).await;
+            expect_grant(third.acquire(&running, &|_| {}).await)
+        };
+        let script = async {
+            eventually_blocked(&place.file("job"), 1).await;
+            outside.release(&lease.key, &lease.token).await.expect("a release");
+            let served = eventually(|| async {
+                Some(place.status("job").await).filter(|it| it.waiters.len() == 1 && !it.holders.is_empty())
+            })
+            .await;
+            assert_eq!(served.holders[0].holder.command.as_deref(), Some("one-shot"));
+            assert_eq!(served.waiters[0].holder.command.as_deref(), Some("running"));
+            place.refused(&outside, "job").await;
+            outside.release(&one_shot.key, &one_shot.token).await.expect("a release");
+        };
+        let (granted, last, ()) = tokio::join!(second.acquire(&one_shot, &|_| {}), behind, script);
+        assert!(expect_grant(granted).fence < last.fence);
+    });
+}
+
+#[test]
 fn a_killed_holder_frees_the_lock_at_once() {
     if let Some(place) = Place::of_child() {
         hold_until_killed(&place, LeaseKind::Running);
@@ -147,11 +198,50 @@ fn a_killed_waiter_leaves_nobody_behind_who_is_granted_the_lock() {
         eventually_blocked(&place.file("job"), 1).await;
         child.kill().expect("our own child");
         child.wait().expect("our own child");
-        eventually(|| async { (blocked_on(&place.file("job")) == 0).then_some(()) }).await;
-        assert!(place.status("job").await.waiters.is_empty());
+        // The process that waits for it goes with it, and its entry when that has gone.
+        eventually(|| async { place.status("job").await.waiters.is_empty().then_some(()) }).await;
+        assert_eq!(blocked_on(&place.file("job")), 0);
         holder.release(&lease.key, &lease.token).await.expect("a release");
         place.granted(&next, "job").await;
     });
+}
+
+#[test]
+fn a_wait_goes_on_when_somebody_kills_the_process_that_waits() {
+    if let Some(place) = Place::of_child() {
+        run(wait_while_the_helper_is_killed(&place));
+        return say("granted");
+    }
+    let place = Place::new();
+    let mut child = place.spawn_myself("file::waiting::a_wait_goes_on_when_somebody_kills_the_process_that_waits");
+    assert!(child.wait().expect("our own child").success());
+}
+
+async fn wait_while_the_helper_is_killed(place: &Place) {
+    let (holder, waiter) = (place.backend(), place.backend());
+    let lease = place.granted(&holder, "job").await;
+    let claim = place.claim("job", Patience::Queue { reconnect_for: LONG });
+    let killing = async {
+        let first = eventually(|| async { only_child() }).await;
+        eventually_blocked(&place.file("job"), 1).await;
+        nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).expect("our own child");
+        eventually(|| async { only_child().filter(|next| *next != first) }).await;
+        eventually_blocked(&place.file("job"), 1).await;
+        holder.release(&lease.key, &lease.token).await.expect("a release");
+    };
+    let (granted, ()) = tokio::join!(waiter.acquire(&claim, &|_| {}), killing);
+    expect_grant(granted);
+    assert_eq!(only_child(), None);
+}
+
+/// The child of this process, when there is one.
+fn only_child() -> Option<nix::unistd::Pid> {
+    let threads = fs::read_dir("/proc/self/task").expect("/proc is mounted");
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    let pids: Vec<i32> =
+        children.flat_map(|line| line.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+    assert!(pids.len() <= 1, "one helper at a time: {pids:?}");
+    pids.first().copied().map(nix::unistd::Pid::from_raw)
 }
 
 #[test]

@@ -1,34 +1,15 @@
 //! Servers that refuse, are silent, come back, or are no Redis servers.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use dlock::backend::redis::{Config, Endpoint, RedisBackend, Secret};
 use dlock::lock::{ErrorKind, LockBackend as _, LockState, Namespace, Release, Renewal};
 
-use super::server::{Server, backend, free_port};
+use super::server::{Server, backend};
 use super::{claim, failed, granted, key, names, one_shot, unheard, until_status};
+use crate::support::{eventually, free_port, scripted_server, silent_server};
 
 const TTL: Duration = Duration::from_secs(30);
-
-/// A server that answers whatever it reads with `answer`, or never.
-fn speaking(answer: &'static [u8]) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    std::thread::spawn(move || {
-        let mut open = Vec::new();
-        for mut client in listener.incoming().flatten() {
-            if !answer.is_empty() {
-                let heard = client.read(&mut [0; 4096]);
-                assert!(heard.is_ok_and(|length| length > 0), "a client says something first");
-                client.write_all(answer).ok();
-            }
-            open.push(client);
-        }
-    });
-    port
-}
 
 async fn failure_at(url: &str) -> dlock::lock::BackendError {
     failed(&backend(url, "dlock"), &claim("job", TTL)).await
@@ -36,13 +17,14 @@ async fn failure_at(url: &str) -> dlock::lock::BackendError {
 
 #[tokio::test]
 async fn what_cannot_be_reached_is_one_sentence_within_the_time_for_a_first_contact() {
-    let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n<html></html>";
+    let http = scripted_server(|_| Some(b"HTTP/1.1 400 Bad Request\r\n\r\n<html></html>".to_vec()));
+    let ssh = scripted_server(|_| Some(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()));
     for (url, expected) in [
         (format!("redis://127.0.0.1:{}", free_port()), "refuses the connection"),
         ("redis://no-such-host.invalid:6379".to_owned(), "cannot be resolved"),
-        (format!("redis://127.0.0.1:{}", speaking(http)), "not a Redis server"),
-        (format!("redis://127.0.0.1:{}", speaking(b"SSH-2.0-OpenSSH_9.2\r\n")), "not a Redis server"),
-        (format!("redis://u:hunter2@127.0.0.1:{}", speaking(b"")), "does not answer within 5 s"),
+        (format!("redis://127.0.0.1:{http}"), "not a Redis server"),
+        (format!("redis://127.0.0.1:{ssh}"), "not a Redis server"),
+        (format!("redis://u:hunter2@127.0.0.1:{}", silent_server()), "does not answer within 5 s"),
     ] {
         let began = Instant::now();
         let error = failure_at(&url).await;
@@ -129,6 +111,28 @@ async fn a_replica_a_full_server_and_one_that_cannot_save_say_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_busy_or_takes_no_more_clients_says_so() {
+    let server = Server::start(&["--busy-reply-threshold", "10"]);
+    let mut connection = server.connection();
+    let spinning = std::thread::spawn(move || {
+        let endless = ::redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut connection);
+        (connection, endless)
+    });
+    eventually("the script is found to be slow", || {
+        server.try_command::<String>(&["PING"]).is_err_and(|error| error.code() == Some("BUSY"))
+    });
+    let error = failed(&server.backend(), &claim("job", TTL)).await;
+    assert!(error.may_pass() && error.message.contains("SCRIPT KILL"), "{error}");
+    server.command::<()>(&["SCRIPT", "KILL"]);
+    let (mut only, endless) = spinning.join().expect("the thread does not panic");
+    assert!(endless.is_err());
+
+    ::redis::cmd("CONFIG").arg(&["SET", "maxclients", "1"]).exec(&mut only).expect("the setting is known");
+    let error = failed(&server.backend(), &claim("job", TTL)).await;
+    assert!(error.may_pass() && error.message.contains("maxclients"), "{error}");
+}
+
+#[tokio::test]
 async fn a_restart_within_the_ttl_costs_nothing_when_the_data_survive() {
     let mut server = Server::durable();
     let backend = server.backend();
@@ -200,4 +204,19 @@ async fn an_acquire_that_arrives_after_its_release_is_granted_nothing() {
     let error = failed(&backend, &claim).await;
     assert_eq!(error.kind, ErrorKind::Usage, "{error}");
     assert_eq!(server.backend().status(&key("job")).await.map(|status| status.state), Ok(LockState::Free));
+}
+
+#[tokio::test]
+async fn a_release_whose_reply_was_lost_is_known_by_its_receipt() {
+    let server = Server::start(&[]);
+    let backend = server.backend();
+    let lease = granted(&backend, &claim("job", TTL)).await;
+    server.freeze();
+    let gave_up = tokio::time::timeout(Duration::from_millis(200), backend.release(&lease.key, &lease.token)).await;
+    assert!(gave_up.is_err(), "a frozen server answers nothing");
+    server.thaw();
+    until_status(&server.backend(), "job", "the first try is carried out", |status| status.state == LockState::Free)
+        .await;
+    assert_eq!(backend.release(&lease.key, &lease.token).await, Ok(Release::Released));
+    assert_eq!(backend.release(&lease.key, &lease.token).await, Ok(Release::NotHeld));
 }

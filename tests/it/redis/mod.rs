@@ -16,9 +16,7 @@ use dlock::lock::{
 };
 
 use self::server::Server;
-
-/// How long anything may take that should take milliseconds, on two busy cores.
-const A_WHILE: Duration = Duration::from_secs(20);
+use crate::support::A_WHILE;
 
 fn key(text: &str) -> LockKey {
     LockKey::new(text).expect("a valid key")

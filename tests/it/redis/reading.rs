@@ -7,6 +7,7 @@ use tokio::task::LocalSet;
 
 use super::server::{Server, backend};
 use super::{claim, granted, key, unheard, until_status, waiting};
+use crate::support::A_WHILE;
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -42,16 +43,15 @@ async fn foreign_holders_are_shown_whatever_they_wrote() {
 async fn side_keys_of_any_content_do_not_stop_status() {
     let server = Server::start(&[]);
     let backend = server.backend();
-    for (name, command) in [
-        ("queue", &["ZADD", "", "nan-free", "x"][..]),
-        ("queue", &["SET", "", "x"]),
-        ("holders", &["SET", "", "x"]),
-        ("leases", &["SET", "", "x"]),
-    ] {
+    granted(&backend, &claim("job", TTL)).await;
+    for name in ["queue", "leases", "waiters", "holders"] {
         let side = format!("{{dlock:job}}:dlock:{name}");
-        let words: Vec<&str> = command.iter().map(|word| if word.is_empty() { side.as_str() } else { word }).collect();
-        server.try_command::<::redis::Value>(&words).ok();
-        backend.status(&key("job")).await.expect("status is answered");
+        for words in [&["ZADD", &side, "1", "x"][..], &["SET", &side, "x"], &["HSET", &side, "x", "y"]] {
+            server.command::<()>(&["DEL", &side]);
+            server.command::<()>(words);
+            let status = backend.status(&key("job")).await.expect("status is answered");
+            assert_eq!(status.holders.len(), 1, "{words:?}");
+        }
     }
 }
 
@@ -62,13 +62,8 @@ async fn list_finds_what_is_held_or_awaited_in_its_namespace_and_nothing_else() 
     for name in ["b/2", "b/1", "a", "{tag}c", "ünïcode"] {
         granted(&backend, &claim(name, TTL)).await;
     }
-    for name in ["b/2", "released"] {
-        let lease = match name {
-            "released" => granted(&backend, &claim(name, TTL)).await,
-            _ => continue,
-        };
-        backend.release(&lease.key, &lease.token).await.expect("a release is answered");
-    }
+    let released = granted(&backend, &claim("released", TTL)).await;
+    backend.release(&released.key, &released.token).await.expect("a release is answered");
     server.command::<()>(&["SET", "other:key", "x"]);
     server.command::<()>(&["SET", "xdlock:key", "x"]);
     let list = async |glob: &str| {
@@ -112,7 +107,7 @@ async fn waiters_are_shown_in_order_and_a_key_that_is_only_waited_for_is_listed(
             let expected: Vec<_> = (1..=3).map(|number| (number, Some(format!("waiter {number}")))).collect();
             assert_eq!(shown, expected);
             assert_eq!(status.holders[0].id, lease.token.id());
-            assert!(status.waiters.iter().all(|waiter| waiter.waited_for.is_some_and(|time| time < super::A_WHILE)));
+            assert!(status.waiters.iter().all(|waiter| waiter.waited_for.is_some_and(|time| time < A_WHILE)));
             // Gone without a receipt: the waiters wait for the end of the lease that they saw.
             server.command::<()>(&["DEL", "dlock:job"]);
             let listed = watcher.list(&everything()).await.expect("list is answered");

@@ -8,7 +8,8 @@ use dlock::lock::{Claim, Lease, LockBackend as _, Patience, Progress, Release};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::server::Server;
-use super::{A_WHILE, claim, granted, key, names, one_shot, refused, unheard, until_status, waiting};
+use super::{claim, granted, key, names, one_shot, refused, unheard, until_status, waiting};
+use crate::support::A_WHILE;
 
 const TTL: Duration = Duration::from_secs(30);
 
@@ -300,21 +301,25 @@ async fn a_one_shot_that_was_set_down_is_taken_at_its_new_end() {
 }
 
 #[tokio::test]
-async fn where_the_acl_forbids_channels_waiters_look_by_themselves() {
+async fn where_the_acl_forbids_messages_waiters_look_by_themselves() {
     let server = Server::start(&[]);
-    server.command::<()>(&["ACL", "SETUSER", "quiet", "on", ">pw", "resetchannels", "allkeys", "+@all"]);
-    LocalSet::new()
-        .run_until(async {
-            let quiet = || server.backend_at(&format!("redis://quiet:pw@127.0.0.1:{}", server.port));
-            let (holder, waiter) = (quiet(), quiet());
-            let lease = granted(&holder, &claim("job", TTL)).await;
-            let waits = waiting(claim("job", TTL));
-            let waiter = tokio::task::spawn_local(async move { granted(&waiter, &waits).await });
-            until_status(&holder, "job", "it queues", |status| status.waiters.len() == 1).await;
-            holder.release(&lease.key, &lease.token).await.expect("a release is answered");
-            in_time(AT_ONCE, waiter).await.expect("no waiter panics");
-        })
-        .await;
+    // Without channels nobody can subscribe; without the commands, nobody can be told or counted.
+    for (user, rights) in [("quiet", &["resetchannels"][..]), ("deaf", &["allchannels", "-publish", "-pubsub"])] {
+        let words = [&["ACL", "SETUSER", user, "on", ">pw", "allkeys", "+@all"], rights].concat();
+        server.command::<()>(&words);
+        LocalSet::new()
+            .run_until(async {
+                let backend = || server.backend_at(&format!("redis://{user}:pw@127.0.0.1:{}", server.port));
+                let (holder, waiter) = (backend(), backend());
+                let lease = granted(&holder, &claim(user, TTL)).await;
+                let waits = waiting(claim(user, TTL));
+                let waiter = tokio::task::spawn_local(async move { granted(&waiter, &waits).await });
+                until_status(&holder, user, "it queues", |status| status.waiters.len() == 1).await;
+                holder.release(&lease.key, &lease.token).await.expect("a release is answered");
+                in_time(AT_ONCE, waiter).await.expect("no waiter panics");
+            })
+            .await;
+    }
 }
 
 #[tokio::test]
@@ -350,7 +355,7 @@ async fn a_server_that_comes_back_in_time_is_waited_on_again() {
 
 #[tokio::test]
 async fn a_server_that_stays_away_is_given_up_after_the_time_given() {
-    for stop in [Server::crash, |server: &mut Server| server.freeze()] {
+    for stop in [|server: &mut Server| server.crash(), |server: &mut Server| server.freeze()] {
         let mut server = Server::start(&[]);
         LocalSet::new()
             .run_until(async {

@@ -109,11 +109,16 @@ impl Server {
         match self.program {
             Program::Redis(_) => {
                 let info = self.ask("INFO server\r\n").unwrap_or_default();
+                let is_ours = info.contains(&format!("process_id:{}\r", self.pid)) && !self.is_loading();
                 // A server with a password answers, too.
-                info.contains(&format!("process_id:{}\r", self.pid)) || info.starts_with("-NOAUTH")
+                is_ours || info.starts_with("-NOAUTH")
             }
             Program::ZooKeeper => self.ask("srvr").is_some_and(|answer| answer.contains("Mode: ")),
         }
+    }
+
+    fn is_loading(&self) -> bool {
+        self.ask("PING\r\n").is_none_or(|answer| answer.starts_with("-LOADING"))
     }
 
     fn ask(&self, question: &str) -> Option<String> {

@@ -1,7 +1,8 @@
 -- Gives the lock up if the token owns it or was offered it, and leaves the queue in any case.
 -- KEYS  as in base.lua
--- ARGV  1 owner token, 2 prefix of the channels, 3 'undo' when a request of this token may still be on its way, else ''
--- returns 1 released, also by an earlier try; 0 the token holds nothing
+-- ARGV  1 owner token, 2 prefix of the channels, 3 'undo' when a request of this token may still be on its way, else '',
+--       4 'again' when an earlier try may have been carried out, else ''
+-- returns 1 released, if need be by the earlier try; 0 the token holds nothing
 
 local me, WAKE = ARGV[1], ARGV[2]
 -- A value of another type is somebody else's; the place in the queue is left all the same.
@@ -29,7 +30,7 @@ elseif place and place <= 1 then
     hint(heir, WAKE)
   end
 end
-if has_receipt(me, 'released') then
+if ARGV[4] == 'again' and has_receipt(me, 'released') then
   return 1
 end
 if ARGV[3] == 'undo' then

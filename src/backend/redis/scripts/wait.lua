@@ -7,8 +7,8 @@
 -- returns {'granted', fence, now µs}
 --         {'undone'}                                 the token was released before this request arrived
 --         {'vanished', ms}                           ours, once the lease that vanished is over: look again then
---         {'held', value, expiry ms, now µs, waiters ahead, 1 when it is our turn next, 1 when the server does not
---          tell who listens, {those of the seen tokens that have given the lock up}}
+--         {'held', value, expiry ms, now µs, waiters ahead, 1 when it is our turn next, 1 when nobody
+--          may be able to tell us, {those of the seen tokens that have given the lock up}}
 
 local me, WAKE = ARGV[1], ARGV[6]
 local queues = ARGV[7] ~= 'refuses'
@@ -22,11 +22,15 @@ local function keep_place()
     local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', KEYS[2], digits(math.max((tonumber(last or '') or 0) + 1, now_us)), me)
     redis.call('HSET', KEYS[4], me, 'dlock/1 exclusive ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
+    -- Whoever may release runs with the same rights, as a rule: could it tell us?
+    deaf = type(redis.pcall('PUBLISH', WAKE .. 'nobody', 'look')) == 'table'
   end
   redis.call('HSET', KEYS[3], me, digits(now_ms + ARGV[8]) .. ' 0 ' .. ARGV[7])
   for key = 2, 4 do
     redis.call('PEXPIRE', KEYS[key], DAY_MS)
   end
+  -- Our own ear as the others see it: also false where a proxy subscribed us somewhere else.
+  deaf = condition(me, WAKE) ~= 'live' or deaf
 end
 
 local owner, mode, phase = parts(value)
@@ -46,7 +50,8 @@ local function take()
   local left = unended
   if left > 0 then
     local kept = me .. ' dlock/1 exclusive offered ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' 0 ' .. ARGV[5]
-    redis.call('SET', KEYS[1], kept, 'PX', digits(left + CONFIRM_MS))
+    -- No longer than we live: each look keeps it on.
+    redis.call('SET', KEYS[1], kept, 'PX', digits(math.min(left + CONFIRM_MS, tonumber(ARGV[8]))))
     return { 'vanished', left }
   end
   leave(me)

@@ -1,0 +1,108 @@
+//! What stands below the options: examples on the screen, more in the long help and the manual, where each heading
+//! becomes a section.
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  dlock run --key backup -- ./backup.sh                     on this host
+  dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
+  dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
+  dlock status --redis redis://r1/ backup
+
+dlock SUBCOMMAND --help and the manual pages (dlock man) say more.";
+
+pub(super) const AFTERWORD: &str = "\
+Durations:
+  30s, 1h 30m, 250ms; a bare number is seconds and may have a fraction (0.2).
+
+Environment:
+  Every option that says [env: NAME] can stand in that variable instead; the
+  command line comes first. Switches take 1/0, true/false, yes/no or on/off.
+  An empty variable is unset, except DLOCK_NAMESPACE. DLOCK_REDIS_PASSWORD
+  holds the Redis password; --redis-password-file comes before it.
+
+Exit status:
+  run: the command's own; when a signal killed it, dlock dies of the same signal
+   64  usage: a bad option, value or combination
+   69  backend unreachable or refusing service
+   70  a defect in dlock, or output that could not be written
+   71  the system refused a process or descriptor; the lock was released
+   75  not acquired: held, or waited too long (-E changes it)
+   77  authentication or permission refused
+   78  configuration or server set-up wrong
+   79  lease lost: while the command ran, or the token no longer holds the lock
+  126  the command was found but is not executable; the lock was released
+  127  the command was not found; the lock was released
+
+Examples:
+  dlock run --key backup -- ./backup.sh                     on this host
+  dlock run -n --redis redis://r1/ --key backup -- ./backup.sh
+  dlock run --zk z1,z2,z3 --key deploy -w 10m -- ./deploy.sh --prod
+  dlock status --redis redis://r1/ backup";
+
+pub(super) const RUN_USAGE: &str = "\
+dlock run --key KEY [OPTIONS] [--] COMMAND [ARG]...
+       dlock run --key KEY [OPTIONS] -c STRING";
+
+pub(super) const RUN_EXAMPLES: &str = "\
+Examples:
+  dlock run --key job -- ./backup.sh --full
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
+  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
+
+pub(super) const RUN_AFTERWORD: &str = "\
+The command's environment:
+  DLOCK_KEY, DLOCK_TOKEN, and DLOCK_FENCE: the fencing token, a number that
+  rises with every grant; a resource that has seen a higher one should refuse
+  a lower one. And the variables of the backend options, without secrets.
+
+Signals:
+  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on
+  until the command has ended.
+
+Exit status:
+  The command's own; when a signal killed it, dlock dies of the same signal.
+  Before and beside that:
+   64  usage: a bad option, value or combination
+   69  backend unreachable or refusing service
+   70  a defect in dlock
+   71  the system refused a process or descriptor; the lock was released
+   75  not acquired: held, or waited too long (-E changes it)
+   77  authentication or permission refused
+   78  configuration or server set-up wrong
+   79  lease lost while the command ran; the command was stopped
+  126  the command was found but is not executable; the lock was released
+  127  the command was not found; the lock was released
+
+Examples:
+  dlock run --key job -- ./backup.sh --full
+  dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
+  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
+
+pub(super) const ACQUIRE_EXAMPLES: &str = "\
+Examples:
+  token=$(dlock acquire --redis redis://r1/ --key deploy --ttl 10m) || exit
+  dlock release --redis redis://r1/ --key deploy --token \"$token\"
+
+  eval \"$(dlock acquire --export --key deploy --ttl 10m)\" || exit
+  dlock release";
+
+pub(super) const RENEW_EXAMPLES: &str = "\
+Examples:
+  dlock renew --key deploy --token \"$token\"
+  dlock renew --key deploy --token \"$token\" --ttl 1h";
+
+pub(super) const RELEASE_EXAMPLES: &str = "\
+Examples:
+  dlock release --key deploy --token \"$token\"
+  dlock release                                after eval \"$(dlock acquire --export …)\"";
+
+pub(super) const STATUS_EXAMPLES: &str = "\
+Examples:
+  dlock status backup deploy
+  dlock status --json --zk z1,z2,z3 deploy
+  dlock status --exit-code backup >/dev/null || echo somebody is at it";
+
+pub(super) const LIST_EXAMPLES: &str = "\
+Examples:
+  dlock list
+  dlock list --redis redis://r1/ 'deploy/*'";
