@@ -17,12 +17,13 @@ pub(super) async fn status(backend: &ZooKeeperBackend, key: &LockKey) -> Result<
     let explained = |error: Error| failure::explained(&backend.ensemble, "report the status", &error);
     let directory = backend.layout.directory(key)?;
     let client = backend.any_session().await?.client()?;
-    let children = match client.list_children(&directory).await {
-        Ok(children) => children,
+    let queue = match client.list_children(&directory).await {
+        Ok(children) => Queue::of(children),
         Err(Error::NoNode) => return Ok(LockStatus::free(key.clone())),
         Err(error) => return Err(explained(error)),
     };
-    let contenders = contenders(&client, &directory, children).await.map_err(explained)?;
+    let nodes = place::read_paths(&client, &paths_of(&directory, &queue)).await.map_err(explained)?;
+    let contenders = with_modes(&queue, nodes.into_iter());
     let now = now(backend, &client, &contenders).await;
     Ok(described(key.clone(), contenders, now))
 }
@@ -60,9 +61,14 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
         }
         level = below;
     }
+    // Every contender of every key in one stream of reads.
+    let queues: Vec<(String, Queue)> =
+        found.into_iter().map(|(directory, children)| (directory, Queue::of(children))).collect();
+    let paths: Vec<String> = queues.iter().flat_map(|(directory, queue)| paths_of(directory, queue)).collect();
+    let mut nodes = place::read_paths(&client, &paths).await.map_err(explained)?.into_iter();
     let (mut statuses, mut clock) = (Vec::new(), None);
-    for (directory, children) in found {
-        let contenders = contenders(&client, &directory, children).await.map_err(explained)?;
+    for (directory, queue) in queues {
+        let contenders = with_modes(&queue, nodes.by_ref().take(queue.entries().len()));
         let Some(key) = key_of(backend, &directory, &contenders) else { continue };
         if pattern.matches(&key) && !contenders.is_empty() {
             clock = match clock {
@@ -90,13 +96,13 @@ fn age(zxid: i64, stamped_ms: i64, clock: Option<Stat>) -> Option<Duration> {
     Some(Duration::from_millis(u64::try_from(clock.mtime - stamped_ms).unwrap_or(0)))
 }
 
-/// The children of a directory in the order of the queue, with what they say.
-async fn contenders(client: &Client, directory: &str, children: Vec<String>) -> Result<Vec<(Node, Mode)>, Error> {
-    let queue = Queue::of(children);
-    let names: Vec<&str> = queue.entries().iter().map(|entry| entry.name.as_str()).collect();
-    let nodes = place::read(client, directory, &names).await?;
-    let mode = |node: &Node| queue.position(&node.name).map_or(Mode::Exclusive, |at| queue.entries()[at].mode);
-    Ok(nodes.into_iter().map(|node| (mode(&node), node)).map(|(mode, node)| (node, mode)).collect())
+fn paths_of(directory: &str, queue: &Queue) -> Vec<String> {
+    queue.entries().iter().map(|entry| format!("{directory}/{}", entry.name)).collect()
+}
+
+/// Those that were there when they were read, in the order of the queue.
+fn with_modes(queue: &Queue, nodes: impl Iterator<Item = Option<Node>>) -> Vec<(Node, Mode)> {
+    queue.entries().iter().zip(nodes).filter_map(|(entry, node)| Some((node?, entry.mode))).collect()
 }
 
 /// The key that a directory is of; a name that was cut does not tell, but its contenders do.

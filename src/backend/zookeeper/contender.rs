@@ -88,7 +88,7 @@ pub(super) async fn acquire(
         // the session, or is undone by the caller's release.
         contest.leave().await.ok();
         let Patience::Queue { reconnect_for } = claim.patience else { return Err(failure) };
-        if contest.queued.get() == Queued::Never || !failure.may_pass() {
+        if !contest.has_queued() || !failure.may_pass() {
             return Err(failure);
         }
         let lost_at = contest.lost_at.get().unwrap_or_else(BootInstant::now);
@@ -122,6 +122,10 @@ pub(super) struct Contest<'a> {
 }
 
 impl Contest<'_> {
+    pub(super) fn has_queued(&self) -> bool {
+        self.queued.get() == Queued::Once
+    }
+
     async fn once(&self, until: BootInstant) -> Result<Turn, BackendError> {
         let no_answer = || failure::no_answer(&self.backend.ensemble, "enter the queue");
         let entering = timeout(until.remaining(), self.enter(until));
@@ -245,11 +249,16 @@ impl Contest<'_> {
                 match client.set_data(&path, &data, Some(version)).await {
                     Ok(_) => break session.committed(requested_at),
                     Err(Error::NoNode) => return Ok(Turn::Gone),
-                    // Somebody has left a mark in it while we waited.
+                    // Somebody has left a mark in it while we waited, which stays.
                     Err(Error::BadVersion) => {
                         let (theirs, now) = client.get_data(&path).await?;
-                        version = now.version;
-                        data = Record::parse(&theirs).unwrap_or_else(|| self.record(place)).granted().to_bytes();
+                        let Some(marked) = Record::parse(&theirs) else {
+                            match session.commit_check(&path).await? {
+                                Existence::Exists => break,
+                                Existence::Gone => return Ok(Turn::Gone),
+                            }
+                        };
+                        (data, version) = (marked.granted().to_bytes(), now.version);
                     }
                     Err(error) => return Err(error.into()),
                 }

@@ -31,6 +31,10 @@ impl Contest<'_> {
         };
         let session = self.backend.session(ttl, until).await?;
         let client = session.client()?;
+        // An earlier attempt may have been granted without our learning of it.
+        if self.claim.kind == LeaseKind::OneShot && self.has_queued() {
+            place::release_by_token(self.backend, &self.claim.key, &self.claim.token).await?;
+        }
         if self.claim.patience == Patience::Refuse
             && let Some(contention) = self.held_already(&client).await?
         {

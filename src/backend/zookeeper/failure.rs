@@ -15,6 +15,9 @@ pub(super) fn explained(ensemble: &ConnectString, verb: &str, error: &Error) -> 
         Error::QuotaExceeded => BackendError::misconfigured(format!(
             "{at} has a quota that is used up and refused to {verb}: raise it with setquota"
         )),
+        Error::NoChildrenForEphemerals => BackendError::misconfigured(format!(
+            "the key's path on {at} is somebody's ephemeral node, which cannot hold locks; choose another key"
+        )),
         Error::Unimplemented => {
             BackendError::misconfigured(format!("{at} cannot {verb}: ZooKeeper 3.5 or later is needed"))
         }

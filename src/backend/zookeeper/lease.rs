@@ -25,6 +25,10 @@ const LONGEST_NODE_TTL: Duration = Duration::from_millis(0xff_ffff_ffff);
 /// The server stamps whole milliseconds, and a lease has ended only when more than it has passed.
 const RESOLUTION: Duration = Duration::from_millis(2);
 
+/// A request has at most 1 MiB, and each of these takes little more than the node's path: some 300 bytes below a short
+/// chroot.
+const MOST_SETS: i32 = 1_000;
+
 /// What contenders ahead mean to one that would like to sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expiry {
@@ -202,14 +206,13 @@ pub(super) async fn prolong(
         let ttl = ttl.unwrap_or_else(|| record.asked());
         let renewed = record.with_ttl(ttl);
         let path = format!("{directory}/{}", node.name);
-        let version = Some(node.stat.version);
         let stamped = if record.node_ttl().is_some_and(|kept_for| outgrows(kept_for, ttl)) {
-            match replace(&client, &path, version, &renewed, ttl).await {
+            match replace(&client, &path, Some(node.stat.version), &renewed, ttl).await {
                 Ok(_) => client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode)),
                 Err(error) => Err(error),
             }
         } else {
-            client.set_data(&path, &renewed.to_bytes(), version).await
+            client.set_data(&path, &renewed.to_bytes(), Some(node.stat.version)).await
         };
         match stamped {
             Ok(stat) => return Ok(Prolonged::Set { ttl, expires_at: end_of(&stat, ttl) }),
@@ -241,6 +244,10 @@ async fn replace(
         let mut swap = client.new_multi_writer();
         swap.add_delete(path, version)?;
         swap.add_create(path, &stored.to_bytes(), &options)?;
+        for left in (0..age_at_birth(version)).rev() {
+            let data = if left == 0 { stored.to_bytes() } else { Vec::new() };
+            swap.add_set_data(path, &data, None)?;
+        }
         Ok::<_, Error>((swap.commit(), stored))
     };
     let (swapped, stored) = swap(Some((ttl * 2 + BACKSTOP).min(LONGEST_NODE_TTL)))?;
@@ -254,6 +261,40 @@ async fn replace(
     swapped.await.map(|_| stored).map_err(failure::of_multi)
 }
 
+/// How often a node that replaces one of `version` is set at once: versions begin at 0 again with every node, and somebody
+/// who has found the old lease at its end may be about to delete it under its version.
+fn age_at_birth(version: Option<i32>) -> i32 {
+    match version {
+        // An ephemeral: nobody judges its age.
+        None => 0,
+        Some(version) if version < MOST_SETS => version + 1,
+        // So many renewals ago nobody is still about to do anything.
+        Some(_) => 1,
+    }
+}
+
 fn end_of(stat: &Stat, ttl: Duration) -> Option<std::time::SystemTime> {
     time_of_day(stat.mtime)?.checked_add(ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replacement_never_has_the_version_of_what_it_replaces() {
+        for version in [0, 1, 2, MOST_SETS - 1, MOST_SETS, i32::MAX] {
+            assert_ne!(age_at_birth(Some(version)), version);
+        }
+        assert_eq!(age_at_birth(Some(0)), 1);
+        assert_eq!(age_at_birth(None), 0);
+    }
+
+    #[test]
+    fn a_node_is_replaced_when_a_lease_would_outgrow_its_backstop() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        assert!(!outgrows(minutes(4), minutes(1)));
+        assert!(outgrows(minutes(4), minutes(1) + Duration::from_millis(1)));
+        assert!(!outgrows(LONGEST_NODE_TTL, minutes(60 * 24 * 366 * 40)), "it cannot live longer");
+    }
 }

@@ -157,23 +157,28 @@ impl Place {
 /// # Errors
 /// When one of the reads fails otherwise.
 pub(super) async fn read(client: &Client, directory: &str, names: &[&str]) -> Result<Vec<Node>, Error> {
-    let mut nodes = Vec::with_capacity(names.len());
-    for some in names.chunks(READS_IN_FLIGHT) {
-        let paths: Vec<String> = some.iter().map(|name| format!("{directory}/{name}")).collect();
+    let paths: Vec<String> = names.iter().map(|name| format!("{directory}/{name}")).collect();
+    Ok(read_paths(client, &paths).await?.into_iter().flatten().collect())
+}
+
+/// The same for nodes anywhere, each answer in the place of its path.
+///
+/// # Errors
+/// When one of the reads fails otherwise.
+pub(super) async fn read_paths(client: &Client, paths: &[String]) -> Result<Vec<Option<Node>>, Error> {
+    let mut nodes = Vec::with_capacity(paths.len());
+    for some in paths.chunks(READS_IN_FLIGHT) {
         // A request is sent when its future is made.
-        let sent: Vec<_> = paths.iter().map(|path| client.get_data(path)).collect();
-        for ((name, path), answer) in some.iter().zip(&paths).zip(sent) {
-            match answer.await {
-                Ok((data, stat)) => nodes.push(Node::new(name, data, stat)),
-                Err(Error::NoNode) => {}
+        let sent: Vec<_> = some.iter().map(|path| client.get_data(path)).collect();
+        for (path, answer) in some.iter().zip(sent) {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            nodes.push(match answer.await {
+                Ok((data, stat)) => Some(Node::new(name, data, stat)),
+                Err(Error::NoNode) => None,
                 // To ask for the stamps needs no right.
-                Err(Error::NoAuth) => {
-                    if let Some(stat) = client.check_stat(path).await? {
-                        nodes.push(Node::new(name, Vec::new(), stat));
-                    }
-                }
+                Err(Error::NoAuth) => client.check_stat(path).await?.map(|stat| Node::new(name, Vec::new(), stat)),
                 Err(error) => return Err(error),
-            }
+            });
         }
     }
     Ok(nodes)

@@ -206,11 +206,13 @@ async fn where_the_server_has_ttl_nodes_a_lease_has_a_backstop_that_grows_with_i
     assert!(data.contains(r#""node_ttl_ms":240000,"#) && data.contains(r#""ttl_ms":60000}"#), "{data}");
     // Within the backstop the node is only written to; beyond it, it is replaced under the same name.
     ours.prolong(&taken.key, &taken.token, Some(Duration::from_secs(59))).await.expect("the token is right");
-    assert_eq!(only_contender(&outside, "/dlock/backstop").await.2.czxid, stat.czxid);
+    let written = only_contender(&outside, "/dlock/backstop").await.2;
+    assert_eq!(written.czxid, stat.czxid);
     ours.prolong(&taken.key, &taken.token, Some(LONG)).await.expect("the token is right");
     let (same_path, data, replaced) = only_contender(&outside, "/dlock/backstop").await;
     assert_eq!(same_path, path);
     assert_ne!(replaced.czxid, stat.czxid);
+    assert!(replaced.version > written.version, "who was about to delete the old one does not hit this one");
     assert!(data.contains(r#""node_ttl_ms":1320000,"#) && data.contains(r#""ttl_ms":600000}"#), "{data}");
     let status = ours.status(&taken.key).await.expect("the server serves");
     assert_eq!((status.fence, status.holders[0].phase), (lease.fence, Phase::OneShot));
