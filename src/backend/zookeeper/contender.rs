@@ -241,13 +241,12 @@ impl Contest<'_> {
     async fn take(&self, client: &Client, place: &Place, waited: Waited) -> Result<Turn, Trouble> {
         let session = place.session();
         let (Some(path), Some(stat)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
-        let mut requested_at = BootInstant::now();
         if waited == Waited::Yes {
             let (mut data, mut version) = (self.record(place).granted().to_bytes(), stat.version);
             loop {
-                requested_at = BootInstant::now();
+                let sent = BootInstant::now();
                 match client.set_data(&path, &data, Some(version)).await {
-                    Ok(_) => break session.committed(requested_at),
+                    Ok(_) => break session.committed(sent),
                     Err(Error::NoNode) => return Ok(Turn::Gone),
                     // Somebody has left a mark in it while we waited, which stays.
                     Err(Error::BadVersion) => {
@@ -268,7 +267,6 @@ impl Contest<'_> {
         // of the timeout, which is half a tick at least, its follower has told it of the write above.
         if session.valid_until().remaining() < session.timeout() / 3 {
             sleep(session.timeout() / 4).await;
-            requested_at = BootInstant::now();
             if session.commit_check(&path).await? == Existence::Gone {
                 return Ok(Turn::Gone);
             }
@@ -279,7 +277,7 @@ impl Contest<'_> {
             token: self.claim.token.clone(),
             ttl: session.timeout(),
             fence: Some(FencingToken(stat.czxid.cast_unsigned())),
-            requested_at,
+            requested_at: session.last_proof(),
             valid_until: Some(session.valid_until()),
             renew_every: Some(session.heartbeat()),
             expires_at: None,

@@ -29,6 +29,9 @@ const STRAGGLERS: Duration = Duration::from_millis(150);
 /// Pause between two rounds while the ensemble elects: an election on a local network takes about 200 ms.
 const ELECTION: Duration = Duration::from_millis(200);
 
+/// Kept back from the time for opening a session, so that the reasons are told before somebody else's alarm goes off.
+const LAST_WORD: Duration = Duration::from_millis(50);
+
 /// How long the answer to a close is awaited. Nobody can be helped by waiting longer: the session expires by itself.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -119,6 +122,11 @@ impl Session {
         self.proofs.set(self.proofs.get().and(instant, Duration::ZERO));
     }
 
+    /// The instant before the last committed write that was answered was sent.
+    pub(super) fn last_proof(&self) -> BootInstant {
+        self.proofs.get().last
+    }
+
     /// Until when the session's nodes are certain to exist.
     pub(super) fn valid_until(&self) -> BootInstant {
         let Proofs { before, last, .. } = self.proofs.get();
@@ -161,6 +169,7 @@ impl Session {
     }
 
     async fn attach(ensemble: &ConnectString, wanted: Duration, until: BootInstant) -> Result<Self, BackendError> {
+        let until = until - LAST_WORD;
         let mut verdicts: Vec<(Server, Verdict)> = Vec::new();
         while !until.has_passed() {
             let attached = BootInstant::now();

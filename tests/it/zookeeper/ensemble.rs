@@ -152,14 +152,28 @@ pub(super) struct Ensemble(Vec<ZooKeeper>);
 impl Ensemble {
     pub(super) fn start() -> Self {
         for _ in 0..5 {
-            let peers: Vec<Peer> =
-                (1..=3).map(|_| Peer { client: free_port(), follow: free_port(), elect: free_port() }).collect();
+            let peers = Self::peers();
             let launched: Vec<ZooKeeper> = (0..peers.len()).map(|index| ZooKeeper::peer(&peers, index)).collect();
             if launched.iter().all(ZooKeeper::comes_up) {
                 return Self(launched);
             }
         }
         panic!("three ZooKeeper servers did not start");
+    }
+
+    /// One of the three, which finds nobody to elect with.
+    pub(super) fn start_alone() -> ZooKeeper {
+        let server = ZooKeeper::peer(&Self::peers(), 0);
+        let began = Instant::now();
+        while !server.mode().is_some_and(|answer| answer.contains("not currently serving requests")) {
+            assert!(began.elapsed() < STARTS_WITHIN, "it answers, if only this");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    fn peers() -> Vec<Peer> {
+        (1..=3).map(|_| Peer { client: free_port(), follow: free_port(), elect: free_port() }).collect()
     }
 
     pub(super) fn connect_string(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dlock::lock::{BackendError, ErrorKind, FIRST_CONTACT, LockBackend, Release};
 
-use super::ensemble::{ZooKeeper, contenders, free_port};
+use super::ensemble::{Ensemble, ZooKeeper, contenders, free_port};
 use super::{Claim, LeaseKind, backend_at, claim, granted, in_time, one_shot, silently};
 
 /// Takes connections and never answers; nobody even accepts, the kernel does.
@@ -114,6 +114,15 @@ async fn a_frozen_server_is_a_silent_one() {
     let (refused, _) = refusal(&server.address()).await;
     server.thaw();
     assert!(refused.message.contains("accepts connections and never answers"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_ensemble_without_a_leader_is_waited_for_and_then_named() {
+    let server = Ensemble::start_alone();
+    let (refused, took) = refusal(&server.address()).await;
+    assert_eq!(refused.kind, ErrorKind::Unavailable);
+    assert!(refused.message.contains("has no leader at the moment"), "{refused}");
+    assert!(took > FIRST_CONTACT - Duration::from_secs(1), "an election may end at any moment: {took:?}");
 }
 
 #[tokio::test]
