@@ -69,9 +69,14 @@ impl Contest<'_> {
                     containers_left -= 1;
                     make_directory(self.backend, client, &self.directory).await?;
                 }
-                // The node may exist. The list waits for the connection, and the place is taken up again by its GUID.
+                // The node may exist. The list waits for the connection, and the place is taken up again by its GUID; a
+                // server that lags behind shows it later, beside the one that is created next.
                 Err(error) if failure::leaves_the_outcome_open(&error) => {
-                    let children = client.list_children(&self.directory).await?;
+                    let children = match client.list_children(&self.directory).await {
+                        Ok(children) => children,
+                        Err(Error::NoNode) => Vec::new(),
+                        Err(error) => return Err(error.into()),
+                    };
                     if !Queue::of(children).created_as(place.guid()).is_empty() {
                         return Ok(());
                     }
