@@ -209,6 +209,10 @@ impl Node {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             let error = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+                // Nobody listened, and the kernel gave us the very port that we asked for: we reached ourselves.
+                Ok(Ok(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+                    std::io::Error::from_raw_os_error(libc::ECONNREFUSED)
+                }
                 Ok(Ok(stream)) => {
                     // Neither can fail on a socket that has just been connected, and a lock is as good without.
                     stream.set_nodelay(true).ok();
