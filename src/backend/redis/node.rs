@@ -64,6 +64,11 @@ impl Node {
         &self.endpoint
     }
 
+    /// Whether there is a connection that was not found to have ended.
+    pub(super) fn is_linked(&self) -> bool {
+        self.link.borrow().is_some()
+    }
+
     /// Sends `request` once and waits for its reply, `limit` in all, a connection that is made for it included.
     pub(super) async fn ask(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
@@ -82,7 +87,7 @@ impl Node {
     /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
     pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
-        let stood_before = self.link.borrow().is_some();
+        let stood_before = self.is_linked();
         let link = self.linked(deadline, limit).await?;
         match self.exchange(&link, request, deadline, limit).await {
             Err(failure)
