@@ -68,10 +68,10 @@ impl Config {
 pub struct RedisBackend {
     node: Node,
     namespace: Namespace,
-    /// Owner tokens of requests that may still be on their way: their release leaves word that they came too late.
-    on_their_way: RefCell<HashSet<OwnerToken>>,
-    /// Owner tokens whose release may have been carried out without our learning of it.
-    maybe_released: RefCell<HashSet<OwnerToken>>,
+    /// Claims of which a request may still be on its way: their release leaves word that it comes too late.
+    on_their_way: RefCell<HashSet<(LockKey, OwnerToken)>>,
+    /// Claims whose release may have been carried out without our learning of it.
+    maybe_released: RefCell<HashSet<(LockKey, OwnerToken)>>,
 }
 
 impl RedisBackend {
@@ -89,19 +89,17 @@ impl RedisBackend {
         })
     }
 
-    /// Awaits `asked`, a request that may grant something to `claim`.
-    async fn contend(
-        &self,
-        claim: &Claim,
-        asked: impl Future<Output = Result<redis::Value, Failure>>,
-    ) -> Result<Answer, BackendError> {
-        self.on_their_way.borrow_mut().insert(claim.token.clone());
-        let outcome = asked.await;
-        if !matches!(outcome, Err(Failure { answered: false, .. })) {
-            self.on_their_way.borrow_mut().remove(&claim.token);
+    /// Sends a request that may grant something to `claim`. Never twice: only the caller knows whether to ask again.
+    async fn contend(&self, claim: &Claim, request: &Cmd, limit: Duration) -> Result<Answer, Failure> {
+        let this = (claim.key.clone(), claim.token.clone());
+        // An earlier request without an answer stays on its way, whatever becomes of this one.
+        let first = self.on_their_way.borrow_mut().insert(this.clone());
+        let outcome = self.node.ask(request, limit).await;
+        let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
+        if first && answered {
+            self.on_their_way.borrow_mut().remove(&this);
         }
-        let reply = outcome.map_err(|failure| failure.error)?;
-        reply::answer(&reply).ok_or_else(|| unexpected(&self.node))
+        reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&self.node)))
     }
 
     /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and until when their leases last.
@@ -121,8 +119,15 @@ impl RedisBackend {
         args.extend([prefix.as_str(), ear, &place]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
         let request = eval(WAIT, &names.all(), &args);
-        // Some servers end connections on which nothing was asked for a while.
-        self.contend(claim, self.node.ask_twice(&request, &request, limit)).await
+        let (stood_before, began) = (self.node.is_linked(), BootInstant::now());
+        let outcome = match self.contend(claim, &request, limit).await {
+            // Some servers end connections on which nothing was asked for a while.
+            Err(Failure { answered: false, .. }) if stood_before && BootInstant::now().since(began) < limit => {
+                self.contend(claim, &request, limit).await
+            }
+            outcome => outcome,
+        };
+        outcome.map_err(|failure| failure.error)
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -178,7 +183,7 @@ impl LockBackend for RedisBackend {
         let names = Names::of(&self.namespace, &claim.key)?;
         let mut sent = BootInstant::now();
         let request = eval(ACQUIRE, &names.all(), &Contender::of(claim).args());
-        let mut answer = self.contend(claim, self.node.ask(&request, FIRST_CONTACT)).await?;
+        let mut answer = self.contend(claim, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();
@@ -229,15 +234,16 @@ impl LockBackend for RedisBackend {
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
         let names = Names::of(&self.namespace, key)?;
-        let undo = if self.on_their_way.borrow().contains(token) { "undo" } else { "" };
+        let this = (key.clone(), token.clone());
+        let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
         let request = |again| eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again]);
         let again = request("again");
-        let first = if self.maybe_released.borrow().contains(token) { again.clone() } else { request("") };
         // Until an answer says otherwise; also when the caller drops this future.
-        self.maybe_released.borrow_mut().insert(token.clone());
+        let first_try = self.maybe_released.borrow_mut().insert(this.clone());
+        let first = if first_try { request("") } else { again.clone() };
         let reply = self.node.ask_twice(&first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
-        self.maybe_released.borrow_mut().remove(token);
-        self.on_their_way.borrow_mut().remove(token);
+        self.maybe_released.borrow_mut().remove(&this);
+        self.on_their_way.borrow_mut().remove(&this);
         match reply {
             redis::Value::Int(1) => Ok(Release::Released),
             redis::Value::Int(0) => Ok(Release::NotHeld),

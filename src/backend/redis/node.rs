@@ -64,6 +64,11 @@ impl Node {
         &self.endpoint
     }
 
+    /// Whether there is a connection that was not found to have ended.
+    pub(super) fn is_linked(&self) -> bool {
+        self.link.borrow().is_some()
+    }
+
     /// Sends `request` once and waits for its reply, `limit` in all, a connection that is made for it included.
     pub(super) async fn ask(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
@@ -82,7 +87,7 @@ impl Node {
     /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
     pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
-        let stood_before = self.link.borrow().is_some();
+        let stood_before = self.is_linked();
         let link = self.linked(deadline, limit).await?;
         match self.exchange(&link, request, deadline, limit).await {
             Err(failure)
@@ -209,6 +214,10 @@ impl Node {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             let error = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+                // Nobody listened, and the kernel gave us the very port that we asked for: we reached ourselves.
+                Ok(Ok(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => {
+                    std::io::Error::from_raw_os_error(libc::ECONNREFUSED)
+                }
                 Ok(Ok(stream)) => {
                     // Neither can fail on a socket that has just been connected, and a lock is as good without.
                     stream.set_nodelay(true).ok();

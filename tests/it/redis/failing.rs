@@ -73,6 +73,21 @@ async fn a_password_where_none_is_asked_for_does_no_harm() {
 }
 
 #[tokio::test]
+async fn a_server_that_reads_ahead_of_the_password_gets_it_first() {
+    let port = scripted_server(|heard| {
+        let says = |word: &str| heard.windows(word.len()).any(|part| part == word.as_bytes());
+        let reply: &[u8] = match (says("AUTH"), says("EVAL")) {
+            (true, true) => b"+OK\r\n-ERR Protocol error: unauthenticated multibulk length\r\n",
+            (true, false) => b"+OK\r\n",
+            _ => b"*3\r\n$7\r\ngranted\r\n:7\r\n:1700000000000000\r\n",
+        };
+        Some(reply.to_vec())
+    });
+    let lease = granted(&backend(&format!("redis://:pw@127.0.0.1:{port}"), "dlock"), &claim("job", TTL)).await;
+    assert_eq!(lease.fence.map(|fence| fence.0), Some(7));
+}
+
+#[tokio::test]
 async fn a_key_of_another_type_is_refused_and_left_alone() {
     let server = Server::start(&[]);
     server.command::<()>(&["HSET", "dlock:job", "owner", "1"]);
