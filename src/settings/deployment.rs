@@ -96,7 +96,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     };
     let notice = (!asked_for).then(|| {
         format!(
-            "the lock covers this host only, in {}; name a server with --redis or --zk, or say -b file to mean that",
+            "the lock covers this host only, in {}; name a server with --redis or --zk, or say -b file if that is meant",
             located.endpoint
         )
     });
