@@ -64,5 +64,8 @@ if [ "${#packages[@]}" -gt 0 ]; then
     install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"
 fi
 
+[ "$(id -u)" -eq 0 ] ||
+    printf 'tests/run.sh: not root: the tests about other users'"'"' files and directories check less\n' >&2
+
 # Not the release profile: its link-time optimisation takes longer than all tests together.
 exec cargo test "$@"

@@ -1,13 +1,13 @@
 //! `install.sh` puts what it says where it says, and takes away exactly that. The build is played by a script.
 
 use std::collections::BTreeSet;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{Dlock, Finished};
+use crate::support::{Dlock, Finished, install_program, install_script};
 
 /// Answers what the script asks of cargo, with a "binary" that says where it is.
 const CARGO: &str = r#"#!/bin/sh
@@ -30,26 +30,22 @@ impl Project {
     fn new() -> Self {
         let dir = TempDir::with_prefix("dlock-install-").expect("the temporary directory takes files");
         let project = Self { dir };
-        let script = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh")).expect("install.sh is there");
-        project.write("install.sh", &script);
-        project.write("tools/cargo", CARGO.as_bytes());
-        project.write("tools/rustc", b"#!/bin/sh\necho 'host: some-host'\n");
-        for generated in ["man/dlock.1", "man/dlock-run.1", "completions/dlock.bash", "completions/_dlock"] {
-            project.write(generated, b"text\n");
+        for name in ["tools", "man", "completions"] {
+            fs::create_dir(project.path(name)).expect("a fresh directory takes more");
         }
-        project.write("completions/dlock.fish", b"text\n");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
+        install_program(&script, &project.path("install.sh"));
+        install_script(CARGO, &project.path("tools/cargo"));
+        install_script("#!/bin/sh\necho 'host: some-host'\n", &project.path("tools/rustc"));
+        for generated in ["man/dlock.1", "man/dlock-run.1", "completions/dlock.bash", "completions/_dlock"] {
+            fs::write(project.path(generated), "text\n").expect("a fresh directory takes files");
+        }
+        fs::write(project.path("completions/dlock.fish"), "text\n").expect("a fresh directory takes files");
         project
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: &[u8]) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().expect("it has one")).expect("a fresh directory takes more");
-        fs::write(&path, content).expect("a fresh directory takes files");
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("it is ours");
     }
 
     fn install(&self, args: &[&str], more_path: &str) -> Dlock {
@@ -85,7 +81,8 @@ impl Project {
 #[test]
 fn everything_goes_below_the_prefix_and_uninstall_takes_exactly_that_away() {
     let project = Project::new();
-    project.write("a prefix/share/man/man1/other.1", b"somebody else's\n");
+    fs::create_dir_all(project.path("a prefix/share/man/man1")).expect("a fresh directory takes more");
+    fs::write(project.path("a prefix/share/man/man1/other.1"), "somebody else's\n").expect("it takes files");
     let said = project.installed(&["--prefix", "a prefix"]);
     assert_eq!(
         project.below("a prefix"),

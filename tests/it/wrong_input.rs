@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    Dlock, Finished, Kind, Place, Server, free_port, scripted_server, sentences_for_every_backend, silent_server,
+    Dlock, Finished, Kind, Place, Server, free_port, install_program, scripted_server, sentences_for_every_backend,
+    silent_server,
 };
 
 sentences_for_every_backend![
@@ -314,8 +315,7 @@ fn a_directory_that_is_missing_is_78_and_is_not_made() {
 /// The binary where every user can start it: the build directory may be closed to others.
 fn binary_for_everybody(directory: &Path) -> std::path::PathBuf {
     let copy = directory.join("dlock");
-    fs::copy(env!("CARGO_BIN_EXE_dlock"), &copy).expect("a fresh directory takes files");
-    fs::set_permissions(&copy, Permissions::from_mode(0o755)).expect("it is ours");
+    install_program(Path::new(env!("CARGO_BIN_EXE_dlock")), &copy);
     fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("it is ours");
     copy
 }
@@ -355,6 +355,16 @@ fn another_users_lock_file_that_is_not_writable_is_77() {
     call.finish().exits_with(77).complains(&["cannot acquire \"job\": "]);
 }
 
+struct TakenDirectories([std::path::PathBuf; 2]);
+
+impl Drop for TakenDirectories {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            fs::remove_dir_all(directory).ok();
+        }
+    }
+}
+
 /// The default directory is one's own or nobody's: whoever gets there first must not decide who locks what.
 #[test]
 fn a_default_directory_that_another_made_is_77() {
@@ -364,9 +374,8 @@ fn a_default_directory_that_another_made_is_77() {
     let parent = tempfile::tempdir().expect("the temporary directory takes files");
     // An uid that no other test and no user of this machine locks with.
     let uid = 2_000_000_000 + std::process::id() % 1_000_000;
-    let taken: Vec<_> =
-        ["/run/lock", "/tmp"].map(|base| Path::new(base).join(format!("dlock-{uid}"))).into_iter().collect();
-    for directory in &taken {
+    let taken = TakenDirectories(["/run/lock", "/tmp"].map(|base| Path::new(base).join(format!("dlock-{uid}"))));
+    for directory in &taken.0 {
         if fs::create_dir(directory).is_ok() {
             chown(directory, Some(NOBODY), Some(NOBODY)).expect("root may give away");
         }
@@ -374,9 +383,6 @@ fn a_default_directory_that_another_made_is_77() {
     let binary = binary_for_everybody(parent.path());
     let call = Dlock::of_program(&binary, ["run", "-b", "file", "-k", "job", "--", "true"]);
     let ended = call.by_user(uid).cwd(Path::new("/")).finish();
-    for directory in &taken {
-        fs::remove_dir_all(directory).ok();
-    }
     ended.exits_with(77).complains(&["cannot acquire \"job\": ", "dlock-"]);
 }
 

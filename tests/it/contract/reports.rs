@@ -1,9 +1,7 @@
 //! What `status` and `list` tell, to people and as JSON.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use super::listed;
-use crate::support::{Kind, Place, sentences_for_every_backend};
+use crate::support::{Kind, Place, install_script, sentences_for_every_backend};
 
 sentences_for_every_backend![
     status_of_a_free_key_is_free,
@@ -79,8 +77,7 @@ fn status_answers_for_several_keys_in_their_order(place: &Place) {
 fn status_never_sends_control_characters_of_a_holder_to_the_terminal(place: &Place) {
     let directory = tempfile::tempdir().expect("the temporary directory takes files");
     let command = directory.path().join("ev\u{1b}[31mil\rname");
-    std::fs::write(&command, "#!/bin/sh\necho ready; cat\n").expect("a fresh directory takes files");
-    std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    install_script("#!/bin/sh\necho ready; cat\n", &command);
     let path = command.to_str().expect("it is text");
     let run = place.dlock(["run", "-k", "job", "--", path]).stdin_open().start();
     run.says("ready");

@@ -1,6 +1,7 @@
 //! What the suites stand on: the real binary, real servers on loopback, and a look at the real processes.
 
 mod call;
+mod executable;
 mod place;
 mod processes;
 mod proxy;
@@ -8,10 +9,11 @@ mod servers;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
+pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{Process, processes_with};
 pub(crate) use proxy::{Proxy, scripted_server, silent_server};
-pub(crate) use servers::{Server, free_port};
+pub(crate) use servers::{Leads, Server, free_port};
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 
 /// Makes one test of each sentence for each backend named: `crash::redis::a_killed_front_…`.

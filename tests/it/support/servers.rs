@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::waiting::within;
+use super::waiting::{eventually, within};
 
 /// Java on two busy cores takes its time.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -40,7 +40,16 @@ pub(crate) fn free_port() -> u16 {
 enum Program {
     /// With further options of redis-server.
     Redis(Vec<String>),
-    ZooKeeper,
+    /// With further options of the Java machine and lines of its configuration.
+    ZooKeeper { java: Vec<String>, lines: String, leads: Leads },
+}
+
+/// How a ZooKeeper server comes to lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leads {
+    Alone,
+    /// As an ensemble of one: it elects itself, and each start begins a new epoch.
+    ByElection,
 }
 
 /// One server of our own.
@@ -71,9 +80,15 @@ impl Server {
         Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect()))
     }
 
-    /// A ZooKeeper server of one's own.
+    /// A ZooKeeper server of one's own, with the bounds that make sessions of 1 s to 2 min possible.
     pub(crate) fn zookeeper() -> Self {
-        Self::start_somewhere(&Program::ZooKeeper)
+        Self::zookeeper_with(&[], "minSessionTimeout=1000\nmaxSessionTimeout=120000\n", Leads::Alone)
+    }
+
+    /// A ZooKeeper server with options of the Java machine and lines of its configuration.
+    pub(crate) fn zookeeper_with(java: &[&str], lines: &str, leads: Leads) -> Self {
+        let java = java.iter().map(ToString::to_string).collect();
+        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads })
     }
 
     /// Somebody else may take the port between our choice and the server's bind: then another one.
@@ -113,7 +128,7 @@ impl Server {
                 // A server with a password answers, too.
                 is_ours || info.starts_with("-NOAUTH")
             }
-            Program::ZooKeeper => self.ask("srvr").is_some_and(|answer| answer.contains("Mode: ")),
+            Program::ZooKeeper { .. } => self.ask("srvr").is_some_and(|answer| answer.contains("Mode: ")),
         }
     }
 
@@ -141,9 +156,16 @@ impl Server {
         kill(Pid::from_raw(self.pid), signal).expect("the server was started by us and not waited for");
     }
 
-    /// Stops it where it stands: connections stay open, and nothing is answered.
+    /// Stops it where it stands: connections stay open, and nothing is answered. Returns when the last of its threads
+    /// has stopped.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
+        let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+        eventually("all of the server stands", || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs").flatten();
+            let mut states = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            states.all(|stat| stat.is_ok_and(stands))
+        });
     }
 
     pub(crate) fn thaw(&self) {
@@ -180,13 +202,14 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
             command.args(["redis-server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
         }
-        Program::ZooKeeper => {
+        Program::ZooKeeper { java, lines, leads } => {
             let config = dir.join("zoo.cfg");
-            std::fs::write(&config, zookeeper_config(port, dir)).expect("a fresh directory takes files");
+            let text = zookeeper_config(port, dir, *leads) + lines;
+            std::fs::write(&config, text).expect("a fresh directory takes files");
             // A small heap and no optimising compiler: the server starts in a third of the time.
-            command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+            command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(java);
             command.args(["-cp", "/usr/share/java/zookeeper.jar"]);
-            command.arg("org.apache.zookeeper.server.ZooKeeperServerMain").arg(config);
+            command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
         }
     }
     let mut warden =
@@ -197,12 +220,19 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     (warden, said.trim().parse().expect("a pid is a number"))
 }
 
-/// Short ticks, so that sessions end close to their time, and the bounds that make 1 s to 2 min possible; the other
-/// settings are the defaults of a plain server, TTL nodes not allowed among them.
-fn zookeeper_config(port: u16, dir: &Path) -> String {
-    format!(
-        "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=200\nminSessionTimeout=1000\n\
-         maxSessionTimeout=120000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n",
+/// Short ticks, so that sessions end close to their time; the other settings are the defaults of a plain server, TTL
+/// nodes not allowed among them.
+fn zookeeper_config(port: u16, dir: &Path, leads: Leads) -> String {
+    let mut config = format!(
+        "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=200\nmaxClientCnxns=0\n\
+         admin.enableServer=false\n",
         dir.display()
-    )
+    );
+    if leads == Leads::ByElection {
+        std::fs::write(dir.join("myid"), "1").expect("a fresh directory takes files");
+        let (follow, elect) = (free_port(), free_port());
+        config +=
+            &format!("standaloneEnabled=false\ninitLimit=50\nsyncLimit=50\nserver.1=127.0.0.1:{follow}:{elect}\n");
+    }
+    config
 }
