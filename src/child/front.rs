@@ -12,7 +12,7 @@ use nix::unistd::{Pid, getpid, getsid};
 use super::channel::{Channel, FromKeeper};
 use super::guard::Guard;
 use super::supervisor::{Delivery, asks_to_end};
-use super::{Deadline, name_all, tree};
+use super::{CLOSE_INHERITED_AFTER, Deadline, name_all, tree};
 use crate::sys::boottime::Alarm;
 use crate::sys::process::{self, Blocking, Exit, PidFd, Which};
 use crate::sys::signals;
@@ -36,6 +36,8 @@ pub struct Front {
     alarm: Alarm,
     deadline: Deadline,
     earlier_children: Vec<Pid>,
+    /// When to close what was inherited, once a command exists.
+    close_inherited_at: Option<Instant>,
     /// Keeps the lock alive should the keeper die before the command's tree is dead.
     kept_open: Option<OwnedFd>,
     phase: Phase,
@@ -79,6 +81,7 @@ impl Front {
             alarm: Alarm::new()?,
             deadline,
             earlier_children,
+            close_inherited_at: None,
             kept_open: None,
             phase: Phase::Waiting,
         })
@@ -92,10 +95,10 @@ impl Front {
                 self.kill_all(&name);
                 return Verdict::DeadlinePassed;
             }
-            self.set_alarm();
             if let Some(verdict) = self.hear_keeper(&name) {
                 return verdict;
             }
+            self.set_alarm();
             while let Ok(Some(signal)) = self.signals.read_signal() {
                 if let Some(verdict) = self.take(&signal) {
                     return verdict;
@@ -105,13 +108,21 @@ impl Front {
         }
     }
 
-    fn wait_for_anything(&self) {
+    fn wait_for_anything(&mut self) {
+        let pause = match self.close_inherited_at {
+            Some(at) => {
+                PollTimeout::try_from(at.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::ZERO)
+            }
+            None => PollTimeout::NONE,
+        };
         let mut sources = [
             PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
         ];
-        poll(&mut sources, PollTimeout::NONE).ok();
+        if poll(&mut sources, pause) == Ok(0) && self.close_inherited_at.take().is_some() {
+            process::close_inherited_descriptors().ok();
+        }
     }
 
     /// Sets the alarm to the deadline as it is now. Every renewal moves the deadline on without a word to the front, so
@@ -129,8 +140,7 @@ impl Front {
                 Ok(FromKeeper::Holding(descriptor)) => {
                     self.phase = Phase::Holding;
                     self.kept_open = descriptor;
-                    self.set_alarm();
-                    process::close_inherited_descriptors().ok();
+                    self.close_inherited_at = Some(Instant::now() + CLOSE_INHERITED_AFTER);
                 }
                 Ok(FromKeeper::CommandStopped) => self.stop_with_the_command(),
                 Ok(FromKeeper::WaitSuspended) => {

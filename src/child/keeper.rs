@@ -13,7 +13,7 @@ use thiserror::Error;
 
 use super::channel::{Channel, FromFront};
 use super::supervisor::Rest;
-use super::{Deadline, name_all, tree};
+use super::{CLOSE_INHERITED_AFTER, Deadline, name_all, tree};
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::readiness::Readiness;
 use crate::sys::signals::Inherited;
@@ -123,8 +123,14 @@ impl Keeper {
         // With its parent in another session the command's stops and orphan rules are those of a direct start;
         // otherwise a job that was stopped under `ssh -t` hangs for ever.
         setsid().ok();
-        process::close_inherited_descriptors().ok();
         Ok(())
+    }
+
+    /// Closes what was inherited, a little after the command's start; never completes. To be polled while it runs.
+    pub async fn close_inherited(&self) -> std::convert::Infallible {
+        tokio::time::sleep(CLOSE_INHERITED_AFTER).await;
+        process::close_inherited_descriptors().ok();
+        std::future::pending().await
     }
 
     /// The next change below the keeper; everything else that ended is reaped on the way. May be dropped at any point.

@@ -13,6 +13,8 @@ mod keeper;
 pub mod supervisor;
 pub mod tree;
 
+use std::time::Duration;
+
 use nix::unistd::Pid;
 
 pub use channel::FromFront;
@@ -26,6 +28,10 @@ use crate::sys::signals;
 
 /// What the keeper is called in `ps` and for `pkill`, so that `pkill dlock` does not hit both processes.
 const KEEPER_NAME: &std::ffi::CStr = c"lock-keeper";
+
+/// How long after the command's start front and keeper close what they inherited. A pipe's other end must see the
+/// command's view of it, but not at once: a command that is over by then need not wait for two walks over /proc.
+const CLOSE_INHERITED_AFTER: Duration = Duration::from_millis(20);
 
 /// Which of the two processes this is after [`split`].
 #[derive(Debug)]

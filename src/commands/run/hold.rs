@@ -54,6 +54,7 @@ pub(super) async fn hold(
     let (mut lost, mut lease_over, mut front_gone) = (false, false, false);
     // First until it is time to ask the command to end; after that for as long as the lease may yet be believed.
     let mut renewing = pin!(lease.keep_alive(backend, pace.notice(), &beat));
+    let mut closing = pin!(keeper.close_inherited());
     let exit = loop {
         let due = supervisor.due();
         let happened = tokio::select! {
@@ -62,6 +63,7 @@ pub(super) async fn hold(
             () = sleep_until(&mut timer, due), if due.is_some() => Happened::Due,
             change = keeper.change() => Happened::Tree(change),
             message = keeper.from_front(), if !front_gone => Happened::Front(message),
+            never = &mut closing => match never {},
         };
         let now = BootInstant::now();
         let event = match happened {
