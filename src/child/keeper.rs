@@ -111,7 +111,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`SpawnError`] tells why nothing was started.
-    pub fn spawn(&self, command: &mut Command, descriptor: Option<BorrowedFd<'_>>) -> Result<(), SpawnError> {
+    pub fn spawn(&self, command: &Command, descriptor: Option<BorrowedFd<'_>>) -> Result<(), SpawnError> {
         self.channel.get_ref().tell_holding(descriptor);
         // A shell may have moved the front into a group of its own since the fork.
         if let Ok(group) = getpgid(Some(self.front)) {

@@ -85,7 +85,7 @@ async fn tell(
     let mut command = Command::new(&settings.program);
     command.args(&settings.arguments);
     environment::set(&mut command, settings, lease.lease());
-    if let Err(error) = keeper.spawn(&mut command, backend.descriptor()) {
+    if let Err(error) = keeper.spawn(&command, backend.descriptor()) {
         keeper.deadline().set(None);
         give_up::give_up(backend, &lease, stderr).await;
         return Err(ending::not_started(error, settings));
