@@ -16,6 +16,9 @@ use super::waiting::{eventually, within};
 /// Java on two busy cores takes its time.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// Somebody else may take a port between our choice and the server's bind: then another one, and hardly a third.
+const ATTEMPTS: usize = 5;
+
 /// Starts the server given as its arguments in the background, says its pid, and kills it when standard input ends:
 /// that is when the test process ends, however it ends. Then the data go too, but for a restart.
 const WARDEN: &str = r#"
@@ -45,11 +48,30 @@ enum Program {
 }
 
 /// How a ZooKeeper server comes to lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Leads {
     Alone,
     /// As an ensemble of one: it elects itself, and each start begins a new epoch.
     ByElection,
+    /// As the peer at this index, if the peers elect it.
+    Among {
+        peers: [Peer; 3],
+        index: usize,
+    },
+}
+
+/// The ports of one server of an ensemble.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    client: u16,
+    follow: u16,
+    elect: u16,
+}
+
+impl Peer {
+    fn somewhere() -> Self {
+        Self { client: free_port(), follow: free_port(), elect: free_port() }
+    }
 }
 
 /// One server of our own.
@@ -91,18 +113,49 @@ impl Server {
         Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads })
     }
 
-    /// Somebody else may take the port between our choice and the server's bind: then another one.
+    /// Three ZooKeeper servers that have elected one of them.
+    pub(crate) fn zookeeper_ensemble() -> [Self; 3] {
+        for _ in 0..ATTEMPTS {
+            let peers = [(); 3].map(|()| Peer::somewhere());
+            // None of them serves before two run.
+            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index));
+            if launched.iter().all(Self::comes_up) {
+                return launched;
+            }
+        }
+        panic!("three ZooKeeper servers did not start");
+    }
+
+    /// One of three ZooKeeper servers without the other two: it answers, and finds nobody to elect with.
+    pub(crate) fn zookeeper_without_a_leader() -> Self {
+        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0);
+        within(STARTS_WITHIN, "it answers, if only that it does not serve", || {
+            server.ask("srvr").is_some_and(|answer| answer.contains("not currently serving requests"))
+        });
+        server
+    }
+
+    fn zookeeper_peer(peers: [Peer; 3], index: usize) -> Self {
+        // A session must outlast the move to another server; by default it is 20 ticks, 4 s, at most.
+        let lines = "maxSessionTimeout=20000\n".to_owned();
+        let leads = Leads::Among { peers, index };
+        Self::launched(&Program::ZooKeeper { java: Vec::new(), lines, leads }, peers[index].client)
+    }
+
     fn start_somewhere(program: &Program) -> Self {
-        for _ in 0..5 {
-            let dir = TempDir::with_prefix("dlock-server-").expect("the temporary directory takes files");
-            let port = free_port();
-            let (warden, pid) = launch(program, port, dir.path());
-            let server = Self { program: program.clone(), port, pid, warden, dir };
+        for _ in 0..ATTEMPTS {
+            let server = Self::launched(program, free_port());
             if server.comes_up() {
                 return server;
             }
         }
         panic!("{program:?} did not start: is it installed? tests/run.sh installs what the tests need");
+    }
+
+    fn launched(program: &Program, port: u16) -> Self {
+        let dir = TempDir::with_prefix("dlock-server-").expect("the temporary directory takes files");
+        let (warden, pid) = launch(program, port, dir.path());
+        Self { program: program.clone(), port, pid, warden, dir }
     }
 
     fn comes_up(&self) -> bool {
@@ -136,7 +189,8 @@ impl Server {
         self.ask("PING\r\n").is_none_or(|answer| answer.starts_with("-LOADING"))
     }
 
-    fn ask(&self, question: &str) -> Option<String> {
+    /// What it answers to a command in plain text; nothing while it does not listen.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
         let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         connection.set_read_timeout(Some(Duration::from_millis(300))).ok()?;
         connection.write_all(question.as_bytes()).ok()?;
@@ -204,7 +258,7 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
         }
         Program::ZooKeeper { java, lines, leads } => {
             let config = dir.join("zoo.cfg");
-            let text = zookeeper_config(port, dir, *leads) + lines;
+            let text = zookeeper_config(port, dir, leads) + lines;
             std::fs::write(&config, text).expect("a fresh directory takes files");
             // A small heap and no optimising compiler: the server starts in a third of the time.
             command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(java);
@@ -222,17 +276,25 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
 
 /// Short ticks, so that sessions end close to their time; the other settings are the defaults of a plain server, TTL
 /// nodes not allowed among them.
-fn zookeeper_config(port: u16, dir: &Path, leads: Leads) -> String {
+fn zookeeper_config(port: u16, dir: &Path, leads: &Leads) -> String {
     let mut config = format!(
         "dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\ntickTime=200\nmaxClientCnxns=0\n\
          admin.enableServer=false\n",
         dir.display()
     );
-    if leads == Leads::ByElection {
-        std::fs::write(dir.join("myid"), "1").expect("a fresh directory takes files");
-        let (follow, elect) = (free_port(), free_port());
-        config +=
-            &format!("standaloneEnabled=false\ninitLimit=50\nsyncLimit=50\nserver.1=127.0.0.1:{follow}:{elect}\n");
+    let (peers, index) = match leads {
+        Leads::Alone => return config,
+        Leads::ByElection => {
+            config += "standaloneEnabled=false\n";
+            (&[Peer { client: port, follow: free_port(), elect: free_port() }][..], 0)
+        }
+        Leads::Among { peers, index } => (&peers[..], *index),
+    };
+    std::fs::write(dir.join("myid"), (index + 1).to_string()).expect("a fresh directory takes files");
+    // 10 s: a follower that a test has frozen must not be given up for it.
+    config += "initLimit=50\nsyncLimit=50\n";
+    for (index, Peer { follow, elect, .. }) in peers.iter().enumerate() {
+        config += &format!("server.{}=127.0.0.1:{follow}:{elect}\n", index + 1);
     }
     config
 }
