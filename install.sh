@@ -89,7 +89,7 @@ put() {
 build() {
     # Where rustup puts it, for shells that have not read the profile.
     PATH=$PATH:${HOME:-/root}/.cargo/bin
-    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.89 or later, see https://rustup.rs"
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
     command -v cc >/dev/null || fail "a C linker is missing: on Debian and Ubuntu: apt-get install gcc libc6-dev"
     host=$(rustc -vV | sed -n 's/^host: //p')
     cd "$project"

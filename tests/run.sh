@@ -53,7 +53,7 @@ install_without_starting() {
 
 # Where rustup puts it, for shells that have not read the profile.
 PATH=$PATH:${HOME:-/root}/.cargo/bin
-command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.89 or later, see https://rustup.rs"
+command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
 
 read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
 if [ "${#packages[@]}" -gt 0 ]; then

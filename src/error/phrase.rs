@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::lock::{Contention, Holder};
 
@@ -114,10 +114,22 @@ impl fmt::Display for HeldBy<'_> {
             Some(holder) => write!(f, "held by {}", Who(holder))?,
             None => f.write_str("held by somebody else")?,
         }
-        match self.0.held_for {
-            Some(held) => write!(f, " for {}", Rough(held)),
-            None => Ok(()),
+        match (self.0.held_for, self.0.since) {
+            (Some(held), _) => write!(f, " for {}", Rough(held)),
+            (None, Some(since)) => write!(f, " {}", Since(since)),
+            (None, None) => Ok(()),
         }
+    }
+}
+
+/// `since 2026-11-21T02:41:10Z`, by the server's clock: what can be said where only a write could ask for its time now,
+/// because ours may differ.
+#[derive(Debug, Clone, Copy)]
+pub struct Since(pub SystemTime);
+
+impl fmt::Display for Since {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "since {}", humantime::format_rfc3339_seconds(self.0))
     }
 }
 
@@ -171,6 +183,15 @@ mod tests {
             ..host_only
         };
         assert_eq!(Who(&labelled).to_string(), "root@web-3 pid 7 (nightly)");
+    }
+
+    #[test]
+    fn where_only_the_beginning_is_known_it_is_said_by_the_servers_clock() {
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_228_870);
+        let known = Contention { since: Some(since), ..Contention::default() };
+        assert_eq!(HeldBy(&known).to_string(), "held by somebody else since 2026-11-21T02:41:10Z");
+        let both = Contention { held_for: Some(Duration::from_secs(70)), ..known };
+        assert_eq!(HeldBy(&both).to_string(), "held by somebody else for 1m 10s");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! `status` and `list` for people: one row for each holder and waiter.
 
+use std::time::{Duration, SystemTime};
+
 use comfy_table::{Table, presets};
 
-use crate::error::phrase::{Escaped, Rough, Who};
+use crate::error::phrase::{Escaped, Rough, Since, Who};
 use crate::lock::{HolderEntry, LockState, LockStatus, Mode, Phase, WaiterEntry};
 
 const HEADINGS: [&str; 8] = ["KEY", "STATE", "MODE", "WHO", "FOR", "LEASE", "FENCE", "ID"];
@@ -46,7 +48,7 @@ fn holder_row(entry: &HolderEntry, mode: Mode) -> [String; 7] {
         phase_name(entry.phase).to_owned(),
         mode_name(mode),
         Who(&entry.holder).to_string(),
-        or_unknown(entry.held_for.map(Rough)),
+        age(entry.held_for, entry.since),
         or_unknown(entry.remaining.map(Rough)),
         or_unknown(entry.fence),
         Escaped(&entry.id).to_string(),
@@ -58,11 +60,19 @@ fn waiter_row(entry: &WaiterEntry) -> [String; 7] {
         format!("waiting {}", entry.position),
         mode_name(entry.mode),
         Who(&entry.holder).to_string(),
-        or_unknown(entry.waited_for.map(Rough)),
+        age(entry.waited_for, entry.since),
         UNKNOWN.to_owned(),
         UNKNOWN.to_owned(),
         Escaped(&entry.id).to_string(),
     ]
+}
+
+/// For how long, or else since when.
+fn age(lasted: Option<Duration>, since: Option<SystemTime>) -> String {
+    lasted
+        .map(|lasted| Rough(lasted).to_string())
+        .or_else(|| since.map(|since| Since(since).to_string()))
+        .unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
 fn or_unknown(known: Option<impl ToString>) -> String {
