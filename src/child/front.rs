@@ -162,7 +162,8 @@ impl Front {
 
     fn take(&mut self, signal: &siginfo) -> Option<Verdict> {
         let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-        if number == libc::SIGCHLD {
+        // SIGPIPE from ourselves is our own message to a reader that has gone, and none of the command's business.
+        if number == libc::SIGCHLD || sender(signal) == getpid() {
             return None;
         }
         if asks_to_end(number) {
@@ -187,7 +188,7 @@ impl Front {
             let leader_alone = number == libc::SIGHUP && getsid(None) == Ok(getpid());
             return if leader_alone { Delivery::Forward } else { Delivery::AlreadyDelivered };
         }
-        let sender = i32::try_from(signal.ssi_pid).map(Pid::from_raw).unwrap_or(Pid::from_raw(0));
+        let sender = sender(signal);
         let from_below = sender == self.keeper || tree::is_below(sender, self.keeper);
         if from_below { Delivery::AlreadyDelivered } else { Delivery::Forward }
     }
@@ -233,4 +234,9 @@ impl Front {
         }
         process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
     }
+}
+
+/// Who sent it; 0 for the kernel and for what this process cannot see.
+fn sender(signal: &siginfo) -> Pid {
+    Pid::from_raw(i32::try_from(signal.ssi_pid).unwrap_or(0))
 }

@@ -106,6 +106,8 @@ pub(super) async fn hold(
             break exit;
         }
     };
+    // Nothing is left that would have to be dead by then.
+    keeper.deadline().set(None);
     if !lease_over {
         lease.stop();
         renewing.await.ok();
