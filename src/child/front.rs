@@ -31,9 +31,7 @@ const NAME_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Front {
     keeper: Pid,
-    channel: Channel,
-    signals: SignalFd,
-    alarm: Alarm,
+    sources: Sources,
     deadline: Deadline,
     earlier_children: Vec<Pid>,
     /// When to close what was inherited, once a command exists.
@@ -41,6 +39,21 @@ pub struct Front {
     /// Keeps the lock alive should the keeper die before the command's tree is dead.
     kept_open: Option<OwnedFd>,
     phase: Phase,
+}
+
+/// What the front waits for.
+#[derive(Debug)]
+pub(super) struct Sources {
+    channel: Channel,
+    signals: SignalFd,
+    alarm: Alarm,
+}
+
+impl Sources {
+    pub(super) fn new(channel: Channel, handled: &SigSet) -> nix::Result<Self> {
+        let signals = SignalFd::with_flags(handled, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { channel, signals, alarm: Alarm::new()? })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,24 +80,16 @@ pub enum Verdict {
 }
 
 impl Front {
-    pub(super) fn new(
-        keeper: Pid,
-        channel: Channel,
-        handled: &SigSet,
-        deadline: Deadline,
-        earlier_children: Vec<Pid>,
-    ) -> nix::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(keeper: Pid, sources: Sources, deadline: Deadline, earlier_children: Vec<Pid>) -> Self {
+        Self {
             keeper,
-            channel,
-            signals: SignalFd::with_flags(handled, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?,
-            alarm: Alarm::new()?,
+            sources,
             deadline,
             earlier_children,
             close_inherited_at: None,
             kept_open: None,
             phase: Phase::Waiting,
-        })
+        }
     }
 
     /// Watches until it is over. `name` is given, once a minute, those that this user may not kill.
@@ -99,7 +104,7 @@ impl Front {
                 return verdict;
             }
             self.set_alarm();
-            while let Ok(Some(signal)) = self.signals.read_signal() {
+            while let Ok(Some(signal)) = self.sources.signals.read_signal() {
                 if let Some(verdict) = self.take(&signal) {
                     return verdict;
                 }
@@ -116,9 +121,9 @@ impl Front {
             None => PollTimeout::NONE,
         };
         let mut sources = [
-            PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.alarm.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.sources.channel.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.sources.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.sources.alarm.as_fd(), PollFlags::POLLIN),
         ];
         if poll(&mut sources, pause) == Ok(0) && self.close_inherited_at.take().is_some() {
             process::close_inherited_descriptors().ok();
@@ -129,13 +134,13 @@ impl Front {
     /// the alarm goes off about once a lease, and is set anew.
     fn set_alarm(&self) {
         if self.phase == Phase::Holding {
-            self.alarm.set(self.deadline.get());
+            self.sources.alarm.set(self.deadline.get());
         }
     }
 
     fn hear_keeper(&mut self, name: &impl Fn(&str)) -> Option<Verdict> {
         loop {
-            match self.channel.hear_keeper() {
+            match self.sources.channel.hear_keeper() {
                 Err(Errno::EAGAIN | Errno::EINTR) => return None,
                 Ok(FromKeeper::Holding(descriptor)) => {
                     self.phase = Phase::Holding;
@@ -145,7 +150,7 @@ impl Front {
                 Ok(FromKeeper::CommandStopped) => self.stop_with_the_command(),
                 Ok(FromKeeper::WaitSuspended) => {
                     signals::stop_self();
-                    self.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
+                    self.sources.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
                 }
                 Ok(FromKeeper::Ended(exit)) => {
                     process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
@@ -177,7 +182,7 @@ impl Front {
                 Phase::Holding => {}
             }
         }
-        self.channel.tell_signal(number, self.delivery_of(signal, number));
+        self.sources.channel.tell_signal(number, self.delivery_of(signal, number));
         None
     }
 
@@ -200,7 +205,9 @@ impl Front {
             return;
         }
         // No guard, no stop: nobody would watch the deadline.
-        let Ok(guard) = Guard::start(self.keeper, self.deadline, &self.earlier_children, &self.channel) else { return };
+        let Ok(guard) = Guard::start(self.keeper, self.deadline, &self.earlier_children, &self.sources.channel) else {
+            return;
+        };
         signals::stop_self();
         guard.dismiss();
     }
@@ -223,8 +230,9 @@ impl Front {
                 name(&name_all(&sent.forbidden));
                 named_at = Some(Instant::now());
             }
-            poll(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], PollTimeout::from(KILL_PAUSE_MS)).ok();
-            while let Ok(Some(_)) = self.signals.read_signal() {}
+            poll(&mut [PollFd::new(self.sources.signals.as_fd(), PollFlags::POLLIN)], PollTimeout::from(KILL_PAUSE_MS))
+                .ok();
+            while let Ok(Some(_)) = self.sources.signals.read_signal() {}
         }
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
@@ -23,7 +24,7 @@ use crate::sys::spawn;
 #[derive(Debug)]
 pub struct KeeperStart {
     pub(super) front: Pid,
-    pub(super) channel: Channel,
+    pub(super) channel: Rc<Channel>,
     pub(super) inherited: Inherited,
     pub(super) deadline: Deadline,
 }
@@ -32,7 +33,7 @@ pub struct KeeperStart {
 #[derive(Debug)]
 pub struct Keeper {
     front: Pid,
-    channel: Readiness<Channel>,
+    channel: Readiness<Rc<Channel>>,
     inherited: Inherited,
     deadline: Deadline,
     child_signals: Readiness<SignalFd>,
@@ -71,13 +72,13 @@ impl KeeperStart {
     ///
     /// # Errors
     /// When the process or the machine has no descriptor left.
-    pub fn enter(self) -> io::Result<Keeper> {
+    pub fn enter(&self) -> io::Result<Keeper> {
         let mut child_signal = SigSet::empty();
         child_signal.add(Signal::SIGCHLD);
         let child_signals = SignalFd::with_flags(&child_signal, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Keeper {
             front: self.front,
-            channel: Readiness::new(self.channel)?,
+            channel: Readiness::new(Rc::clone(&self.channel))?,
             inherited: self.inherited,
             deadline: self.deadline,
             child_signals: Readiness::new(child_signals)?,
@@ -87,10 +88,18 @@ impl KeeperStart {
     }
 }
 
+impl KeeperStart {
+    /// Tells the front how dlock ends, and ends this process.
+    pub fn end(&self, exit: Exit) -> ! {
+        self.channel.tell_ended(exit);
+        process::exit_now(0)
+    }
+}
+
 impl Keeper {
     /// What the front says next. May be dropped at any point.
     pub async fn from_front(&self) -> FromFront {
-        self.channel.readable(Channel::hear_front).await.unwrap_or(FromFront::Gone)
+        self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone)
     }
 
     /// The deadline that front and guard watch.

@@ -13,6 +13,7 @@ mod keeper;
 pub mod supervisor;
 pub mod tree;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -81,16 +82,18 @@ pub fn split() -> nix::Result<Side> {
     // Both are subreapers: the attribute is not inherited by a fork, and an orphan must fall to one of the two.
     nix::sys::prctl::set_child_subreaper(true)?;
     let front = nix::unistd::getpid();
+    // All that may be refused comes before the fork: afterwards there would be two to say so.
+    let sources = front::Sources::new(front_end, &handled)?;
     match process::fork_single_threaded()? {
         Forked::Parent { child: keeper } => {
             drop(keeper_end);
-            Front::new(keeper, front_end, &handled, deadline, earlier_children).map(Side::Front)
+            Ok(Side::Front(Front::new(keeper, sources, deadline, earlier_children)))
         }
         Forked::Child => {
-            drop(front_end);
+            drop(sources);
             nix::sys::prctl::set_child_subreaper(true)?;
             nix::sys::prctl::set_name(KEEPER_NAME)?;
-            Ok(Side::Keeper(KeeperStart { front, channel: keeper_end, inherited, deadline }))
+            Ok(Side::Keeper(KeeperStart { front, channel: Rc::new(keeper_end), inherited, deadline }))
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::lock::LockBackend;
 use crate::lock::keep_alive::Renewing;
 use crate::report::{Stderr, running};
 use crate::settings::RunSettings;
-use crate::sys::process::{self, Exit};
+use crate::sys::process::Exit;
 use give_up::GivenUp;
 use take::Taken;
 
@@ -39,7 +39,7 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
         stderr.notice(notice);
     }
     match child::split() {
-        Ok(Side::Keeper(start)) => keep(start, settings, stderr),
+        Ok(Side::Keeper(start)) => keep(&start, settings, stderr),
         Ok(Side::Front(front)) => {
             let verdict = front.watch(|survivors| stderr.say(running::cannot_kill(&settings.key, survivors)));
             ending::mirror(verdict, settings, stderr)
@@ -49,15 +49,13 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
 }
 
 /// The keeper's life.
-fn keep(start: KeeperStart, settings: &RunSettings, stderr: Stderr) -> ! {
+fn keep(start: &KeeperStart, settings: &RunSettings, stderr: Stderr) -> ! {
     let entered = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let keeper = runtime.block_on(async { start.enter() })?;
         Ok((runtime, keeper))
     });
-    let (runtime, keeper) = entered.unwrap_or_else(|error| {
-        failed(&Error::system("start the event loop", error), stderr);
-        process::exit_now(i32::from(exit_code::SYSTEM))
-    });
+    let (runtime, keeper) =
+        entered.unwrap_or_else(|error| start.end(failed(&Error::system("start the event loop", error), stderr).into()));
     let told = runtime.block_on(async {
         let backend = backend::open(&settings.deployment.target)
             .map_err(|error| Error::backend(Attempt::Acquire(settings.key.clone()), error))?;

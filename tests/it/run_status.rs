@@ -44,6 +44,27 @@ fn a_shell_sees_128_and_the_signals_number() {
     assert_eq!(shell.said(), "143", "{}", shell.account());
 }
 
+/// "71: the system refused a process or descriptor; the lock was released"
+#[test]
+fn where_descriptors_run_out_there_is_one_sentence_and_the_lock_is_free() {
+    let place = Place::shared(Kind::File);
+    let options = place.options().join(" ");
+    let mut refused = 0;
+    for limit in 3..16 {
+        let script = format!("ulimit -n {limit}; exec \"$0\" run {options} -k job -- echo it ran");
+        let run = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, env!("CARGO_BIN_EXE_dlock")]).finish();
+        if run.said() == "it ran" {
+            assert_eq!(run.succeeds().stderr(), "");
+        } else {
+            refused += 1;
+            let run = run.exits_with(71);
+            assert_eq!(run.stderr().lines().count(), 1, "{}", run.account());
+        }
+        assert!(place.is_free("job"));
+    }
+    assert!((1..13).contains(&refused), "some limits are too low and some are not: {refused} of 13");
+}
+
 #[test]
 fn a_command_line_is_run_by_the_users_shell() {
     let place = Place::shared(Kind::File);
