@@ -554,7 +554,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -n -w -E -b -q -v -h --command --key --ttl --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --zk --dir --namespace --label --quiet --verbose --help"
+            opts="-c -k -n -w -E -b -q -v -h --command --key --ttl --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --zk --dir --namespace --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -593,6 +593,26 @@ _dlock() {
                     return 0
                     ;;
                 -E)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-runtime)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kill-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stop-signal)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-lost)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --descendants)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -40,6 +40,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l max-runtime -d 'Stop the command and all that it started after this long; status 124' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l kill-after -d 'Time between --stop-signal and KILL, wherever dlock stops the command [default: TTL/5, at most 5s]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l stop-signal -d 'Signal that asks the command to end, wherever dlock stops it [default: TERM]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l on-lost -d 'When the lease is lost: kill, or warn and leave the command alone [default: kill]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l descendants -d 'Processes that the command leaves behind when it ends: ignore, wait or kill [default: ignore]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file -d 'File whose first line is the Redis password' -r -F

@@ -11,6 +11,7 @@ const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
 const BACKEND: &str = "Backend";
 const WAITING: &str = "Waiting";
+const STOPPING: &str = "Stopping the command";
 const OUTPUT: &str = "Output";
 
 /// Options that no `DLOCK_` variable stands for: they belong to one call. `--key` and `--token` have variables of
@@ -71,6 +72,9 @@ pub struct Run {
 
     #[command(flatten)]
     pub contest: Contest,
+
+    #[command(flatten)]
+    pub stopping: Stopping,
 
     #[command(flatten)]
     pub backend: Backend,
@@ -278,6 +282,40 @@ pub struct Contest {
     /// Exit status when the lock was not obtained [default: 75]
     #[arg(short = 'E', long, value_name = "N", allow_hyphen_values = true)]
     pub conflict_exit_code: Option<String>,
+}
+
+/// When and how the command is stopped.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = STOPPING)]
+pub struct Stopping {
+    /// Stop the command and all that it started after this long; status 124
+    ///
+    /// Time for which the job or the machine was stopped counts. The lease is renewed until all of it has ended.
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub max_runtime: Option<String>,
+
+    /// Time between --stop-signal and KILL, wherever dlock stops the command [default: TTL/5, at most 5s]
+    ///
+    /// It has to fit into the lease: 5s need --ttl 15s, on ZooKeeper 20.3s. The file backend has no lease, and takes any.
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub kill_after: Option<String>,
+
+    /// Signal that asks the command to end, wherever dlock stops it [default: TERM]
+    #[arg(long, value_name = "SIGNAL", allow_hyphen_values = true)]
+    pub stop_signal: Option<String>,
+
+    /// When the lease is lost: kill, or warn and leave the command alone [default: kill]
+    ///
+    /// Status 79 either way. With warn nothing is acquired again: the command goes on without the lock.
+    #[arg(long, value_name = "ACTION")]
+    pub on_lost: Option<String>,
+
+    /// Processes that the command leaves behind when it ends: ignore, wait or kill [default: ignore]
+    ///
+    /// ignore releases the lock and says how many there are; wait holds it until they have ended; kill stops them first.
+    /// After a signal, --max-runtime or a lost lease they are stopped in any case.
+    #[arg(long, value_name = "ACTION")]
+    pub descendants: Option<String>,
 }
 
 /// Which lock to touch, and the proof that it is ours.

@@ -24,6 +24,8 @@ pub const DENIED: u8 = 77;
 pub const CONFIGURATION: u8 = 78;
 /// The lease was lost. The first number that sysexits.h leaves free.
 pub const LOST: u8 = 79;
+/// `--max-runtime` was reached, as timeout(1) has it.
+pub const TIMED_OUT: u8 = 124;
 /// The command was found but could not be executed, as in a shell.
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found, as in a shell.

@@ -12,13 +12,10 @@ use nix::unistd::{Pid, getpid, getsid};
 use super::channel::{Channel, FromKeeper};
 use super::guard::Guard;
 use super::supervisor::{Delivery, asks_to_end};
-use super::{CLOSE_INHERITED_AFTER, Deadline, name_all, tree};
+use super::{CLOSE_INHERITED_AFTER, Deadline, tree};
 use crate::sys::boottime::Alarm;
-use crate::sys::process::{self, Blocking, Exit, PidFd, Which};
-use crate::sys::signals;
-
-/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up.
-const SI_KERNEL: i32 = 0x80;
+use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
+use crate::sys::signals::{self, SI_KERNEL};
 
 /// Milliseconds between two walks over a tree that is being killed: a process that forked meanwhile is found then, and
 /// a fork takes a tenth of this.
@@ -72,9 +69,9 @@ pub enum Verdict {
     /// As the keeper said.
     Ended(Exit),
     /// The keeper died while the command ran; nothing of the command lives.
-    KeeperDied,
+    KeeperDied(Option<Exit>),
     /// The keeper died before there was a command.
-    KeeperDiedEarly,
+    KeeperDiedEarly(Option<Exit>),
     /// The deadline passed before the keeper had stopped the command; nothing of it lives, nor does the keeper.
     DeadlinePassed,
 }
@@ -153,13 +150,13 @@ impl Front {
                     self.sources.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
                 }
                 Ok(FromKeeper::Ended(exit)) => {
-                    process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
+                    self.await_keeper();
                     return Some(Verdict::Ended(exit));
                 }
                 Ok(FromKeeper::Gone) | Err(_) => {
                     let early = self.phase != Phase::Holding;
-                    self.kill_all(name);
-                    return Some(if early { Verdict::KeeperDiedEarly } else { Verdict::KeeperDied });
+                    let exit = self.kill_all(name);
+                    return Some(if early { Verdict::KeeperDiedEarly(exit) } else { Verdict::KeeperDied(exit) });
                 }
             }
         }
@@ -167,8 +164,12 @@ impl Front {
 
     fn take(&mut self, signal: &siginfo) -> Option<Verdict> {
         let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+        if number == libc::SIGCHLD {
+            self.reap_adopted();
+            return None;
+        }
         // SIGPIPE from ourselves is our own message to a reader that has gone, and none of the command's business.
-        if number == libc::SIGCHLD || sender(signal) == getpid() {
+        if sender(signal) == getpid() {
             return None;
         }
         if asks_to_end(number) {
@@ -198,6 +199,17 @@ impl Front {
         if from_below { Delivery::AlreadyDelivered } else { Delivery::Forward }
     }
 
+    /// Reaps what is neither the keeper nor the command's: children that `exec dlock` inherited, and what falls to the
+    /// first process of a PID namespace.
+    fn reap_adopted(&mut self) {
+        for pid in tree::children(getpid()).into_iter().filter(|&pid| pid != self.keeper) {
+            if let Ok(Some((_, Change::Ended(_)))) = process::wait_child(Which::Pid(pid), Blocking::No) {
+                // The number may come back as somebody else's.
+                self.earlier_children.retain(|&earlier| earlier != pid);
+            }
+        }
+    }
+
     /// Stops as the command was, so that the shell takes the terminal back; a guard watches the deadline meanwhile.
     fn stop_with_the_command(&mut self) {
         // Nobody could continue process 1.
@@ -212,22 +224,23 @@ impl Front {
         guard.dismiss();
     }
 
-    /// Kills the keeper, then everything that falls to this process when it is gone, until nothing is left.
+    /// Kills the keeper, then everything that falls to this process when it is gone, until nothing is left. Returns how
+    /// the keeper ended.
     ///
     /// The keeper first: a stopped one would start the command later, or its renewal would outlive its children.
-    fn kill_all(&mut self, name: &impl Fn(&str)) {
-        self.kill_keeper();
+    fn kill_all(&mut self, name: &impl Fn(&str)) -> Option<Exit> {
+        let exit = self.kill_keeper();
         let mut named_at = None;
         loop {
-            let sent = tree::signal_descendants(getpid(), &self.earlier_children, &[libc::SIGKILL]);
+            let sent = tree::kill_descendants(getpid(), &self.earlier_children);
             for pid in tree::children(getpid()).into_iter().filter(|pid| !self.earlier_children.contains(pid)) {
                 process::wait_child(Which::Pid(pid), Blocking::No).ok();
             }
             if tree::descendants(getpid(), &self.earlier_children).is_empty() {
-                return;
+                return exit;
             }
             if !sent.forbidden.is_empty() && named_at.is_none_or(|at: Instant| at.elapsed() >= NAME_EVERY) {
-                name(&name_all(&sent.forbidden));
+                name(&tree::describe(&sent.forbidden));
                 named_at = Some(Instant::now());
             }
             poll(&mut [PollFd::new(self.sources.signals.as_fd(), PollFlags::POLLIN)], PollTimeout::from(KILL_PAUSE_MS))
@@ -236,11 +249,22 @@ impl Front {
         }
     }
 
-    fn kill_keeper(&self) {
+    fn kill_keeper(&self) -> Option<Exit> {
         if let Ok(keeper) = PidFd::open(self.keeper) {
             keeper.send(libc::SIGKILL).ok();
         }
-        process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
+        self.await_keeper()
+    }
+
+    fn await_keeper(&self) -> Option<Exit> {
+        loop {
+            match process::wait_child(Which::Pid(self.keeper), Blocking::Yes) {
+                Ok(Some((_, Change::Ended(exit)))) => return Some(exit),
+                // A stop that nobody had asked about yet.
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{Pid, getppid, setsid};
+use nix::unistd::{Pid, getpid, getppid, setsid};
 
 use super::channel::Channel;
 use super::{Deadline, tree};
@@ -37,8 +37,10 @@ impl Guard {
                 // Its own session: what stops the job must not stop its guard.
                 setsid().ok();
                 nix::sys::prctl::set_name(GUARD_NAME).ok();
-                // The keeper takes the end of this channel for the front's death.
+                // The keeper takes the end of this channel for the front's death, and a pipe's other end the end of
+                // what was inherited for the command's.
                 process::close_copy(fronts_channel.as_fd());
+                process::close_inherited_descriptors().ok();
                 let watched = watch(front, keeper, deadline, earlier_children);
                 process::exit_now(i32::from(watched.is_err()))
             }
@@ -57,31 +59,33 @@ impl Guard {
 /// Returns when the front is dead: the keeper sees to the command then.
 fn watch(front: Pid, keeper: Pid, deadline: Deadline, earlier_children: &[Pid]) -> nix::Result<()> {
     let front_process = PidFd::open(front)?;
+    // Its number is its own until the front, which is stopped, reaps it.
+    let keeper_process = PidFd::open(keeper)?;
     let alarm = Alarm::new()?;
-    let mut pause = PollTimeout::NONE;
+    let mut keeper_is_dead = false;
     // The front may have died before its handle was opened.
     while getppid() == front {
+        let mut pause = PollTimeout::NONE;
         if deadline.has_passed() {
-            kill_all(front, keeper, earlier_children);
+            keeper_process.send(libc::SIGKILL).ok();
+            let spared: Vec<Pid> = earlier_children.iter().copied().chain([getpid()]).collect();
+            tree::kill_descendants(front, &spared);
             pause = PollTimeout::from(KILL_PAUSE_MS);
             alarm.set(None);
         } else {
             alarm.set(deadline.get());
         }
+        if deadline.has_passed() || keeper_is_dead {
+            // It is over. What the shell takes for the job ends as the command would have: it does not stay stopped.
+            front_process.send(libc::SIGCONT).ok();
+        }
         let mut sources =
-            [PollFd::new(front_process.as_fd(), PollFlags::POLLIN), PollFd::new(alarm.as_fd(), PollFlags::POLLIN)];
+            vec![PollFd::new(front_process.as_fd(), PollFlags::POLLIN), PollFd::new(alarm.as_fd(), PollFlags::POLLIN)];
+        if !keeper_is_dead {
+            sources.push(PollFd::new(keeper_process.as_fd(), PollFlags::POLLIN));
+        }
         poll(&mut sources, pause)?;
+        keeper_is_dead |= sources.get(2).is_some_and(|keeper| keeper.any() == Some(true));
     }
     Ok(())
-}
-
-/// Kills the keeper, which a renewal might still reach, and all of the command's tree; its stopped parent reaps later.
-fn kill_all(front: Pid, keeper: Pid, earlier_children: &[Pid]) {
-    if let Ok(process) = PidFd::open(keeper)
-        && tree::is_below(keeper, front)
-    {
-        process.send(libc::SIGKILL).ok();
-    }
-    let spared: Vec<Pid> = earlier_children.iter().copied().chain([nix::unistd::getpid()]).collect();
-    tree::signal_descendants(front, &spared, &[libc::SIGKILL]);
 }

@@ -5,20 +5,26 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
 use std::rc::Rc;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, getpgid, setpgid, setsid};
+use nix::unistd::{Pid, geteuid, getpgid, getpid, getppid, setpgid, setsid};
 use thiserror::Error;
 
 use super::channel::{Channel, FromFront};
-use super::supervisor::Rest;
-use super::{CLOSE_INHERITED_AFTER, Deadline, name_all, tree};
+use super::supervisor::{Rest, asks_to_end};
+use super::tree::{self, Sent};
+use super::{CLOSE_INHERITED_AFTER, Deadline};
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::readiness::Readiness;
-use crate::sys::signals::Inherited;
+use crate::sys::signals::{self, Inherited};
 use crate::sys::spawn;
+
+/// When a command that another user owns is looked at: by then `sudo` has become that user, or asks for a password.
+const SETTLES_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(1)];
 
 /// The keeper right after the fork, before it has an event loop.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub struct Keeper {
     child_signals: Readiness<SignalFd>,
     command: Cell<Option<Pid>>,
     command_ended: Cell<bool>,
+    /// The front was let stop, and has not been woken since.
+    front_stops: Cell<bool>,
 }
 
 /// What happened below the keeper.
@@ -63,6 +71,9 @@ pub enum SpawnError {
     NotExecutable(io::Error),
     #[error("the deadline had passed before it could be started")]
     TooLate,
+    /// The terminal told the whole group to end, and there was no command yet to hear it.
+    #[error("interrupted by signal {0}")]
+    Interrupted(i32),
     #[error("the system refused a process: {0}")]
     System(io::Error),
 }
@@ -84,6 +95,7 @@ impl KeeperStart {
             child_signals: Readiness::new(child_signals)?,
             command: Cell::new(None),
             command_ended: Cell::new(false),
+            front_stops: Cell::new(false),
         })
     }
 }
@@ -110,6 +122,8 @@ impl Keeper {
 
     /// Tells the front that the wait is over for now, so that it can stop as it was asked to.
     pub fn suspend_wait(&self) {
+        // The key that stops this wait is not meant for the command that a later one may start.
+        drop(signals::take_pending_of_terminal());
         self.channel.get_ref().tell_wait_suspended();
     }
 
@@ -126,9 +140,21 @@ impl Keeper {
         if let Ok(group) = getpgid(Some(self.front)) {
             setpgid(Pid::from_raw(0), group).ok();
         }
+        // Until here this process was in the terminal's foreground group, with every signal held back.
+        let told = signals::take_pending_of_terminal();
+        if let Some(&signal) = told.iter().find(|&&signal| asks_to_end(signal)) {
+            return Err(SpawnError::Interrupted(signal));
+        }
+        // Until the command is executed this process stands still, and an exec can take its time (a network's disk): should
+        // the front die meanwhile, nobody else would end this process, and with it the command to be.
+        let tied = Tied::to_parent(self.front)?;
         let pid =
             spawn::spawn_tied_to_this_thread(command, self.inherited, self.deadline.0).map_err(SpawnError::from)?;
+        drop(tied);
         self.command.set(Some(pid));
+        if told.contains(&libc::SIGTSTP) {
+            self.forward(libc::SIGTSTP);
+        }
         // With its parent in another session the command's stops and orphan rules are those of a direct start;
         // otherwise a job that was stopped under `ssh -t` hangs for ever.
         setsid().ok();
@@ -173,42 +199,87 @@ impl Keeper {
         }
     }
 
-    /// Asks everything below the keeper to end. Returns those that may not be signalled, named for a message.
-    pub fn terminate_tree(&self) -> Option<String> {
-        // A stopped process acts on TERM only once it is continued.
-        self.signal_tree(&[libc::SIGTERM, libc::SIGCONT])
+    /// Asks everything below the keeper to end, by `signal`. Returns what it met.
+    pub fn terminate_tree(&self, signal: i32) -> Sent {
+        // A stopped process acts on a signal only once it is continued.
+        tree::signal_descendants(getpid(), &[], &[signal, libc::SIGCONT])
     }
 
-    /// Kills everything below the keeper. Returns those that may not be signalled, named for a message.
-    pub fn kill_tree(&self) -> Option<String> {
-        self.signal_tree(&[libc::SIGKILL])
+    /// Kills everything below the keeper. Returns what the last walk met.
+    pub fn kill_tree(&self) -> Sent {
+        tree::kill_descendants(getpid(), &[])
     }
 
-    /// How many processes are below the keeper.
+    /// How many processes live below the keeper.
     #[must_use]
     pub fn count_tree(&self) -> usize {
-        tree::descendants(nix::unistd::getpid(), &[]).len()
+        tree::living(tree::descendants(getpid(), &[])).len()
+    }
+
+    /// Completes when it has turned out that this process may not signal the command, soon after its start or never. To
+    /// be polled while it runs.
+    pub async fn command_out_of_reach(&self) {
+        if self.is_set_uid() {
+            for pause in SETTLES_AFTER {
+                tokio::time::sleep(pause).await;
+                if !self.may_signal() {
+                    return;
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// The command has another effective user than this process. It may be signalled as long as it does not become that
+    /// user altogether, as `sudo` does and `ping` does not.
+    fn is_set_uid(&self) -> bool {
+        let effective = geteuid();
+        !effective.is_root() && self.command.get().and_then(process::owner).is_some_and(|owner| owner != effective)
+    }
+
+    fn may_signal(&self) -> bool {
+        let command = self.command.get().filter(|_| !self.command_ended.get());
+        let asked = command.and_then(|pid| PidFd::open(pid).ok()).map(|command| command.send(0));
+        asked != Some(Err(Errno::EPERM))
     }
 
     /// Lets the front stop, as the command has been.
     pub fn command_stopped(&self) {
+        self.front_stops.set(true);
         self.channel.get_ref().tell_command_stopped();
     }
 
     /// Wakes the front if it had stopped with the command.
     pub fn command_continued(&self) {
-        nix::sys::signal::kill(self.front, Signal::SIGCONT).ok();
+        if self.front_stops.replace(false) {
+            nix::sys::signal::kill(self.front, Signal::SIGCONT).ok();
+        }
     }
 
     /// Tells the front how dlock ends, and ends this process.
     pub fn end(self, exit: Exit) -> ! {
         self.channel.get_ref().tell_ended(exit);
+        // A job that is killed while it is stopped does not stay stopped.
+        self.command_continued();
         process::exit_now(0)
     }
+}
 
-    fn signal_tree(&self, signals: &[i32]) -> Option<String> {
-        let sent = tree::signal_descendants(nix::unistd::getpid(), &[], signals);
-        (!sent.forbidden.is_empty()).then(|| name_all(&sent.forbidden))
+/// While it lives, this process dies when its parent does.
+struct Tied;
+
+impl Tied {
+    fn to_parent(parent: Pid) -> io::Result<Self> {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        let tied = Self;
+        // It may have died before the line above: then nobody will ever send that signal.
+        if getppid() == parent { Ok(tied) } else { Err(Errno::ECHILD.into()) }
+    }
+}
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        prctl::set_pdeathsig(None).ok();
     }
 }
 

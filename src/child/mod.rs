@@ -16,8 +16,6 @@ pub mod tree;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::unistd::Pid;
-
 pub use channel::FromFront;
 pub use front::{Front, Verdict};
 pub use keeper::{Keeper, KeeperStart, SpawnError, TreeChange};
@@ -96,10 +94,4 @@ pub fn split() -> nix::Result<Side> {
             Ok(Side::Keeper(KeeperStart { front, channel: Rc::new(keeper_end), inherited, deadline }))
         }
     }
-}
-
-/// Describes processes for a message: `812 (sudo), 813 (job)`.
-fn name_all(pids: &[Pid]) -> String {
-    let named = pids.iter().map(|&pid| format!("{pid} ({})", tree::name_of(pid).unwrap_or_default()));
-    named.collect::<Vec<_>>().join(", ")
 }

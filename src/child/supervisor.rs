@@ -46,13 +46,23 @@ pub enum Delivery {
     AlreadyDelivered,
 }
 
+/// What becomes of the tree when the command itself has ended of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftBehind {
+    /// It was meant to run on.
+    Ignore,
+    /// The job is over when the last of it has ended.
+    Await,
+    Stop,
+}
+
 /// What the supervisor wants done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     Nothing,
     /// Send this signal to the command alone.
     Forward(i32),
-    /// Send TERM, then CONT, to the whole tree.
+    /// Send the signal that asks to end, then CONT, to the whole tree.
     TerminateTree,
     /// Send KILL to the whole tree.
     KillTree,
@@ -63,7 +73,9 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// TERM was sent.
+    /// The command has ended of its own accord, and the rest of its tree is waited for.
+    Lingering,
+    /// The tree was asked to end.
     Stopping {
         kill_at: BootInstant,
     },
@@ -81,22 +93,29 @@ pub struct Supervisor {
     exit: Option<Exit>,
     /// INT, TERM, HUP or QUIT reached dlock: somebody wants all of this ended.
     interrupted: bool,
-    /// For stopping what an interrupted command left behind.
+    left_behind: LeftBehind,
+    /// For stopping what the command left behind.
     grace: Duration,
 }
 
 impl Supervisor {
-    /// `grace`: how long the rest of the tree gets between TERM and KILL when the command was ended by a signal.
+    /// `grace`: how long what the command left behind gets to end by itself where it has to.
     #[must_use]
-    pub fn new(grace: Duration) -> Self {
-        Self { phase: Phase::Running, exit: None, interrupted: false, grace }
+    pub fn new(left_behind: LeftBehind, grace: Duration) -> Self {
+        Self { phase: Phase::Running, exit: None, interrupted: false, left_behind, grace }
+    }
+
+    /// How the command itself ended, once it has.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.exit
     }
 
     /// When [`Event::Due`] is wanted, if ever.
     #[must_use]
     pub fn due(&self) -> Option<BootInstant> {
         match self.phase {
-            Phase::Running => None,
+            Phase::Running | Phase::Lingering => None,
             Phase::Stopping { kill_at } => Some(kill_at),
             Phase::Killing { again_at, .. } => Some(again_at),
         }
@@ -106,13 +125,7 @@ impl Supervisor {
         match event {
             Event::Ended { exit, rest } => self.ended(exit, rest, now),
             Event::TreeGone => self.exit.map_or(Action::Nothing, Action::Finish),
-            Event::Signal { number, delivery } => {
-                self.interrupted |= asks_to_end(number);
-                match delivery {
-                    Delivery::Forward => Action::Forward(number),
-                    Delivery::AlreadyDelivered => Action::Nothing,
-                }
-            }
+            Event::Signal { number, delivery } => self.signalled(number, delivery, now),
             Event::Stop { grace } => self.stop(now + grace),
             Event::Kill => self.kill(now, FIRST_REPEAT),
             Event::Due => match self.phase {
@@ -125,20 +138,36 @@ impl Supervisor {
         }
     }
 
+    fn signalled(&mut self, number: i32, delivery: Delivery, now: BootInstant) -> Action {
+        self.interrupted |= asks_to_end(number);
+        match (self.phase, delivery) {
+            // There is no command left to decide what the signal means.
+            (Phase::Lingering, _) if asks_to_end(number) => self.stop(now + self.grace),
+            (_, Delivery::Forward) => Action::Forward(number),
+            (_, Delivery::AlreadyDelivered) => Action::Nothing,
+        }
+    }
+
     fn ended(&mut self, exit: Exit, rest: Rest, now: BootInstant) -> Action {
         self.exit = Some(exit);
-        match (rest, self.phase) {
-            (Rest::Gone, _) => Action::Finish(exit),
-            (Rest::Alive, Phase::Running) if self.interrupted => self.stop(now + self.grace),
-            // It ended of its own accord: what it left running in the background was meant to run on.
-            (Rest::Alive, Phase::Running) => Action::Finish(exit),
-            (Rest::Alive, Phase::Stopping { .. } | Phase::Killing { .. }) => Action::Nothing,
+        if rest == Rest::Gone {
+            return Action::Finish(exit);
+        }
+        match (self.phase, self.left_behind) {
+            (Phase::Stopping { .. } | Phase::Killing { .. }, _) => Action::Nothing,
+            (Phase::Running | Phase::Lingering, LeftBehind::Stop) => self.stop(now + self.grace),
+            (Phase::Running | Phase::Lingering, _) if self.interrupted => self.stop(now + self.grace),
+            (Phase::Running | Phase::Lingering, LeftBehind::Ignore) => Action::Finish(exit),
+            (Phase::Running | Phase::Lingering, LeftBehind::Await) => {
+                self.phase = Phase::Lingering;
+                Action::Nothing
+            }
         }
     }
 
     fn stop(&mut self, kill_at: BootInstant) -> Action {
         match &mut self.phase {
-            Phase::Running => {
+            Phase::Running | Phase::Lingering => {
                 self.phase = Phase::Stopping { kill_at };
                 Action::TerminateTree
             }
@@ -178,14 +207,14 @@ mod tests {
 
     #[test]
     fn a_command_that_ends_by_itself_finishes_whatever_it_left_running() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         let exit = Exit::Code(3);
         assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(0)), Action::Finish(exit));
     }
 
     #[test]
     fn a_signal_is_forwarded_each_time_it_comes() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         assert_eq!(supervisor.on(signal(libc::SIGUSR1), at(0)), Action::Forward(libc::SIGUSR1));
         assert_eq!(supervisor.on(signal(libc::SIGUSR1), at(1)), Action::Forward(libc::SIGUSR1));
     }
@@ -193,7 +222,7 @@ mod tests {
     #[test]
     fn what_an_interrupted_command_left_behind_is_stopped_before_the_end() {
         for delivery in [Delivery::Forward, Delivery::AlreadyDelivered] {
-            let mut supervisor = Supervisor::new(GRACE);
+            let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
             supervisor.on(Event::Signal { number: libc::SIGINT, delivery }, at(0));
             let exit = Exit::Signal(libc::SIGINT);
             assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(10)), Action::TerminateTree);
@@ -204,8 +233,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_awaited_holds_on_until_the_last_of_it_has_ended() {
+        let mut supervisor = Supervisor::new(LeftBehind::Await, GRACE);
+        let exit = Exit::Code(3);
+        assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(0)), Action::Nothing);
+        assert_eq!((supervisor.due(), supervisor.exit()), (None, Some(exit)));
+        assert_eq!(supervisor.on(Event::TreeGone, at(9)), Action::Finish(exit));
+    }
+
+    #[test]
+    fn whoever_interrupts_what_is_awaited_stops_it() {
+        for delivery in [Delivery::Forward, Delivery::AlreadyDelivered] {
+            let mut supervisor = Supervisor::new(LeftBehind::Await, GRACE);
+            let exit = Exit::Code(0);
+            supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(0));
+            assert_eq!(supervisor.on(signal(libc::SIGWINCH), at(1)), Action::Forward(libc::SIGWINCH));
+            let terminated = supervisor.on(Event::Signal { number: libc::SIGTERM, delivery }, at(5));
+            assert_eq!((terminated, supervisor.due()), (Action::TerminateTree, Some(at(2005))));
+            assert_eq!(supervisor.on(Event::TreeGone, at(6)), Action::Finish(exit));
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_stopped_is_asked_first_and_the_status_stays_the_commands() {
+        let mut supervisor = Supervisor::new(LeftBehind::Stop, GRACE);
+        let exit = Exit::Code(0);
+        assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(0)), Action::TerminateTree);
+        assert_eq!(supervisor.on(Event::Due, at(2000)), Action::KillTree);
+        assert_eq!(supervisor.on(Event::TreeGone, at(2001)), Action::Finish(exit));
+    }
+
+    #[test]
+    fn a_command_that_leaves_nothing_behind_finishes_whatever_was_to_become_of_it() {
+        for left_behind in [LeftBehind::Ignore, LeftBehind::Await, LeftBehind::Stop] {
+            let mut supervisor = Supervisor::new(left_behind, GRACE);
+            let exit = Exit::Signal(libc::SIGSEGV);
+            assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Gone }, at(0)), Action::Finish(exit));
+        }
+    }
+
+    #[test]
     fn a_window_change_does_not_count_as_an_interruption() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         supervisor.on(signal(libc::SIGWINCH), at(0));
         let exit = Exit::Code(0);
         assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(1)), Action::Finish(exit));
@@ -213,7 +282,7 @@ mod tests {
 
     #[test]
     fn stopping_terminates_once_and_kills_when_the_grace_is_over() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         assert_eq!(supervisor.on(Event::Stop { grace: GRACE }, at(0)), Action::TerminateTree);
         assert_eq!(supervisor.on(Event::Stop { grace: GRACE }, at(100)), Action::Nothing);
         assert_eq!(supervisor.due(), Some(at(2000)));
@@ -223,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_stop_with_less_grace_brings_the_kill_forward_and_one_with_more_does_not_put_it_off() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         supervisor.on(Event::Stop { grace: GRACE }, at(0));
         supervisor.on(Event::Stop { grace: Duration::from_millis(500) }, at(100));
         assert_eq!(supervisor.due(), Some(at(600)));
@@ -233,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_stopped_command_is_not_finished_while_its_tree_lives() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         supervisor.on(Event::Stop { grace: GRACE }, at(0));
         let exit = Exit::Signal(libc::SIGTERM);
         assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(1)), Action::Nothing);
@@ -242,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_kill_is_repeated_ever_more_slowly_until_the_tree_is_gone() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         assert_eq!(supervisor.on(Event::Kill, at(0)), Action::KillTree);
         let mut pauses = Vec::new();
         let mut now = at(0);
@@ -259,7 +328,7 @@ mod tests {
 
     #[test]
     fn nothing_finishes_before_the_command_has_ended() {
-        let mut supervisor = Supervisor::new(GRACE);
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         supervisor.on(Event::Kill, at(0));
         assert_eq!(supervisor.on(Event::TreeGone, at(1)), Action::Nothing);
     }

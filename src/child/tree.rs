@@ -4,6 +4,7 @@
 //! nearest of them. A walk can miss a process that forks while it is walked; whoever wants everything dead walks
 //! again until nothing is left.
 
+use std::collections::HashSet;
 use std::fs;
 
 use nix::errno::Errno;
@@ -11,11 +12,14 @@ use nix::unistd::Pid;
 
 use crate::sys::process::PidFd;
 
+/// No caller is kept longer than so many walks: what forks faster than they kill is met again in the next round.
+const MOST_WALKS: usize = 32;
+
 /// What a signal to the whole tree met.
 #[derive(Debug, Default)]
 pub struct Sent {
-    /// How many processes got it.
-    pub reached: usize,
+    /// Those that got it.
+    pub reached: Vec<Pid>,
     /// Those that this user may not signal.
     pub forbidden: Vec<Pid>,
 }
@@ -33,18 +37,33 @@ pub fn descendants(root: Pid, except: &[Pid]) -> Vec<Pid> {
     found
 }
 
-/// Sends `signals`, in this order, to every process below `root` but `except`.
+/// Sends `signals`, in this order, to every process below `root` but `except`, the nearest first.
 pub fn signal_descendants(root: Pid, except: &[Pid], signals: &[i32]) -> Sent {
     let mut sent = Sent::default();
     for pid in descendants(root, except) {
         match send_to_descendant(pid, root, signals) {
-            Ok(()) => sent.reached += 1,
+            Ok(()) => sent.reached.push(pid),
             Err(Errno::EPERM) => sent.forbidden.push(pid),
             // It has ended, or it was somebody else's all along.
             Err(_) => {}
         }
     }
     sent
+}
+
+/// Kills every process below `root` but `except`, and again for as long as a walk meets one that no walk before it met:
+/// processes that fork and end are caught between two of their steps. What has been killed may take a moment to go.
+pub fn kill_descendants(root: Pid, except: &[Pid]) -> Sent {
+    let mut met: HashSet<Pid> = HashSet::new();
+    for _ in 0..MOST_WALKS {
+        let sent = signal_descendants(root, except, &[libc::SIGKILL]);
+        let before = met.len();
+        met.extend(sent.reached.iter().chain(&sent.forbidden).copied());
+        if met.len() == before {
+            return sent;
+        }
+    }
+    signal_descendants(root, except, &[libc::SIGKILL])
 }
 
 /// Whether `pid` is below `ancestor`.
@@ -60,10 +79,24 @@ pub fn is_below(pid: Pid, ancestor: Pid) -> bool {
     false
 }
 
+/// Those of `pids` that do anything: a zombie only waits for its parent.
+#[must_use]
+pub fn living(pids: Vec<Pid>) -> Vec<Pid> {
+    pids.into_iter().filter(|&pid| stat_of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))).collect()
+}
+
 /// The file name of the program that `pid` runs, as the kernel keeps it (at most 15 bytes).
 #[must_use]
 pub fn name_of(pid: Pid) -> Option<String> {
-    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end().to_owned())
+}
+
+/// Describes processes for a message: `812 (sudo), 813 (job)`.
+#[must_use]
+pub fn describe(pids: &[Pid]) -> String {
+    let described = pids.iter().map(|&pid| format!("{pid} ({})", name_of(pid).unwrap_or_default()));
+    described.collect::<Vec<_>>().join(", ")
 }
 
 /// The children of `pid`.
@@ -91,11 +124,21 @@ fn send_to_descendant(pid: Pid, root: Pid, signals: &[i32]) -> nix::Result<()> {
 }
 
 fn parent_of(pid: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold anything, parentheses included; the last one closes it.
-    let after_name = &stat[stat.rfind(')')? + 1..];
-    let parent: i32 = after_name.split_whitespace().nth(1)?.parse().ok()?;
-    (parent > 0).then(|| Pid::from_raw(parent))
+    stat_of(pid).map(|stat| stat.parent).filter(|parent| parent.as_raw() > 0)
+}
+
+struct Stat {
+    state: char,
+    parent: Pid,
+}
+
+fn stat_of(pid: Pid) -> Option<Stat> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold any bytes, parentheses included; the last one closes it.
+    let closes = stat.iter().rposition(|&byte| byte == b')')?;
+    let mut after_name = std::str::from_utf8(&stat[closes + 1..]).ok()?.split_whitespace();
+    let state = after_name.next()?.chars().next()?;
+    Some(Stat { state, parent: Pid::from_raw(after_name.next()?.parse().ok()?) })
 }
 
 #[cfg(test)]
@@ -121,7 +164,7 @@ mod tests {
         assert!(!descendants(me, &[shell_pid]).contains(&grandchild));
 
         let sent = signal_descendants(shell_pid, &[], &[libc::SIGKILL]);
-        assert_eq!((sent.reached, sent.forbidden.len()), (1, 0));
+        assert_eq!((sent.reached.as_slice(), sent.forbidden.len()), (&[grandchild][..], 0));
         shell.wait().expect("the shell ends when its child does");
     }
 }

@@ -30,6 +30,7 @@ Exit status:
    77  authentication or permission refused
    78  configuration or server set-up wrong
    79  lease lost: while the command ran, or the token no longer holds the lock
+  124  the command was stopped after --max-runtime
   126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
 
@@ -56,8 +57,23 @@ The command's environment:
   a lower one. And the variables of the backend options, without secrets.
 
 Signals:
-  HUP, INT, QUIT, TERM and others are passed on to the command; dlock goes on
-  until the command has ended.
+  Every signal that can be caught is passed on to the command, once, also the
+  second time; not those of the terminal, which the command gets by itself.
+  dlock goes on until the command has ended. When it ended after INT, TERM, HUP
+  or QUIT, what is left of it is stopped before the lock is released. Ctrl-Z
+  stops the job and keeps the lock; while it waits for the lock, it gives up its
+  place, and queues anew when it is continued.
+
+Stopping:
+  Where dlock itself stops the command, it signals everything that the command
+  has started: first --stop-signal and CONT, after --kill-after KILL, until
+  nothing is left. When the lock is not held any more it kills at once. What
+  this user may not kill (sudo) is named on standard error, and the lock is
+  renewed while it lives.
+
+Under systemd:
+  KillMode=mixed, so that the command gets one TERM and not two; and with
+  Type=notify NotifyAccess=all, since the command is not the main process.
 
 Exit status:
   The command's own; when a signal killed it, dlock dies of the same signal.
@@ -69,14 +85,16 @@ Exit status:
    75  not acquired: held, or waited too long (-E changes it)
    77  authentication or permission refused
    78  configuration or server set-up wrong
-   79  lease lost while the command ran; the command was stopped
+   79  lease lost while the command ran (whatever it returned)
+  124  the command was stopped after --max-runtime
   126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
 
 Examples:
   dlock run --key job -- ./backup.sh --full
   dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
-  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
+  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'
+  dlock run --max-runtime 2h --descendants kill --key job -- ./backup.sh";
 
 pub(super) const ACQUIRE_EXAMPLES: &str = "\
 Examples:

@@ -7,6 +7,7 @@ mod ending;
 mod environment;
 mod give_up;
 mod hold;
+mod survivors;
 mod take;
 
 use std::process::Command;
@@ -16,7 +17,7 @@ use super::failed;
 use crate::backend;
 use crate::child::{self, Keeper, KeeperStart, Side};
 use crate::error::{Attempt, Error};
-use crate::exit_code::{self, Ending};
+use crate::exit_code::Ending;
 use crate::lock::LockBackend;
 use crate::lock::keep_alive::Renewing;
 use crate::report::{Stderr, running};
@@ -28,9 +29,6 @@ use take::Taken;
 /// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a run ends with when its lease was lost, whatever the command returned.
-const LOST: Exit = Exit::Code(exit_code::LOST as i32);
-
 /// Runs the command under the lock; returns in the front, when all is over.
 #[must_use]
 pub(super) fn run(settings: &RunSettings) -> Ending {
@@ -41,7 +39,9 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
     match child::split() {
         Ok(Side::Keeper(start)) => keep(&start, settings, stderr),
         Ok(Side::Front(front)) => {
-            let verdict = front.watch(|survivors| stderr.say(running::cannot_kill(&settings.key, survivors)));
+            let verdict = front.watch(|survivors| {
+                stderr.say(running::may_not_end(&settings.key, survivors, running::Standing::Lost));
+            });
             ending::mirror(verdict, settings, stderr)
         }
         Err(errno) => failed(&Error::system("start the keeper process", errno), stderr),
@@ -78,7 +78,11 @@ async fn tell(
         Taken::Nothing(exit) => return Ok(exit),
     };
     stderr.detail(running::acquired(lease.lease()));
-    keeper.deadline().set(lease.valid_until());
+    if let Err(unfit) = ending::check_grace(settings, lease.lease()) {
+        give_up::give_up(backend, &lease, stderr).await;
+        return Err(unfit);
+    }
+    hold::publish_deadline(keeper, &lease, settings);
 
     let mut command = Command::new(&settings.program);
     command.args(&settings.arguments);
@@ -91,12 +95,9 @@ async fn tell(
 
     let held = hold::hold(keeper, backend, &lease, settings, stderr).await;
     keeper.deadline().set(None);
-    if held.lost {
+    if held.lost || held.lease_over {
         give_up::give_up_the_lost(backend, &lease).await;
-        return Ok(LOST);
+        return Ok(ending::status(held, GivenUp::Unknown));
     }
-    Ok(match give_up::give_up(backend, &lease, stderr).await {
-        GivenUp::NotOurs => LOST,
-        GivenUp::Released | GivenUp::Unknown => held.exit,
-    })
+    Ok(ending::status(held, give_up::give_up(backend, &lease, stderr).await))
 }

@@ -4,7 +4,8 @@ use std::fmt::{self, Write};
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use crate::lock::{Contention, Holder};
+use crate::lock::pace::DoesNotFit;
+use crate::lock::{Contention, Holder, LONGEST_TTL};
 
 /// Characters that move the cursor or turn the reading direction although they are no control characters: a holder
 /// of that name could otherwise write over our own words.
@@ -82,6 +83,31 @@ impl fmt::Display for Exact {
         // What is left of a limit after the first microseconds is still that limit.
         let ms = self.0.saturating_add(Duration::from_micros(500)).as_millis();
         write!(f, "{}", humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(u64::MAX))))
+    }
+}
+
+/// Why a grace does not fit its lease, with the sums, and what would do.
+#[derive(Debug, Clone, Copy)]
+pub struct Grace<'a>(pub &'a DoesNotFit);
+
+impl fmt::Display for Grace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DoesNotFit { ttl, kill_after, renewing, margin, believed, ttl_that_fits } = *self.0;
+        write!(
+            f,
+            "--kill-after {} does not fit a lease of {}: it is believed for {}, and renewing takes up to {} of that and \
+             the margin {}; ",
+            Exact(kill_after),
+            Exact(ttl),
+            Exact(believed),
+            Exact(renewing),
+            Exact(margin),
+        )?;
+        if ttl_that_fits <= LONGEST_TTL {
+            write!(f, "use --ttl {} or more, or a shorter grace", Exact(ttl_that_fits))
+        } else {
+            f.write_str("no lease is long enough for it: use a shorter grace")
+        }
     }
 }
 

@@ -11,66 +11,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::backoff;
+use super::pace::Pace;
 use super::{BackendError, Lease, LockBackend, Renewal};
 use crate::sys::boottime::{BootInstant, BootTimer, ClockSteps};
-
-/// No request of a renewal takes longer, so that two of them and a pause fit into any lease.
-const LONGEST_REQUEST: Duration = Duration::from_secs(3);
-
-/// No pause after a failed renewal is longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// What is kept between "everything is dead" and "the lease may pass": at least what a loaded machine needs to kill and
-/// reap a tree, at most a second.
-const LEAST_MARGIN: Duration = Duration::from_millis(50);
-const MOST_MARGIN: Duration = Duration::from_secs(1);
-
-/// The share of a lease that is kept as margin.
-const MARGIN_DIVISOR: u32 = 50;
-
-/// When a lease of this length must be renewed, and when what it protects must end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// The limit of one request.
-    pub request_limit: Duration,
-    /// The shortest and the longest pause after a renewal without answer.
-    pub pause: (Duration, Duration),
-    /// Nothing may live this long before the deadline.
-    pub margin: Duration,
-    /// How long a command has between TERM and KILL.
-    pub kill_after: Duration,
-}
-
-impl Pace {
-    /// The pace of a lease of `ttl` whose command gets the default grace.
-    #[must_use]
-    pub fn of(ttl: Duration) -> Self {
-        Self {
-            request_limit: (ttl / 10).min(LONGEST_REQUEST),
-            pause: ((ttl / 20).min(LONGEST_PAUSE), (ttl / 10).min(LONGEST_PAUSE)),
-            margin: (ttl / MARGIN_DIVISOR).clamp(LEAST_MARGIN, MOST_MARGIN),
-            kill_after: default_kill_after(ttl),
-        }
-    }
-
-    /// How long before the deadline the command must be asked to end.
-    #[must_use]
-    pub fn notice(self) -> Duration {
-        self.kill_after + self.margin
-    }
-
-    /// Whether one renewal may fail by its full limit and the next one still comes before [`Pace::notice`].
-    #[must_use]
-    pub fn fits(self, renew_every: Duration, validity: Duration) -> bool {
-        renew_every + self.request_limit * 2 + self.pause.1 + self.notice() < validity
-    }
-}
-
-/// The grace between TERM and KILL for a lease of `ttl` when nobody chose one: a fifth fits into any lease from 1 s up.
-#[must_use]
-pub fn default_kill_after(ttl: Duration) -> Duration {
-    (ttl / 5).min(Duration::from_secs(5))
-}
 
 /// Why renewing ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

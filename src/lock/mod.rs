@@ -8,6 +8,7 @@ pub mod holder;
 pub mod keep_alive;
 pub mod key;
 pub mod lease;
+pub mod pace;
 pub mod status;
 pub mod token;
 pub mod validity;
@@ -25,6 +26,9 @@ pub use token::{FencingToken, OwnerToken};
 
 /// How long connecting for the first time may take in all, whatever the number of servers and addresses.
 pub const FIRST_CONTACT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A year and a day: longer than any job, short of every integer that a backend counts milliseconds in.
+pub const LONGEST_TTL: std::time::Duration = std::time::Duration::from_secs(366 * 24 * 3600);
 
 /// A place where locks live.
 ///

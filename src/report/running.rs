@@ -3,9 +3,10 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use crate::error::phrase::{Escaped, Quoted, Rough};
+use crate::error::phrase::{Escaped, Exact, Quoted, Rough};
 use crate::lock::keep_alive::Ended;
 use crate::lock::{BackendError, Lease, LockKey};
+use crate::settings::{OnLost, RunSettings};
 
 #[must_use]
 pub fn acquired(lease: &Lease) -> String {
@@ -39,25 +40,43 @@ pub fn released(key: &LockKey) -> String {
 
 /// Said at the instant of loss.
 #[must_use]
-pub fn lost(key: &LockKey, ended: &std::io::Result<Ended>, program: &OsStr) -> String {
-    let key = Quoted(key.as_str());
-    let program = program.to_string_lossy();
-    let program = Quoted(&program);
-    match ended {
+pub fn lost(settings: &RunSettings, ended: &std::io::Result<Ended>) -> String {
+    let key = Quoted(settings.key.as_str());
+    let why = match ended {
         Ok(Ended::Unrenewed(Some(error))) => {
-            format!("lost {key}: it could not be renewed in time ({}); stopping {program}", Escaped(&error.message))
+            format!("it could not be renewed in time ({})", Escaped(&error.message))
         }
-        Ok(Ended::Unrenewed(None)) => {
-            format!("lost {key}: its lease ran out while dlock was not running; stopping {program}")
-        }
-        Ok(Ended::Revoked) => format!("lost {key}: an operator asked for it back; stopping {program}"),
+        Ok(Ended::Unrenewed(None)) => "its lease ran out while dlock was not running".to_owned(),
+        Ok(Ended::Revoked) => "an operator asked for it back".to_owned(),
         Ok(Ended::Lost | Ended::Stopped) => {
-            format!(
-                "lost {key}: it is not held by this command any more (deleted, expired or taken); killing {program}"
-            )
+            "it is not held by this command any more (deleted, expired or taken)".to_owned()
         }
-        Err(error) => format!("lost {key}: it cannot be renewed ({error}); killing {program}"),
+        Err(error) => format!("it cannot be renewed ({error})"),
+    };
+    let program = settings.program.to_string_lossy();
+    let program = Quoted(&program);
+    match (settings.stopping.on_lost, ended) {
+        (OnLost::Warn, Ok(Ended::Unrenewed(_) | Ended::Lost | Ended::Stopped)) => {
+            format!("lost {key}: {why}; {program} runs on without it")
+        }
+        (OnLost::Kill, Ok(Ended::Lost | Ended::Stopped)) => format!("lost {key}: {why}; killing {program}"),
+        _ => format!("lost {key}: {why}; stopping {program}"),
     }
+}
+
+/// Said when the command is asked to end.
+#[must_use]
+pub fn timed_out(program: &OsStr, limit: Option<Duration>) -> String {
+    let program = program.to_string_lossy();
+    format!("{} has run for --max-runtime {}; stopping it", Quoted(&program), Exact(limit.unwrap_or_default()))
+}
+
+/// Said soon after the start of a command that became another user.
+#[must_use]
+pub fn out_of_reach(program: &OsStr) -> String {
+    let program = program.to_string_lossy();
+    let name = Quoted(&program);
+    format!("{name} runs as another user, and dlock could not stop it; write: sudo dlock run … -- COMMAND")
 }
 
 /// The release found the lock gone although nothing had told us so.
@@ -77,14 +96,34 @@ pub fn not_released(key: &LockKey, error: &str, left: Option<Duration>) -> Strin
     }
 }
 
-/// Said once a minute while it is so.
+/// Whether the lock is still held while something does not end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Held,
+    Lost,
+}
+
+/// Said once a minute while this user may not end them.
 #[must_use]
-pub fn cannot_kill(key: &LockKey, survivors: &str) -> String {
-    format!(
-        "cannot end process {}: not permitted; end it as its own user, {} stays held until then",
-        Escaped(survivors),
-        Quoted(key.as_str())
-    )
+pub fn may_not_end(key: &LockKey, survivors: &str, standing: Standing) -> String {
+    let until = until_then(key, standing);
+    format!("cannot end process {}: not permitted; end it as its own user, {until}", Escaped(survivors))
+}
+
+/// Said once a minute while they were killed and are still there.
+#[must_use]
+pub fn does_not_end(key: &LockKey, survivors: &str, standing: Standing) -> String {
+    let until = until_then(key, standing);
+    let survivors = Escaped(survivors);
+    format!("process {survivors} was killed, and waits in the kernel for a disk or a network; look after that, {until}")
+}
+
+fn until_then(key: &LockKey, standing: Standing) -> String {
+    let key = Quoted(key.as_str());
+    match standing {
+        Standing::Held => format!("{key} stays held until then"),
+        Standing::Lost => format!("{key} is lost and may have another holder already"),
+    }
 }
 
 /// The command ended of its own accord, and something that it started did not.

@@ -11,6 +11,7 @@ use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::{OsReason, Quoted};
 use crate::lock::Namespace;
+use crate::lock::pace::Upkeep;
 
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
@@ -35,6 +36,18 @@ impl fmt::Display for BackendName {
             Self::Redis => "redis",
             Self::ZooKeeper => "zk",
         })
+    }
+}
+
+impl BackendName {
+    /// How a run's lease is kept there; `None`: by the kernel, for as long as dlock lives.
+    #[must_use]
+    pub fn upkeep(self) -> Option<Upkeep> {
+        match self {
+            Self::File => None,
+            Self::Redis => Some(Upkeep::Expiry),
+            Self::ZooKeeper => Some(Upkeep::Session),
+        }
     }
 }
 

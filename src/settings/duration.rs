@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lock::Ttl;
+use crate::lock::{LONGEST_TTL, Ttl};
 
 /// The lease when nobody names one: long enough for a slow network and a short stop of the machine, short enough for
 /// a crash at night.
@@ -10,9 +10,6 @@ pub const DEFAULT_TTL: Duration = Duration::from_secs(30);
 
 /// Below a second the safety margins (docs of `lock::validity`) would leave nothing to work in.
 const SHORTEST_TTL: Duration = Duration::from_secs(1);
-
-/// A year and a day: longer than any job, short of every integer that a backend counts milliseconds in.
-const LONGEST_TTL: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `30s`, `1h 30m`, `250ms`; a bare number is seconds and may have a fraction.
 ///

@@ -4,6 +4,7 @@ mod contest;
 mod deployment;
 pub mod duration;
 mod source;
+mod stopping;
 mod target;
 
 use std::ffi::OsString;
@@ -15,6 +16,7 @@ pub use source::Environment;
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
+use crate::lock::pace::Pace;
 use crate::lock::{KeyPattern, LockKey, OwnerToken, Ttl};
 use duration::{DEFAULT_TTL, parse_ttl};
 use source::{on_command_line, text};
@@ -42,16 +44,55 @@ pub enum Voice {
     Verbose,
 }
 
+/// When and how dlock itself stops the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopping {
+    /// Between the signal that asks and the one that kills. `None`: what the lease has room for.
+    pub kill_after: Option<Duration>,
+    /// What asks the command to end: TERM unless told otherwise.
+    pub signal: i32,
+    pub max_runtime: Option<Duration>,
+    pub on_lost: OnLost,
+    pub descendants: Descendants,
+}
+
+/// What a lost lease means for the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLost {
+    Kill,
+    Warn,
+}
+
+/// What happens to processes that the command leaves behind when it ends of its own accord.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Descendants {
+    Ignore,
+    Wait,
+    Kill,
+}
+
 #[derive(Debug)]
 pub struct RunSettings {
     pub key: LockKey,
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub contest: Contest,
+    pub stopping: Stopping,
     pub label: Option<String>,
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub voice: Voice,
+}
+
+impl RunSettings {
+    /// How a lease of `ttl` is renewed and the command stopped before its end.
+    #[must_use]
+    pub fn pace(&self, ttl: Duration) -> Pace {
+        match self.stopping.kill_after {
+            Some(grace) => Pace::with_grace(ttl, grace),
+            None => Pace::of(ttl),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -131,16 +172,19 @@ pub struct ListSettings {
 /// [`Error::Usage`] for the first thing that is wrong; [`Error::Configuration`] for a file that cannot be read.
 pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Error> {
     let (program, arguments) = program(typed.command, typed.program, environment)?;
-    Ok(RunSettings {
+    let settings = RunSettings {
         key: the_key(&typed.key)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL)),
         contest: contest::contest(&typed.contest, environment)?,
+        stopping: stopping::stopping(&typed.stopping, environment)?,
         label: label(&typed.label, environment)?,
         voice: contest::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
         program,
         arguments,
-    })
+    };
+    stopping::check(&settings.stopping, settings.ttl, settings.deployment.backend.upkeep())?;
+    Ok(settings)
 }
 
 /// # Errors

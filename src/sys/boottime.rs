@@ -102,8 +102,10 @@ impl AsFd for Alarm {
 }
 
 fn set_once(timer: &TimerFd, instant: BootInstant) -> nix::Result<()> {
-    // A zero time would disarm the timer; one nanosecond is as good as "long ago".
-    let at = TimeSpec::from(instant.0.max(Duration::from_nanos(1)));
+    // A zero time would disarm the timer; one nanosecond is as good as "long ago". The kernel refuses a time that its
+    // signed seconds cannot hold; a hundred years are as good as "never".
+    const FAR_AWAY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+    let at = TimeSpec::from(instant.0.clamp(Duration::from_nanos(1), FAR_AWAY));
     timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 /// Which side of a fork this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +156,12 @@ impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The effective user of `pid`, as `/proc` shows it; root's, too, where the process may not be read. `None`: it is gone.
+#[must_use]
+pub fn owner(pid: Pid) -> Option<Uid> {
+    nix::sys::stat::stat(format!("/proc/{pid}").as_str()).ok().map(|stat| Uid::from_raw(stat.st_uid))
 }
 
 /// Closes this process's copy of a descriptor whose owner lives on in the process that it was forked from.

@@ -1,6 +1,8 @@
 //! Signals by number, real-time ones included, which `nix` cannot name.
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use std::str::FromStr;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 /// Signals that the processor raises for a fault of this very program. Blocking them would hang it instead.
 const FAULTS: [i32; 7] =
@@ -53,6 +55,33 @@ impl Inherited {
     }
 }
 
+/// The signal that people call `name`: `TERM`, `SIGTERM`, `15`, `RTMIN+3`, in any case. `None` where there is none that
+/// may be sent.
+#[must_use]
+pub fn by_name(name: &str) -> Option<i32> {
+    let upper = name.to_ascii_uppercase();
+    let short = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = if let Some(offset) = short.strip_prefix("RTMIN") {
+        libc::SIGRTMIN().checked_add(offset_of(offset, '+')?)?
+    } else if let Some(offset) = short.strip_prefix("RTMAX") {
+        libc::SIGRTMAX().checked_sub(offset_of(offset, '-')?)?
+    } else if short.bytes().all(|byte| byte.is_ascii_digit()) {
+        upper.parse().ok()?
+    } else {
+        Signal::from_str(&format!("SIG{short}")).ok()? as i32
+    };
+    let standard = 1..32;
+    (standard.contains(&number) || (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number)).then_some(number)
+}
+
+/// What follows `RTMIN` or `RTMAX`: nothing, or a sign and digits.
+fn offset_of(text: &str, sign: char) -> Option<i32> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    text.strip_prefix(sign).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
 /// Dies of `signal` as if nothing had caught it, without a core file. Returns only if the signal does not kill (for
 /// process 1 it does not).
 pub fn die_of(signal: i32) {
@@ -67,6 +96,33 @@ pub fn die_of(signal: i32) {
         libc::kill(libc::getpid(), signal);
     }
     sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&into_sigset(only)), None).ok();
+}
+
+/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up.
+pub const SI_KERNEL: i32 = 0x80;
+
+/// Takes the signals of the terminal that are held back for this process, each once, and forgets what else was sent.
+#[must_use]
+pub fn take_pending_of_terminal() -> Vec<i32> {
+    let mut taken = Vec::new();
+    // SAFETY: the sets and the siginfo are initialised before they are read, and sigtimedwait touches nothing else.
+    #[expect(unsafe_code)]
+    unsafe {
+        let mut all_but_child = empty_set();
+        libc::sigfillset(&raw mut all_but_child);
+        libc::sigdelset(&raw mut all_but_child, libc::SIGCHLD);
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        loop {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let signal = libc::sigtimedwait(&raw const all_but_child, &raw mut info, &raw const at_once);
+            if signal <= 0 {
+                return taken;
+            }
+            if info.si_code == SI_KERNEL {
+                taken.push(signal);
+            }
+        }
+    }
 }
 
 /// Stops this process, as the terminal's stop key does, until somebody continues it.
@@ -114,5 +170,32 @@ fn into_sigset(set: libc::sigset_t) -> SigSet {
     #[expect(unsafe_code)]
     unsafe {
         SigSet::from_sigset_t_unchecked(set)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_a_name_a_longer_one_and_a_number() {
+        for name in ["TERM", "term", "SIGTERM", "SigTerm", "15"] {
+            assert_eq!(by_name(name), Some(libc::SIGTERM), "{name}");
+        }
+        assert_eq!(by_name("RTMIN"), Some(libc::SIGRTMIN()));
+        assert_eq!(by_name("SIGRTMIN+3"), Some(libc::SIGRTMIN() + 3));
+        assert_eq!(by_name("RTMAX-1"), Some(libc::SIGRTMAX() - 1));
+        assert_eq!(by_name("64"), Some(64));
+    }
+
+    #[test]
+    fn what_is_no_signal_has_no_number() {
+        let no_signals =
+            ["", "SIG", "0", "32", "33", "65", "99999999999", "+15", "-9", "TERM ", "SIGSIGTERM", "SIG15x"];
+        for name in
+            no_signals.into_iter().chain(["RTMIN-1", "RTMIN+", "RTMIN+31", "RTMAX+1", "RTMINX", "RTMIN+2147483647"])
+        {
+            assert_eq!(by_name(name), None, "{name:?}");
+        }
     }
 }

@@ -1,25 +1,54 @@
 //! How a run ends: what the front makes of the keeper's word or death, and of a command that could not be started.
 
+use super::give_up::GivenUp;
+use super::hold::Held;
 use crate::child::{SpawnError, Verdict};
 use crate::commands::failed;
 use crate::error::Error;
-use crate::exit_code::Ending;
+use crate::error::phrase::Grace;
+use crate::exit_code::{self, Ending};
+use crate::lock::{Lease, pace};
 use crate::report::Stderr;
 use crate::settings::RunSettings;
 use crate::sys::process::Exit;
+
+/// How a keeper ends that panics.
+const DEFECT: Exit = Exit::Code(exit_code::DEFECT as i32);
 
 /// How the front ends.
 pub(super) fn mirror(verdict: Verdict, settings: &RunSettings, stderr: Stderr) -> Ending {
     let reason = match verdict {
         Verdict::Ended(exit) => return exit.into(),
-        Verdict::KeeperDiedEarly => {
+        // It has said so itself.
+        Verdict::KeeperDied(Some(DEFECT)) | Verdict::KeeperDiedEarly(Some(DEFECT)) => return DEFECT.into(),
+        Verdict::KeeperDiedEarly(_) => {
             let killed = std::io::Error::other("it was killed before the command started");
             return failed(&Error::system("go on without the keeper process", killed), stderr);
         }
-        Verdict::KeeperDied => "the process that held it was killed, and so was the command",
+        Verdict::KeeperDied(_) => "the process that held it was killed, and so was the command",
         Verdict::DeadlinePassed => "its lease ran out, and the command was killed",
     };
     failed(&Error::Lost { key: settings.key.clone(), reason: reason.to_owned() }, stderr)
+}
+
+/// What a run ends with: a lost lease before a run that took too long, and either before what the command returned.
+pub(super) fn status(held: Held, given_up: GivenUp) -> Exit {
+    if held.lost || given_up == GivenUp::NotOurs {
+        Exit::Code(i32::from(exit_code::LOST))
+    } else if held.timed_out {
+        Exit::Code(i32::from(exit_code::TIMED_OUT))
+    } else {
+        held.exit
+    }
+}
+
+/// Refuses a grace for which the lease that was granted turns out to be too short. Only a session's length is known so
+/// late; `settings` has checked the rest.
+pub(super) fn check_grace(settings: &RunSettings, lease: &Lease) -> Result<(), Error> {
+    let (Some(grace), Some(upkeep)) = (settings.stopping.kill_after, settings.deployment.backend.upkeep()) else {
+        return Ok(());
+    };
+    pace::check_grace(lease.ttl, grace, upkeep).map_err(|sums| Error::Configuration(Grace(&sums).to_string()))
 }
 
 /// Nothing of the command runs, and the lock is free again.
@@ -29,6 +58,7 @@ pub(super) fn not_started(error: SpawnError, settings: &RunSettings) -> Error {
         SpawnError::NotFound => Error::CommandNotFound { program },
         SpawnError::NotExecutable(source) => Error::CommandNotExecutable { program, source },
         SpawnError::System(source) => Error::system("start the command", source),
+        SpawnError::Interrupted(signal) => Error::Interrupted(signal),
         SpawnError::TooLate => Error::Lost {
             key: settings.key.clone(),
             reason: "its lease ran out before the command was started".to_owned(),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::lock::keep_alive::{Pace, Renewing};
+use crate::lock::keep_alive::Renewing;
+use crate::lock::pace::Pace;
 use crate::lock::{LockBackend, Release, backoff};
 use crate::report::{Stderr, running};
 

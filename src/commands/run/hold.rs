@@ -1,28 +1,30 @@
 //! The one place that waits while the command runs: whatever happens becomes an event, and the supervisor decides.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::child::supervisor::{Action, Event, Supervisor};
+use super::survivors::Survivors;
+use crate::child::supervisor::{Action, Event, LeftBehind, Supervisor};
 use crate::child::{FromFront, Keeper, TreeChange};
 use crate::lock::LockBackend;
-use crate::lock::keep_alive::{Beat, Ended, Pace, Renewing};
+use crate::lock::keep_alive::{Beat, Ended, Renewing};
+use crate::lock::pace::Pace;
 use crate::report::{Stderr, running};
-use crate::settings::RunSettings;
+use crate::settings::{Descendants, OnLost, RunSettings};
 use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::process::{self, Exit};
 
-/// How often what cannot be killed is named.
-const NAME_EVERY: Duration = Duration::from_secs(60);
-
-/// How the command ended.
-#[derive(Debug)]
+/// How the command ended, and what of dlock's own had begun by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) exit: Exit,
-    /// dlock began to stop it because the lease was lost.
+    /// The lease was lost while the command ran: dlock began to stop it, or said so.
     pub(super) lost: bool,
+    /// It was asked to end because it had run for `--max-runtime`.
+    pub(super) timed_out: bool,
+    /// Nothing can be believed of the lease any more, whenever that began.
+    pub(super) lease_over: bool,
 }
 
 enum Happened {
@@ -30,6 +32,15 @@ enum Happened {
     Front(FromFront),
     Tree(TreeChange),
     Due,
+    OutOfReach,
+}
+
+/// Publishes the instant by which the command must be dead; none where a loss is only to be told.
+pub(super) fn publish_deadline(keeper: &Keeper, lease: &Renewing, settings: &RunSettings) {
+    keeper.deadline().set(match settings.stopping.on_lost {
+        OnLost::Kill => lease.valid_until(),
+        OnLost::Warn => None,
+    });
 }
 
 /// Watches lease, command and front until nothing of the command has to be waited for. Renews meanwhile.
@@ -40,82 +51,51 @@ pub(super) async fn hold(
     settings: &RunSettings,
     stderr: Stderr,
 ) -> Held {
-    let pace = Pace::of(lease.lease().ttl);
     let beat = |beat: Beat<'_>| match beat {
         Beat::Renewed => {
-            keeper.deadline().set(lease.valid_until());
+            publish_deadline(keeper, lease, settings);
             stderr.detail(running::renewed(&settings.key));
         }
         Beat::Failed(error) => stderr.notice(running::renewal_failed(&settings.key, error, lease.left())),
     };
-    let mut supervisor = Supervisor::new(pace.kill_after);
+    let mut job = Job::new(keeper, lease, settings, stderr);
     let mut timer = BootTimer::new().ok();
-    let survivors = Survivors { settings, stderr, named_at: Cell::new(None) };
-    let (mut lost, mut lease_over, mut front_gone) = (false, false, false);
-    // First until it is time to ask the command to end; after that for as long as the lease may yet be believed.
-    let mut renewing = pin!(lease.keep_alive(backend, pace.notice(), &beat));
+    let mut renewing = pin!(lease.keep_alive(backend, job.notice(), &beat));
     let mut closing = pin!(keeper.close_inherited());
+    let mut slipping = pin!(keeper.command_out_of_reach());
     let exit = loop {
-        let due = supervisor.due();
+        let due = job.due();
         let happened = tokio::select! {
             biased;
-            ended = &mut renewing, if !lease_over => Happened::Lease(ended),
+            ended = &mut renewing, if !job.lease_over => Happened::Lease(ended),
             () = sleep_until(&mut timer, due), if due.is_some() => Happened::Due,
             change = keeper.change() => Happened::Tree(change),
-            message = keeper.from_front(), if !front_gone => Happened::Front(message),
+            message = keeper.from_front(), if !job.front_gone => Happened::Front(message),
+            () = &mut slipping, if job.within_reach => Happened::OutOfReach,
             never = &mut closing => match never {},
         };
-        let now = BootInstant::now();
-        let event = match happened {
-            Happened::Due => Event::Due,
-            Happened::Tree(TreeChange::Ended { exit, rest }) => Event::Ended { exit, rest },
-            Happened::Tree(TreeChange::TreeGone) => Event::TreeGone,
-            Happened::Tree(TreeChange::Stopped) => {
-                keeper.command_stopped();
-                continue;
-            }
-            Happened::Tree(TreeChange::Continued) => {
-                keeper.command_continued();
-                continue;
-            }
-            Happened::Front(FromFront::Signal { number, delivery }) => Event::Signal { number, delivery },
-            Happened::Front(FromFront::Gone) => {
-                front_gone = true;
-                Event::Stop { grace: grace_within(lease, pace) }
-            }
-            Happened::Lease(ended) => {
-                let event = match &ended {
-                    Ok(Ended::Unrenewed(_) | Ended::Revoked) if !lease_is_over(lease) => {
-                        renewing.set(lease.keep_alive(backend, Duration::ZERO, &beat));
-                        Event::Stop { grace: grace_within(lease, pace) }
-                    }
-                    _ => {
-                        lease_over = true;
-                        Event::Kill
-                    }
-                };
-                act(supervisor.on(event, now), keeper, &survivors);
-                if !lost {
-                    stderr.say(running::lost(&settings.key, &ended, &settings.program));
-                }
-                lost = true;
-                continue;
-            }
-        };
-        if let Some(exit) = act(supervisor.on(event, now), keeper, &survivors) {
+        let renewing_ended = matches!(happened, Happened::Lease(_));
+        if let Some(exit) = job.take(happened) {
             break exit;
+        }
+        if renewing_ended && !job.lease_over {
+            // The command was asked to end; the lease is kept for as long as it may yet be believed.
+            renewing.set(lease.keep_alive(backend, Duration::ZERO, &beat));
         }
     };
     // Nothing is left that would have to be dead by then.
     keeper.deadline().set(None);
-    if !lease_over {
+    if !job.lease_over {
         lease.stop();
         renewing.await.ok();
     }
     if process::has_children() {
-        stderr.notice(running::left_running(&settings.program, keeper.count_tree()));
+        let left = keeper.count_tree();
+        if left > 0 {
+            stderr.notice(running::left_running(&settings.program, left));
+        }
     }
-    Held { exit, lost }
+    Held { exit, lost: job.lost, timed_out: job.timed_out, lease_over: job.lease_over }
 }
 
 async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
@@ -127,40 +107,155 @@ async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
     }
 }
 
-fn lease_is_over(lease: &Renewing) -> bool {
-    lease.valid_until().is_some_and(BootInstant::has_passed)
-}
-
-/// The grace, as far as the lease covers it with its margin.
-fn grace_within(lease: &Renewing, pace: Pace) -> Duration {
-    lease.left().map_or(pace.kill_after, |left| left.saturating_sub(pace.margin).min(pace.kill_after))
-}
-
-/// Does what the supervisor wants; `Some` when it is over.
-fn act(action: Action, keeper: &Keeper, survivors: &Survivors<'_>) -> Option<Exit> {
-    match action {
-        Action::Nothing => {}
-        Action::Forward(signal) => keeper.forward(signal),
-        Action::TerminateTree => survivors.name(keeper.terminate_tree()),
-        Action::KillTree => survivors.name(keeper.kill_tree()),
-        Action::Finish(exit) => return Some(exit),
-    }
-    None
-}
-
-/// Those that this user may not signal, named at once and then once a minute.
-struct Survivors<'a> {
+/// The command under its lock: what has happened so far, and what follows from it.
+struct Job<'a> {
+    keeper: &'a Keeper,
+    lease: &'a Renewing,
     settings: &'a RunSettings,
     stderr: Stderr,
-    named_at: Cell<Option<Instant>>,
+    pace: Pace,
+    supervisor: Supervisor,
+    survivors: Survivors<'a>,
+    /// When `--max-runtime` is over, until it is.
+    out_of_time_at: Option<BootInstant>,
+    lost: bool,
+    timed_out: bool,
+    lease_over: bool,
+    front_gone: bool,
+    /// Nothing has shown yet that this user may not signal the command.
+    within_reach: bool,
 }
 
-impl Survivors<'_> {
-    fn name(&self, survivors: Option<String>) {
-        let Some(survivors) = survivors else { return };
-        if self.named_at.get().is_none_or(|at| at.elapsed() >= NAME_EVERY) {
-            self.stderr.say(running::cannot_kill(&self.settings.key, &survivors));
-            self.named_at.set(Some(Instant::now()));
+impl<'a> Job<'a> {
+    fn new(keeper: &'a Keeper, lease: &'a Renewing, settings: &'a RunSettings, stderr: Stderr) -> Self {
+        let stopping = settings.stopping;
+        let pace = settings.pace(lease.lease().ttl);
+        let left_behind = match stopping.descendants {
+            Descendants::Ignore => LeftBehind::Ignore,
+            Descendants::Wait => LeftBehind::Await,
+            Descendants::Kill => LeftBehind::Stop,
+        };
+        Self {
+            keeper,
+            lease,
+            settings,
+            stderr,
+            pace,
+            supervisor: Supervisor::new(left_behind, pace.kill_after),
+            survivors: Survivors::new(&settings.key, stderr),
+            out_of_time_at: stopping.max_runtime.map(|limit| BootInstant::now() + limit),
+            lost: false,
+            timed_out: false,
+            lease_over: false,
+            front_gone: false,
+            within_reach: true,
         }
+    }
+
+    /// How long before its end the lease is given up on: time for the command to end by itself, where it has to end.
+    fn notice(&self) -> Duration {
+        match self.settings.stopping.on_lost {
+            OnLost::Kill => self.pace.notice(),
+            OnLost::Warn => Duration::ZERO,
+        }
+    }
+
+    fn due(&self) -> Option<BootInstant> {
+        [self.supervisor.due(), self.out_of_time_at].into_iter().flatten().min()
+    }
+
+    /// `Some`: it is over.
+    fn take(&mut self, happened: Happened) -> Option<Exit> {
+        match happened {
+            Happened::Due if self.out_of_time_at.is_some_and(BootInstant::has_passed) => self.out_of_time(),
+            Happened::Due => self.on(Event::Due),
+            Happened::Tree(TreeChange::Ended { exit, rest }) => self.on(Event::Ended { exit, rest }),
+            Happened::Tree(TreeChange::TreeGone) => self.on(Event::TreeGone),
+            Happened::Tree(TreeChange::Stopped) => {
+                self.keeper.command_stopped();
+                None
+            }
+            Happened::Tree(TreeChange::Continued) => {
+                self.keeper.command_continued();
+                None
+            }
+            Happened::Front(FromFront::Signal { number, delivery }) => self.on(Event::Signal { number, delivery }),
+            Happened::Front(FromFront::Gone) => {
+                self.front_gone = true;
+                self.on(Event::Stop { grace: self.grace() })
+            }
+            Happened::Lease(ended) => self.lease_ended(&ended),
+            Happened::OutOfReach => {
+                self.within_reach = false;
+                self.stderr.notice(running::out_of_reach(&self.settings.program));
+                None
+            }
+        }
+    }
+
+    fn out_of_time(&mut self) -> Option<Exit> {
+        self.out_of_time_at = None;
+        let action = self.supervisor.on(Event::Stop { grace: self.grace() }, BootInstant::now());
+        // Where it is being stopped already, something else was the reason.
+        if action == Action::TerminateTree {
+            self.timed_out = true;
+        }
+        let over = self.act(action);
+        if self.timed_out {
+            self.stderr.say(running::timed_out(&self.settings.program, self.settings.stopping.max_runtime));
+        }
+        over
+    }
+
+    fn lease_ended(&mut self, ended: &io::Result<Ended>) -> Option<Exit> {
+        let is_believed = !self.lease.valid_until().is_some_and(BootInstant::has_passed);
+        let event = match ended {
+            Ok(Ended::Unrenewed(_) | Ended::Revoked) if is_believed => Some(Event::Stop { grace: self.grace() }),
+            Err(_) if is_believed => {
+                self.lease_over = true;
+                Some(Event::Stop { grace: self.grace() })
+            }
+            _ => {
+                self.lease_over = true;
+                (self.settings.stopping.on_lost == OnLost::Kill).then_some(Event::Kill)
+            }
+        };
+        // Signal first, print second.
+        let over = event.and_then(|event| self.on(event));
+        if !self.lost && self.supervisor.exit().is_none() {
+            self.lost = true;
+            self.stderr.say(running::lost(self.settings, ended));
+        }
+        if self.lease_over {
+            self.survivors.lock_is_lost();
+        }
+        over
+    }
+
+    /// The grace, as far as the lease covers it with its margin; all of it where the command outlives a lost lease anyway.
+    fn grace(&self) -> Duration {
+        if self.lease_over && self.settings.stopping.on_lost == OnLost::Warn {
+            return self.pace.kill_after;
+        }
+        let covered = self.lease.left().map(|left| left.saturating_sub(self.pace.margin));
+        covered.map_or(self.pace.kill_after, |covered| covered.min(self.pace.kill_after))
+    }
+
+    fn on(&mut self, event: Event) -> Option<Exit> {
+        let action = self.supervisor.on(event, BootInstant::now());
+        self.act(action)
+    }
+
+    fn act(&mut self, action: Action) -> Option<Exit> {
+        match action {
+            Action::Nothing => {}
+            Action::Forward(signal) => self.keeper.forward(signal),
+            Action::TerminateTree => {
+                self.survivors.asked(&self.keeper.terminate_tree(self.settings.stopping.signal));
+            }
+            Action::KillTree => self.survivors.killed(&self.keeper.kill_tree()),
+            Action::Finish(exit) => return Some(exit),
+        }
+        None
     }
 }

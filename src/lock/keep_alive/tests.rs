@@ -174,21 +174,6 @@ fn one_timely_renewal_makes_a_half_spent_lease_fresh() {
 }
 
 proptest! {
-    /// The rule that every default must keep: a renewal that fails by its full limit, a pause, another attempt, TERM,
-    /// grace, KILL and the margin all fit before the lease ends.
-    #[test]
-    fn the_default_pace_fits_every_lease_that_a_server_keeps(millis in 1_000_u64..=366 * 86_400_000) {
-        let ttl = Duration::from_millis(millis);
-        prop_assert!(Pace::of(ttl).fits(ttl / 3, validity::of_server_lease(ttl)));
-    }
-
-    #[test]
-    fn the_default_pace_fits_every_session(millis in 1_000_u64..=366 * 86_400_000) {
-        let timeout = Duration::from_millis(millis);
-        let pace = Pace::of(timeout);
-        prop_assert!(timeout * 4 / 10 + pace.notice() <= timeout * 2 / 3);
-    }
-
     #[test]
     fn validity_never_exceeds_the_lease_and_never_outlives_the_write_before(
         millis in 1_000_u64..=366 * 86_400_000, apart in 0_u64..100_000,
