@@ -140,6 +140,7 @@ fn a_killed_waiter_is_in_nobodys_way(place: &Place) {
     let keeper_dies = place.queue_up_with("job", call);
     let lives = place.queue_up_with("job", call);
     front_dies.front().signal(Signal::SIGKILL);
+    eventually("its keeper leaves the queue at once", || place.waiters("job") == 2);
     keeper_dies.keeper().signal(Signal::SIGKILL);
     eventually("nothing is left of the killed", || front_dies.job().is_empty() && keeper_dies.job().is_empty());
     holder.let_go();

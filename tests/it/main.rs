@@ -23,6 +23,8 @@ mod run_signals;
 // What may go wrong.
 mod crash;
 
+mod matrix;
+
 mod wrong_input;
 
 // The project around it.

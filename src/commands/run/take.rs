@@ -1,5 +1,7 @@
 //! Getting the lock for `run`: contending, being interrupted, and not starting on a lease that is half over.
 
+use std::cell::Cell;
+
 use nix::unistd::getppid;
 
 use crate::child::supervisor::asks_to_end;
@@ -33,10 +35,11 @@ pub(super) async fn take(
 ) -> Result<Taken, Error> {
     let started = BootInstant::now();
     let mut contest = settings.contest;
+    let front_is_gone = Cell::new(false);
     loop {
         let claim = claim(settings, contest);
         let endpoint = &settings.deployment.endpoint;
-        match contend(backend, &claim, contest, endpoint, stderr, || interruption(keeper)).await {
+        match contend(backend, &claim, contest, endpoint, stderr, || interruption(keeper, &front_is_gone)).await {
             Ok(lease) => {
                 if let Some(lease) = fresh(backend, lease).await {
                     return Ok(Taken::Lease(lease));
@@ -93,11 +96,18 @@ async fn fresh(backend: &dyn LockBackend, lease: Lease) -> Option<Lease> {
     None
 }
 
-/// Completes with the signal that a waiting dlock must act upon.
-async fn interruption(keeper: &Keeper) -> i32 {
+/// Completes with the signal that a waiting dlock must act upon. The front's death is told once: told again, it would cut
+/// the leaving of the queue short.
+async fn interruption(keeper: &Keeper, front_is_gone: &Cell<bool>) -> i32 {
+    if front_is_gone.get() {
+        return std::future::pending().await;
+    }
     loop {
         match keeper.from_front().await {
-            FromFront::Gone => return FRONT_GONE,
+            FromFront::Gone => {
+                front_is_gone.set(true);
+                return FRONT_GONE;
+            }
             // What a program that handles none of them would not notice either.
             FromFront::Signal { number: libc::SIGCONT | libc::SIGWINCH | libc::SIGURG, .. } => {}
             FromFront::Signal { number, .. } => return number,

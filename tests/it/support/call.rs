@@ -162,7 +162,7 @@ impl Running {
         let front = self.front().pid;
         let mut keeper = None;
         eventually("the front has a keeper", || {
-            keeper = self.job().into_iter().find(|process| process.parent == front && !process.comm.contains("dlock"));
+            keeper = self.job().into_iter().find(|process| process.parent == front && process.comm == "lock-keeper");
             keeper.is_some()
         });
         keeper.expect("it was just found")
@@ -175,7 +175,7 @@ impl Running {
 
     /// What lives of the job beside dlock's own processes.
     pub(crate) fn tree(&self) -> Vec<Process> {
-        self.job().into_iter().filter(|process| process.pid != self.pid && process.comm != "lock-keeper").collect()
+        self.job().into_iter().filter(|process| process.pid != self.pid && !process.comm.starts_with("lock-")).collect()
     }
 
     pub(crate) fn mark(&self) -> String {

@@ -15,6 +15,7 @@ pub(crate) struct Process {
     pub(crate) parent: i32,
     /// The short name that `ps` and `pkill` see.
     pub(crate) comm: String,
+    state: char,
 }
 
 impl Process {
@@ -30,9 +31,14 @@ impl Process {
         let (head, tail) = stat.rsplit_once(") ")?;
         let comm = head.split_once('(')?.1.to_owned();
         let mut fields = tail.split(' ');
-        let state = fields.next()?;
+        let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
-        (!matches!(state, "Z" | "X")).then_some(Self { pid, parent, comm })
+        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, parent, comm, state })
+    }
+
+    /// Whether it had been stopped by a signal.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state == 'T'
     }
 }
 
