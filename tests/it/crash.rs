@@ -220,12 +220,7 @@ fn a_lock_that_was_taken_away_kills_the_command_and_is_left_to_the_thief(place: 
             let key = format!("{}:job", place.namespace);
             let () = ::redis::cmd("SET").arg(&key).arg("thief").query(&mut place.redis()).expect("the server serves");
         }
-        Kind::ZooKeeper => place.zookeeper(async |client| {
-            let directory = format!("/{}/job", place.namespace);
-            for child in client.list_children(&directory).await.expect("the lock stands there") {
-                client.delete(&format!("{directory}/{child}"), None).await.expect("the node is open to all");
-            }
-        }),
+        Kind::ZooKeeper => place.take_away("job"),
         Kind::File => unreachable!("nobody can take a kernel lock away"),
     }
     // The next renewal tells; it comes after a third of the TTL, on ZooKeeper a tenth.

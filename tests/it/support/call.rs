@@ -321,6 +321,12 @@ impl Finished {
     }
 
     #[track_caller]
+    pub(crate) fn says_nothing_on_stderr(self) -> Self {
+        assert!(self.stderr.is_empty(), "{}", self.account());
+        self
+    }
+
+    #[track_caller]
     pub(crate) fn says_nothing(self) -> Self {
         assert!(self.stderr.is_empty() && self.stdout.is_empty(), "{}", self.account());
         self

@@ -94,9 +94,32 @@ impl Place {
 
     /// `dlock` with these arguments, and after the first of them, the subcommand, where to lock.
     pub(crate) fn dlock<const N: usize>(&self, args: [&str; N]) -> Dlock {
-        let (subcommand, rest) = args.split_first().expect("there is a subcommand");
-        let options = self.options();
-        Dlock::new(std::iter::once(*subcommand).chain(options.iter().map(String::as_str)).chain(rest.iter().copied()))
+        self.dlock_with(args)
+    }
+
+    /// The same with any number of arguments.
+    pub(crate) fn dlock_with<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Dlock {
+        let mut args = args.into_iter().map(str::to_owned);
+        let subcommand = args.next().expect("there is a subcommand");
+        Dlock::new(std::iter::once(subcommand).chain(self.options()).chain(args))
+    }
+
+    /// Takes `key` away from whoever holds it, behind its back.
+    #[track_caller]
+    pub(crate) fn take_away(&self, key: &str) {
+        match self.kind {
+            Kind::Redis => {
+                let key = format!("{}:{key}", self.namespace);
+                let () = ::redis::cmd("DEL").arg(&key).query(&mut self.redis()).expect("the server serves");
+            }
+            Kind::ZooKeeper => self.zookeeper(async |client| {
+                let directory = format!("/{}/{key}", self.namespace);
+                for child in client.list_children(&directory).await.expect("the lock stands there") {
+                    client.delete(&format!("{directory}/{child}"), None).await.expect("the node is open to all");
+                }
+            }),
+            Kind::File => unreachable!("nobody can take a kernel lock away"),
+        }
     }
 
     /// A run that holds `key` until it is let go; it has begun when this returns.

@@ -26,7 +26,9 @@ impl Process {
 
     /// The process `pid`, unless it is gone or a zombie.
     pub(crate) fn find(pid: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // A name may hold any bytes.
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
         // The name stands in parentheses and may itself contain some.
         let (head, tail) = stat.rsplit_once(") ")?;
         let comm = head.split_once('(')?.1.to_owned();
