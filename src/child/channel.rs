@@ -129,6 +129,17 @@ mod tests {
         keeper.tell_wait_suspended();
     }
 
+    /// A signal that comes as the keeper ends is never read; the keeper's last word is.
+    #[test]
+    fn what_a_peer_said_last_arrives_although_it_died_with_a_message_unread() {
+        let (front, keeper) = pair().expect("a socket pair");
+        front.tell_signal(15, Delivery::Forward);
+        keeper.tell_ended(Exit::Signal(15));
+        drop(keeper);
+        assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Ended(Exit::Signal(15)))));
+        assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Gone)));
+    }
+
     #[test]
     fn a_descriptor_travels_with_holding() {
         let (front, keeper) = pair().expect("a socket pair");

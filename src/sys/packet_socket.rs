@@ -51,12 +51,14 @@ impl PacketSocket {
         let mut packet = Packet::default();
         let mut control = nix::cmsg_space!([RawFd; 1]);
         let mut buffers = [IoSliceMut::new(&mut packet)];
-        let message =
-            match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut buffers, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
-            {
-                Err(Errno::ECONNRESET) => return Ok(None),
-                answer => answer?,
-            };
+        let socket = self.0.as_raw_fd();
+        let message = loop {
+            match recvmsg::<UnixAddr>(socket, &mut buffers, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
+                // Said once of a peer that died with something of ours unread, before what it had sent itself.
+                Err(Errno::ECONNRESET) => {}
+                answer => break answer?,
+            }
+        };
         if message.bytes == 0 {
             return Ok(None);
         }
