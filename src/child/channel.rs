@@ -141,6 +141,17 @@ mod tests {
         assert_eq!(nix::unistd::read(&reader, &mut byte), Ok(1));
     }
 
+    /// A key of the terminal ends the command at once, and the keeper may be done before it hears of the key.
+    #[test]
+    fn the_last_word_of_a_peer_that_left_something_unread_is_heard() {
+        let (front, keeper) = pair().expect("a socket pair");
+        front.tell_signal(2, Delivery::AlreadyDelivered);
+        keeper.tell_ended(Exit::Signal(2));
+        drop(keeper);
+        assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Ended(Exit::Signal(2)))));
+        assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Gone)));
+    }
+
     #[test]
     fn every_ending_survives_the_journey() {
         let (front, keeper) = pair().expect("a socket pair");

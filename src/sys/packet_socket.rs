@@ -54,7 +54,8 @@ impl PacketSocket {
         let message =
             match recvmsg::<UnixAddr>(self.0.as_raw_fd(), &mut buffers, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
             {
-                Err(Errno::ECONNRESET) => return Ok(None),
+                // It died with packets of ours unread. That is told once, and before its own last packets.
+                Err(Errno::ECONNRESET) => return self.receive(),
                 answer => answer?,
             };
         if message.bytes == 0 {
