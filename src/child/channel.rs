@@ -11,6 +11,8 @@ use crate::sys::process::Exit;
 pub enum FromFront {
     /// This signal reached dlock.
     Signal { number: i32, delivery: Delivery },
+    /// Every signal that had reached dlock when [`Channel::ask_for_signals`] was heard has been told.
+    CaughtUp,
     /// The front is dead.
     Gone,
 }
@@ -22,6 +24,8 @@ pub(super) enum FromKeeper {
     Holding(Option<OwnedFd>),
     /// The command has been stopped.
     CommandStopped,
+    /// Whether somebody wanted the end that the command has come to.
+    AskedForSignals,
     /// The wait has been given up because dlock was asked to stop.
     WaitSuspended,
     /// All is done: end like this.
@@ -42,7 +46,9 @@ pub(super) fn pair() -> nix::Result<(Channel, Channel)> {
 const SIGNAL_TO_FORWARD: u8 = b'S';
 const SIGNAL_DELIVERED: u8 = b's';
 const HOLDING: u8 = b'H';
+const CAUGHT_UP: u8 = b'c';
 const COMMAND_STOPPED: u8 = b'Z';
+const ASK_FOR_SIGNALS: u8 = b'?';
 const WAIT_SUSPENDED: u8 = b'W';
 const ENDED_BY_CODE: u8 = b'E';
 const ENDED_BY_SIGNAL: u8 = b'e';
@@ -54,6 +60,14 @@ impl Channel {
             Delivery::AlreadyDelivered => SIGNAL_DELIVERED,
         };
         self.send(kind, number, None);
+    }
+
+    pub(super) fn tell_caught_up(&self) {
+        self.send(CAUGHT_UP, 0, None);
+    }
+
+    pub(super) fn ask_for_signals(&self) {
+        self.send(ASK_FOR_SIGNALS, 0, None);
     }
 
     pub(super) fn tell_holding(&self, descriptor: Option<BorrowedFd<'_>>) {
@@ -78,6 +92,9 @@ impl Channel {
     /// The front's next message; `EAGAIN` when there is none yet.
     pub(super) fn hear_front(&self) -> nix::Result<FromFront> {
         let Some(([kind, number @ ..], _)) = self.0.receive()? else { return Ok(FromFront::Gone) };
+        if kind == CAUGHT_UP {
+            return Ok(FromFront::CaughtUp);
+        }
         let number = i32::from_le_bytes(number);
         let delivery = if kind == SIGNAL_TO_FORWARD { Delivery::Forward } else { Delivery::AlreadyDelivered };
         Ok(FromFront::Signal { number, delivery })
@@ -90,6 +107,7 @@ impl Channel {
         Ok(match kind {
             HOLDING => FromKeeper::Holding(descriptor),
             COMMAND_STOPPED => FromKeeper::CommandStopped,
+            ASK_FOR_SIGNALS => FromKeeper::AskedForSignals,
             WAIT_SUSPENDED => FromKeeper::WaitSuspended,
             ENDED_BY_SIGNAL => FromKeeper::Ended(Exit::Signal(number)),
             _ => FromKeeper::Ended(Exit::Code(number)),

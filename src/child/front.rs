@@ -101,10 +101,8 @@ impl Front {
                 return verdict;
             }
             self.set_alarm();
-            while let Ok(Some(signal)) = self.sources.signals.read_signal() {
-                if let Some(verdict) = self.take(&signal) {
-                    return verdict;
-                }
+            if let Some(verdict) = self.take_signals() {
+                return verdict;
             }
             self.wait_for_anything();
         }
@@ -145,6 +143,12 @@ impl Front {
                     self.close_inherited_at = Some(Instant::now() + CLOSE_INHERITED_AFTER);
                 }
                 Ok(FromKeeper::CommandStopped) => self.stop_with_the_command(),
+                Ok(FromKeeper::AskedForSignals) => {
+                    if let Some(verdict) = self.take_signals() {
+                        return Some(verdict);
+                    }
+                    self.sources.channel.tell_caught_up();
+                }
                 Ok(FromKeeper::WaitSuspended) => {
                     signals::stop_self();
                     self.sources.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
@@ -160,6 +164,16 @@ impl Front {
                 }
             }
         }
+    }
+
+    fn take_signals(&mut self) -> Option<Verdict> {
+        while let Ok(Some(signal)) = self.sources.signals.read_signal() {
+            let verdict = self.take(&signal);
+            if verdict.is_some() {
+                return verdict;
+            }
+        }
+        None
     }
 
     fn take(&mut self, signal: &siginfo) -> Option<Verdict> {

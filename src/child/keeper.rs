@@ -114,6 +114,11 @@ impl Keeper {
         self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone)
     }
 
+    /// Asks the front for every signal that has reached it; [`FromFront::CaughtUp`] follows the last of them.
+    pub fn ask_for_signals(&self) {
+        self.channel.get_ref().ask_for_signals();
+    }
+
     /// The deadline that front and guard watch.
     #[must_use]
     pub fn deadline(&self) -> Deadline {

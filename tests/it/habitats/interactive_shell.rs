@@ -85,8 +85,8 @@ fn a_stopped_job_runs_on_in_the_background_and_kill_ends_it() {
 #[test]
 fn kill_ends_a_job_that_is_stopped() {
     let place = Place::shared(Kind::File);
-    let shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
-    shell.terminal.enters("dlock run -k job -- sh sleeps");
+    let shell = Shell::start(&place, &[("tree", TREE)]);
+    shell.terminal.enters("dlock run -k job -- sh tree");
     shell.terminal.shows("started");
     shell.terminal.types(CTRL_Z);
     shell.says_stopped();

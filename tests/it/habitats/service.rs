@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use super::{EITHER_WAY, TREE, directory_with, script};
 use crate::support::{Kind, Place, eventually, processes_with, sentences_for_every_backend};
 
-sentences_for_every_backend![term_to_the_main_process_ends_the_unit];
+sentences_for_every_backend![term_to_the_main_process_ends_the_unit, term_to_every_process_at_once_ends_the_unit];
 
 /// `KillMode=mixed`, and `docker stop`.
 fn term_to_the_main_process_ends_the_unit(place: &Place) {
@@ -18,6 +18,23 @@ fn term_to_the_main_process_ends_the_unit(place: &Place) {
     run.signal(Signal::SIGTERM);
     let mark = run.mark();
     run.wait().dies_of(Signal::SIGTERM);
+    assert!(processes_with(&mark).is_empty());
+    assert!(place.is_free("job"));
+}
+
+/// `KillMode=control-group`, the default. The keeper is hit too.
+fn term_to_every_process_at_once_ends_the_unit(place: &Place) {
+    let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", TREE]).start();
+    run.says("started");
+    eventually("the whole tree runs", || run.tree().len() == 3);
+    let unit = run.job();
+    assert_eq!(unit.len(), 5);
+    for process in unit {
+        process.signal(Signal::SIGTERM);
+    }
+    let mark = run.mark();
+    let ended = run.wait().dies_of(Signal::SIGTERM);
+    assert_eq!(ended.stderr(), "", "nothing failed");
     assert!(processes_with(&mark).is_empty());
     assert!(place.is_free("job"));
 }

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{EITHER_WAY, REPEATS, SLEEPS, Shell, TREE, at, directory_with};
+use super::{EITHER_WAY, REPEATS, Shell, TREE, at, directory_with};
 use crate::support::{CTRL_C, CTRL_Z, Kind, Place, Terminal, eventually};
 
 /// This script as the leader of a session, or below a dlock that leads it.
@@ -61,10 +61,10 @@ fn a_hang_up_of_a_session_leader_leaves_nothing_behind() {
 #[test]
 fn a_hang_up_of_a_shell_leaves_nothing_of_its_jobs_behind() {
     let place = Place::shared(Kind::File);
-    let mut shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
-    shell.terminal.enters("dlock run -k background -- sh sleeps &");
+    let mut shell = Shell::start(&place, &[("tree", TREE)]);
+    shell.terminal.enters("dlock run -k background -- sh tree &");
     shell.terminal.shows("started");
-    shell.terminal.enters("dlock run -k job -- sh sleeps");
+    shell.terminal.enters("dlock run -k job -- sh tree");
     shell.terminal.shows("started");
     shell.terminal.hang_up();
     eventually("nothing is left", || shell.terminal.session.job().is_empty());

@@ -13,7 +13,7 @@ const DLOCK: &str = env!("CARGO_BIN_EXE_dlock");
 fn timeout_ends_dlock_and_the_command_either_way_round() {
     let place = Place::shared(Kind::File);
     let directory = directory_with(&[]);
-    for line in ["timeout 0.3 dlock run -k job -- sleep 100", "dlock run -k job -- timeout 0.3 sleep 100"] {
+    for line in ["timeout 0.3 dlock run -k job -- sh -c 'sleep 100; :'", "dlock run -k job -- timeout 0.3 sleep 100"] {
         let run = script(&place, directory.path(), "sh", line).start();
         let mark = run.mark();
         let ended = run.wait().exits_with(124);
