@@ -22,12 +22,12 @@ pub enum FromFront {
 pub(super) enum FromKeeper {
     /// The command is about to exist: watch the deadline, and keep this descriptor open.
     Holding(Option<OwnedFd>),
-    /// The command has been stopped.
-    CommandStopped,
+    /// The command has been stopped, by this signal.
+    CommandStopped(i32),
     /// Whether somebody wanted the end that the command has come to.
     AskedForSignals,
-    /// The wait has been given up because dlock was asked to stop.
-    WaitSuspended,
+    /// The wait has been given up because dlock was asked to stop, by this signal.
+    WaitSuspended(i32),
     /// All is done: end like this.
     Ended(Exit),
     /// The keeper is dead.
@@ -74,12 +74,12 @@ impl Channel {
         self.send(HOLDING, 0, descriptor);
     }
 
-    pub(super) fn tell_command_stopped(&self) {
-        self.send(COMMAND_STOPPED, 0, None);
+    pub(super) fn tell_command_stopped(&self, signal: i32) {
+        self.send(COMMAND_STOPPED, signal, None);
     }
 
-    pub(super) fn tell_wait_suspended(&self) {
-        self.send(WAIT_SUSPENDED, 0, None);
+    pub(super) fn tell_wait_suspended(&self, signal: i32) {
+        self.send(WAIT_SUSPENDED, signal, None);
     }
 
     pub(super) fn tell_ended(&self, exit: Exit) {
@@ -106,9 +106,9 @@ impl Channel {
         let number = i32::from_le_bytes(number);
         Ok(match kind {
             HOLDING => FromKeeper::Holding(descriptor),
-            COMMAND_STOPPED => FromKeeper::CommandStopped,
+            COMMAND_STOPPED => FromKeeper::CommandStopped(number),
             ASK_FOR_SIGNALS => FromKeeper::AskedForSignals,
-            WAIT_SUSPENDED => FromKeeper::WaitSuspended,
+            WAIT_SUSPENDED => FromKeeper::WaitSuspended(number),
             ENDED_BY_SIGNAL => FromKeeper::Ended(Exit::Signal(number)),
             _ => FromKeeper::Ended(Exit::Code(number)),
         })
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 15, delivery: Delivery::Forward }));
         assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 64, delivery: Delivery::AlreadyDelivered }));
         assert_eq!(keeper.hear_front(), Ok(FromFront::Gone));
-        keeper.tell_wait_suspended();
+        keeper.tell_wait_suspended(20);
     }
 
     #[test]

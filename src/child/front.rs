@@ -142,15 +142,15 @@ impl Front {
                     self.kept_open = descriptor;
                     self.close_inherited_at = Some(Instant::now() + CLOSE_INHERITED_AFTER);
                 }
-                Ok(FromKeeper::CommandStopped) => self.stop_with_the_command(),
+                Ok(FromKeeper::CommandStopped(signal)) => self.stop_with_the_command(signal),
                 Ok(FromKeeper::AskedForSignals) => {
                     if let Some(verdict) = self.take_signals() {
                         return Some(verdict);
                     }
                     self.sources.channel.tell_caught_up();
                 }
-                Ok(FromKeeper::WaitSuspended) => {
-                    signals::stop_self();
+                Ok(FromKeeper::WaitSuspended(signal)) => {
+                    signals::stop_by(signal);
                     self.sources.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
                 }
                 Ok(FromKeeper::Ended(exit)) => {
@@ -225,7 +225,7 @@ impl Front {
     }
 
     /// Stops as the command was, so that the shell takes the terminal back; a guard watches the deadline meanwhile.
-    fn stop_with_the_command(&mut self) {
+    fn stop_with_the_command(&mut self, signal: i32) {
         // Nobody could continue process 1.
         if getpid().as_raw() == 1 {
             return;
@@ -234,7 +234,7 @@ impl Front {
         let Ok(guard) = Guard::start(self.keeper, self.deadline, &self.earlier_children, &self.sources.channel) else {
             return;
         };
-        signals::stop_self();
+        signals::stop_by(signal);
         guard.dismiss();
     }
 

@@ -196,8 +196,8 @@ impl<'a> Job<'a> {
             }
             Happened::Tree(TreeChange::Ended { exit, rest }) => self.on(Event::Ended { exit, rest }),
             Happened::Tree(TreeChange::TreeGone) => self.on(Event::TreeGone),
-            Happened::Tree(TreeChange::Stopped) => {
-                self.keeper.command_stopped();
+            Happened::Tree(TreeChange::Stopped(signal)) => {
+                self.keeper.command_stopped(signal);
                 None
             }
             Happened::Tree(TreeChange::Continued) => {

@@ -45,8 +45,8 @@ pub(super) async fn take(
                     return Ok(Taken::Lease(lease));
                 }
             }
-            Err(Error::Interrupted(libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
-                keeper.suspend_wait();
+            Err(Error::Interrupted(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU))) => {
+                keeper.suspend_wait(signal);
                 if let Some(exit) = continued(keeper).await {
                     return Ok(Taken::Nothing(exit));
                 }

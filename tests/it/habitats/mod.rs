@@ -113,7 +113,7 @@ impl Shell {
     #[track_caller]
     fn says_stopped(&self) {
         self.terminal.shows("Stopped");
-        self.prompts_after(147);
+        self.prompts_after(148);
     }
 
     /// Runs a line that is over at once, and succeeds.

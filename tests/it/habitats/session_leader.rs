@@ -34,6 +34,22 @@ fn the_stop_key_does_not_hang_a_session_leader_and_ctrl_c_ends_it() {
 }
 
 #[test]
+fn the_stop_key_does_not_hang_a_session_leader_that_waits() {
+    let place = Place::shared(Kind::File);
+    let holder = place.hold("job");
+    let directory = directory_with(&[("script", REPEATS)]);
+    let args = ["dlock", "run", "-k", "job", "--", "sh", "script"];
+    let terminal = Terminal::start(&args, |call| at(&place, call).cwd(directory.path()));
+    eventually("it waits", || place.waiters("job") == 1);
+    terminal.types(CTRL_Z);
+    terminal.shows("^Z");
+    holder.let_go();
+    terminal.shows("started");
+    terminal.types(CTRL_C);
+    terminal.session.wait().dies_of(Signal::SIGINT);
+}
+
+#[test]
 fn a_hang_up_reaches_the_command_of_a_session_leader() {
     let place = Place::shared(Kind::File);
     let script = "trap 'echo hung up >noted; exit 4' HUP; echo started; while :; do sleep 0.02; done";
