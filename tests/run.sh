@@ -29,6 +29,12 @@ missing_packages() {
     command -v java >/dev/null || echo default-jre-headless
     [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
     command -v setsid >/dev/null || echo util-linux
+    command -v vi >/dev/null || echo vim-tiny
+    command -v less >/dev/null || echo less
+    command -v make >/dev/null || echo make
+    command -v strace >/dev/null || echo strace
+    command -v sudo >/dev/null || echo sudo
+    command -v perl >/dev/null || echo perl
 }
 
 # Debian starts the services of a package that it installs; nobody asked for these, and the tests start their own.
@@ -58,14 +64,14 @@ command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or late
 read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
 if [ "${#packages[@]}" -gt 0 ]; then
     command -v apt-get >/dev/null ||
-        fail "the tests need a C linker, redis-server, java, and ZooKeeper 3.8 as /usr/share/java/zookeeper.jar;" \
-            "on Debian and Ubuntu this script would install: ${packages[*]}"
+        fail "the tests need a C linker, redis-server, java, ZooKeeper 3.8 as /usr/share/java/zookeeper.jar," \
+            "vi, less, make, strace, sudo and perl; on Debian and Ubuntu this script would install: ${packages[*]}"
     printf 'tests/run.sh: installing %s\n' "${packages[*]}" >&2
     install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"
 fi
 
 [ "$(id -u)" -eq 0 ] ||
-    printf 'tests/run.sh: not root: the tests about other users'"'"' files and directories check less\n' >&2
+    printf 'tests/run.sh: not root: the tests about other users'"'"' files, directories, sudo and limits check less\n' >&2
 
 # Not the release profile: its link-time optimisation takes longer than all tests together.
 exec cargo test "$@"

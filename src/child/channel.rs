@@ -11,6 +11,8 @@ use crate::sys::process::Exit;
 pub enum FromFront {
     /// This signal reached dlock.
     Signal { number: i32, delivery: Delivery },
+    /// Every signal that had reached dlock when [`Channel::ask_for_signals`] was heard has been told.
+    CaughtUp,
     /// The front is dead.
     Gone,
 }
@@ -20,10 +22,12 @@ pub enum FromFront {
 pub(super) enum FromKeeper {
     /// The command is about to exist: watch the deadline, and keep this descriptor open.
     Holding(Option<OwnedFd>),
-    /// The command has been stopped.
-    CommandStopped,
-    /// The wait has been given up because dlock was asked to stop.
-    WaitSuspended,
+    /// The command has been stopped, by this signal.
+    CommandStopped(i32),
+    /// Whether somebody wanted the end that the command has come to.
+    AskedForSignals,
+    /// The wait has been given up because dlock was asked to stop, by this signal.
+    WaitSuspended(i32),
     /// All is done: end like this.
     Ended(Exit),
     /// The keeper is dead.
@@ -42,7 +46,9 @@ pub(super) fn pair() -> nix::Result<(Channel, Channel)> {
 const SIGNAL_TO_FORWARD: u8 = b'S';
 const SIGNAL_DELIVERED: u8 = b's';
 const HOLDING: u8 = b'H';
+const CAUGHT_UP: u8 = b'c';
 const COMMAND_STOPPED: u8 = b'Z';
+const ASK_FOR_SIGNALS: u8 = b'?';
 const WAIT_SUSPENDED: u8 = b'W';
 const ENDED_BY_CODE: u8 = b'E';
 const ENDED_BY_SIGNAL: u8 = b'e';
@@ -56,16 +62,24 @@ impl Channel {
         self.send(kind, number, None);
     }
 
+    pub(super) fn tell_caught_up(&self) {
+        self.send(CAUGHT_UP, 0, None);
+    }
+
+    pub(super) fn ask_for_signals(&self) {
+        self.send(ASK_FOR_SIGNALS, 0, None);
+    }
+
     pub(super) fn tell_holding(&self, descriptor: Option<BorrowedFd<'_>>) {
         self.send(HOLDING, 0, descriptor);
     }
 
-    pub(super) fn tell_command_stopped(&self) {
-        self.send(COMMAND_STOPPED, 0, None);
+    pub(super) fn tell_command_stopped(&self, signal: i32) {
+        self.send(COMMAND_STOPPED, signal, None);
     }
 
-    pub(super) fn tell_wait_suspended(&self) {
-        self.send(WAIT_SUSPENDED, 0, None);
+    pub(super) fn tell_wait_suspended(&self, signal: i32) {
+        self.send(WAIT_SUSPENDED, signal, None);
     }
 
     pub(super) fn tell_ended(&self, exit: Exit) {
@@ -78,6 +92,9 @@ impl Channel {
     /// The front's next message; `EAGAIN` when there is none yet.
     pub(super) fn hear_front(&self) -> nix::Result<FromFront> {
         let Some(([kind, number @ ..], _)) = self.0.receive()? else { return Ok(FromFront::Gone) };
+        if kind == CAUGHT_UP {
+            return Ok(FromFront::CaughtUp);
+        }
         let number = i32::from_le_bytes(number);
         let delivery = if kind == SIGNAL_TO_FORWARD { Delivery::Forward } else { Delivery::AlreadyDelivered };
         Ok(FromFront::Signal { number, delivery })
@@ -89,8 +106,9 @@ impl Channel {
         let number = i32::from_le_bytes(number);
         Ok(match kind {
             HOLDING => FromKeeper::Holding(descriptor),
-            COMMAND_STOPPED => FromKeeper::CommandStopped,
-            WAIT_SUSPENDED => FromKeeper::WaitSuspended,
+            COMMAND_STOPPED => FromKeeper::CommandStopped(number),
+            ASK_FOR_SIGNALS => FromKeeper::AskedForSignals,
+            WAIT_SUSPENDED => FromKeeper::WaitSuspended(number),
             ENDED_BY_SIGNAL => FromKeeper::Ended(Exit::Signal(number)),
             _ => FromKeeper::Ended(Exit::Code(number)),
         })
@@ -126,7 +144,7 @@ mod tests {
         assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 15, delivery: Delivery::Forward }));
         assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 64, delivery: Delivery::AlreadyDelivered }));
         assert_eq!(keeper.hear_front(), Ok(FromFront::Gone));
-        keeper.tell_wait_suspended();
+        keeper.tell_wait_suspended(20);
     }
 
     /// A signal that comes as the keeper ends is never read; the keeper's last word is.
@@ -152,6 +170,7 @@ mod tests {
         assert_eq!(nix::unistd::read(&reader, &mut byte), Ok(1));
     }
 
+    /// A key of the terminal ends the command at once, and the keeper may be done before it hears of the key.
     #[test]
     fn every_ending_survives_the_journey() {
         let (front, keeper) = pair().expect("a socket pair");

@@ -101,10 +101,8 @@ impl Front {
                 return verdict;
             }
             self.set_alarm();
-            while let Ok(Some(signal)) = self.sources.signals.read_signal() {
-                if let Some(verdict) = self.take(&signal) {
-                    return verdict;
-                }
+            if let Some(verdict) = self.take_signals() {
+                return verdict;
             }
             self.wait_for_anything();
         }
@@ -144,9 +142,15 @@ impl Front {
                     self.kept_open = descriptor;
                     self.close_inherited_at = Some(Instant::now() + CLOSE_INHERITED_AFTER);
                 }
-                Ok(FromKeeper::CommandStopped) => self.stop_with_the_command(),
-                Ok(FromKeeper::WaitSuspended) => {
-                    signals::stop_self();
+                Ok(FromKeeper::CommandStopped(signal)) => self.stop_with_the_command(signal),
+                Ok(FromKeeper::AskedForSignals) => {
+                    if let Some(verdict) = self.take_signals() {
+                        return Some(verdict);
+                    }
+                    self.sources.channel.tell_caught_up();
+                }
+                Ok(FromKeeper::WaitSuspended(signal)) => {
+                    signals::stop_by(signal);
                     self.sources.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
                 }
                 Ok(FromKeeper::Ended(exit)) => {
@@ -160,6 +164,16 @@ impl Front {
                 }
             }
         }
+    }
+
+    fn take_signals(&mut self) -> Option<Verdict> {
+        while let Ok(Some(signal)) = self.sources.signals.read_signal() {
+            let verdict = self.take(&signal);
+            if verdict.is_some() {
+                return verdict;
+            }
+        }
+        None
     }
 
     fn take(&mut self, signal: &siginfo) -> Option<Verdict> {
@@ -211,7 +225,7 @@ impl Front {
     }
 
     /// Stops as the command was, so that the shell takes the terminal back; a guard watches the deadline meanwhile.
-    fn stop_with_the_command(&mut self) {
+    fn stop_with_the_command(&mut self, signal: i32) {
         // Nobody could continue process 1.
         if getpid().as_raw() == 1 {
             return;
@@ -220,7 +234,7 @@ impl Front {
         let Ok(guard) = Guard::start(self.keeper, self.deadline, &self.earlier_children, &self.sources.channel) else {
             return;
         };
-        signals::stop_self();
+        signals::stop_by(signal);
         guard.dismiss();
     }
 

@@ -56,8 +56,8 @@ pub enum TreeChange {
     Ended { exit: Exit, rest: Rest },
     /// After the command's end the last of its tree ended too.
     TreeGone,
-    /// The command was stopped.
-    Stopped,
+    /// The command was stopped, by this signal.
+    Stopped(i32),
     /// The command was continued.
     Continued,
 }
@@ -114,6 +114,11 @@ impl Keeper {
         self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone)
     }
 
+    /// Asks the front for every signal that has reached it; [`FromFront::CaughtUp`] follows the last of them.
+    pub fn ask_for_signals(&self) {
+        self.channel.get_ref().ask_for_signals();
+    }
+
     /// The deadline that front and guard watch.
     #[must_use]
     pub fn deadline(&self) -> Deadline {
@@ -121,10 +126,10 @@ impl Keeper {
     }
 
     /// Tells the front that the wait is over for now, so that it can stop as it was asked to.
-    pub fn suspend_wait(&self) {
+    pub fn suspend_wait(&self, signal: i32) {
         // The key that stops this wait is not meant for the command that a later one may start.
         drop(signals::take_pending_of_terminal());
-        self.channel.get_ref().tell_wait_suspended();
+        self.channel.get_ref().tell_wait_suspended(signal);
     }
 
     /// Starts the command, in the process group and session of the front, and steps out of both.
@@ -178,7 +183,7 @@ impl Keeper {
                         let rest = if process::has_children() { Rest::Alive } else { Rest::Gone };
                         return TreeChange::Ended { exit, rest };
                     }
-                    Change::Stopped(_) => return TreeChange::Stopped,
+                    Change::Stopped(signal) => return TreeChange::Stopped(signal),
                     Change::Continued => return TreeChange::Continued,
                 },
                 Ok(Some(_)) => {}
@@ -243,10 +248,10 @@ impl Keeper {
         asked != Some(Err(Errno::EPERM))
     }
 
-    /// Lets the front stop, as the command has been.
-    pub fn command_stopped(&self) {
+    /// Lets the front stop by `signal`, as the command has been.
+    pub fn command_stopped(&self, signal: i32) {
         self.front_stops.set(true);
-        self.channel.get_ref().tell_command_stopped();
+        self.channel.get_ref().tell_command_stopped(signal);
     }
 
     /// Wakes the front if it had stopped with the command.

@@ -125,9 +125,24 @@ pub fn take_pending_of_terminal() -> Vec<i32> {
     }
 }
 
-/// Stops this process, as the terminal's stop key does, until somebody continues it.
-pub fn stop_self() {
-    nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP).ok();
+/// Stops this process by `signal`, so that a shell sees what it would see of the command, until somebody continues it.
+///
+/// Where nobody could (the group is orphaned, as a session leader's is), the system ignores the stop signals of the
+/// terminal, and this returns at once.
+pub fn stop_by(signal: i32) {
+    let signal = if is_ignored(signal) { libc::SIGSTOP } else { signal };
+    let mut only = empty_set();
+    add(&mut only, signal);
+    let only = into_sigset(only);
+    // SAFETY: kill and getpid take numbers; there is no second thread that the signal could be delivered to.
+    #[expect(unsafe_code)]
+    unsafe {
+        libc::kill(libc::getpid(), signal);
+    }
+    // SIGSTOP cannot be held back: it is over by now, and the rest is without effect.
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&only), Some(&mut before)).ok();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).ok();
 }
 
 pub(super) fn is_ignored(signal: i32) -> bool {

@@ -22,6 +22,8 @@ mod run_signals;
 
 mod stopping;
 
+mod habitats;
+
 // What may go wrong.
 mod crash;
 

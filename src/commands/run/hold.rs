@@ -4,8 +4,10 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::survivors::Survivors;
-use crate::child::supervisor::{Action, Event, LeftBehind, Supervisor};
+use crate::child::supervisor::{Action, Event, LeftBehind, Rest, Supervisor};
 use crate::child::{FromFront, Keeper, TreeChange};
 use crate::lock::LockBackend;
 use crate::lock::keep_alive::{Beat, Ended, Renewing};
@@ -27,9 +29,14 @@ pub(super) struct Held {
     pub(super) lease_over: bool,
 }
 
+/// How long the front may take to tell of a signal that came with the command's end: it may be stopped, or dying.
+const TELLS_WITHIN: Duration = Duration::from_secs(1);
+
 enum Happened {
     Lease(io::Result<Ended>),
     Front(FromFront),
+    /// It does not tell of its signals in time.
+    FrontSilent,
     Tree(TreeChange),
     Due,
     OutOfReach,
@@ -69,8 +76,9 @@ pub(super) async fn hold(
             biased;
             ended = &mut renewing, if !job.lease_over => Happened::Lease(ended),
             () = sleep_until(&mut timer, due), if due.is_some() => Happened::Due,
-            change = keeper.change() => Happened::Tree(change),
+            change = keeper.change(), if job.unjudged.is_none() => Happened::Tree(change),
             message = keeper.from_front(), if !job.front_gone => Happened::Front(message),
+            () = judging_time(job.unjudged), if job.unjudged.is_some() => Happened::FrontSilent,
             () = &mut slipping, if job.within_reach => Happened::OutOfReach,
             never = &mut closing => match never {},
         };
@@ -107,6 +115,13 @@ async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
     }
 }
 
+async fn judging_time(unjudged: Option<(Exit, Instant)>) {
+    match unjudged {
+        Some((_, at)) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The command under its lock: what has happened so far, and what follows from it.
 struct Job<'a> {
     keeper: &'a Keeper,
@@ -122,6 +137,8 @@ struct Job<'a> {
     timed_out: bool,
     lease_over: bool,
     front_gone: bool,
+    /// The command's end, and by when it is judged: nobody knows yet whether a signal that reached dlock brought it about.
+    unjudged: Option<(Exit, Instant)>,
     /// Nothing has shown yet that this user may not signal the command.
     within_reach: bool,
 }
@@ -148,6 +165,7 @@ impl<'a> Job<'a> {
             timed_out: false,
             lease_over: false,
             front_gone: false,
+            unjudged: None,
             within_reach: true,
         }
     }
@@ -161,7 +179,8 @@ impl<'a> Job<'a> {
     }
 
     fn due(&self) -> Option<BootInstant> {
-        [self.supervisor.due(), self.out_of_time_at].into_iter().flatten().min()
+        let out_of_time_at = self.out_of_time_at.filter(|_| self.unjudged.is_none());
+        [self.supervisor.due(), out_of_time_at].into_iter().flatten().min()
     }
 
     /// `Some`: it is over.
@@ -169,10 +188,16 @@ impl<'a> Job<'a> {
         match happened {
             Happened::Due if self.out_of_time_at.is_some_and(BootInstant::has_passed) => self.out_of_time(),
             Happened::Due => self.on(Event::Due),
+            // A key of the terminal, or a service manager, reaches the command and the front at the same time.
+            Happened::Tree(TreeChange::Ended { exit, rest: Rest::Alive }) if !self.front_gone => {
+                self.keeper.ask_for_signals();
+                self.unjudged = Some((exit, Instant::now() + TELLS_WITHIN));
+                None
+            }
             Happened::Tree(TreeChange::Ended { exit, rest }) => self.on(Event::Ended { exit, rest }),
             Happened::Tree(TreeChange::TreeGone) => self.on(Event::TreeGone),
-            Happened::Tree(TreeChange::Stopped) => {
-                self.keeper.command_stopped();
+            Happened::Tree(TreeChange::Stopped(signal)) => {
+                self.keeper.command_stopped(signal);
                 None
             }
             Happened::Tree(TreeChange::Continued) => {
@@ -182,8 +207,9 @@ impl<'a> Job<'a> {
             Happened::Front(FromFront::Signal { number, delivery }) => self.on(Event::Signal { number, delivery }),
             Happened::Front(FromFront::Gone) => {
                 self.front_gone = true;
-                self.on(Event::Stop { grace: self.grace() })
+                self.on(Event::Stop { grace: self.grace() }).or_else(|| self.judge())
             }
+            Happened::Front(FromFront::CaughtUp) | Happened::FrontSilent => self.judge(),
             Happened::Lease(ended) => self.lease_ended(&ended),
             Happened::OutOfReach => {
                 self.within_reach = false;
@@ -191,6 +217,11 @@ impl<'a> Job<'a> {
                 None
             }
         }
+    }
+
+    fn judge(&mut self) -> Option<Exit> {
+        let (exit, _) = self.unjudged.take()?;
+        self.on(Event::Ended { exit, rest: Rest::Alive })
     }
 
     fn out_of_time(&mut self) -> Option<Exit> {
@@ -222,7 +253,7 @@ impl<'a> Job<'a> {
         };
         // Signal first, print second.
         let over = event.and_then(|event| self.on(event));
-        if !self.lost && self.supervisor.exit().is_none() {
+        if !self.lost && self.supervisor.exit().is_none() && self.unjudged.is_none() {
             self.lost = true;
             self.stderr.say(running::lost(self.settings, ended));
         }

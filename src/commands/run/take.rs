@@ -45,8 +45,8 @@ pub(super) async fn take(
                     return Ok(Taken::Lease(lease));
                 }
             }
-            Err(Error::Interrupted(libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)) => {
-                keeper.suspend_wait();
+            Err(Error::Interrupted(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU))) => {
+                keeper.suspend_wait(signal);
                 if let Some(exit) = continued(keeper).await {
                     return Ok(Taken::Nothing(exit));
                 }
@@ -109,7 +109,7 @@ async fn interruption(keeper: &Keeper, front_is_gone: &Cell<bool>) -> i32 {
                 return FRONT_GONE;
             }
             // What a program that handles none of them would not notice either.
-            FromFront::Signal { number: libc::SIGCONT | libc::SIGWINCH | libc::SIGURG, .. } => {}
+            FromFront::Signal { number: libc::SIGCONT | libc::SIGWINCH | libc::SIGURG, .. } | FromFront::CaughtUp => {}
             FromFront::Signal { number, .. } => return number,
         }
     }
@@ -122,7 +122,7 @@ async fn continued(keeper: &Keeper) -> Option<Exit> {
             FromFront::Gone => return Some(Exit::Signal(FRONT_GONE)),
             FromFront::Signal { number: libc::SIGCONT, .. } => return None,
             FromFront::Signal { number, .. } if asks_to_end(number) => return Some(Exit::Signal(number)),
-            FromFront::Signal { .. } => {}
+            FromFront::Signal { .. } | FromFront::CaughtUp => {}
         }
     }
 }

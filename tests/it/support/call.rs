@@ -40,6 +40,7 @@ enum Stdin {
     Nothing,
     Open,
     Holding(Vec<u8>),
+    Given,
 }
 
 impl Dlock {
@@ -95,6 +96,12 @@ impl Dlock {
         self
     }
 
+    pub(crate) fn stdin_from(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self.stdin = Stdin::Given;
+        self
+    }
+
     pub(crate) fn stdout_to(mut self, stdout: impl Into<Stdio>) -> Self {
         self.command.stdout(stdout);
         self.stdout_given.set(true);
@@ -119,9 +126,12 @@ impl Dlock {
         match self.stdin {
             Stdin::Nothing => drop(self.command.stdin(Stdio::null())),
             Stdin::Open | Stdin::Holding(_) => drop(self.command.stdin(Stdio::piped())),
+            Stdin::Given => {}
         }
         let began = Instant::now();
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display()));
+        // It holds our copies of what was given; the other end of a pipe or terminal must see the child's alone.
+        drop(self.command);
         if let Stdin::Holding(bytes) = &self.stdin {
             // Nobody needs to read it: a command that ends early leaves a broken pipe.
             child.stdin.take().expect("it is piped").write_all(bytes).ok();

@@ -7,6 +7,7 @@ mod place;
 mod processes;
 mod proxy;
 mod servers;
+mod terminal;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
@@ -16,6 +17,7 @@ pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{Process, processes_with};
 pub(crate) use proxy::{Proxy, scripted_server, silent_server};
 pub(crate) use servers::{Leads, Server, free_port};
+pub(crate) use terminal::{CTRL_C, CTRL_Z, ESCAPE, Terminal};
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 
 /// Makes one test of each sentence for each backend named: `crash::redis::a_killed_front_…`.

@@ -88,6 +88,16 @@ impl Place {
         options
     }
 
+    /// The same as variables, for a program whose own dlock calls are to lock here.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let backend = match self.kind {
+            Kind::File => vec![("DLOCK_BACKEND", "file".to_owned()), ("DLOCK_DIR", self.dir_text())],
+            Kind::Redis => vec![("DLOCK_REDIS", format!("redis://127.0.0.1:{}", self.port))],
+            Kind::ZooKeeper => vec![("DLOCK_ZK", format!("127.0.0.1:{}", self.port))],
+        };
+        backend.into_iter().chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
+    }
+
     pub(crate) fn dir_text(&self) -> String {
         self.dir.path().to_str().expect("temporary directories have plain names").to_owned()
     }

@@ -1,0 +1,141 @@
+//! An interactive shell: its keys, its job control, and its terminal after a lost lease.
+
+use nix::sys::signal::Signal;
+
+use super::{REPEATS, SLEEPS, Shell, TELLS_SIGNALS, TREE};
+use crate::support::{CTRL_C, CTRL_Z, Kind, Place, eventually};
+
+#[test]
+fn ctrl_c_reaches_the_command_exactly_once_also_the_second_time() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("tells", TELLS_SIGNALS)]);
+    shell.terminal.enters("dlock run -k job -- bash tells");
+    shell.terminal.shows("started");
+    for _ in 0..2 {
+        shell.terminal.types(CTRL_C);
+        shell.terminal.shows("got INT");
+        // Signals that dlock forwards stay in their order: a second INT would be told first.
+        shell.signal_dlock(Signal::SIGUSR1);
+        let between = shell.terminal.shows("got USR1");
+        assert!(!between.contains("got"), "{between}");
+    }
+    shell.signal_dlock(Signal::SIGUSR2);
+    shell.prompts_after(3);
+    assert!(place.is_free("job"));
+}
+
+#[test]
+fn ctrl_c_in_a_loop_of_runs_ends_the_loop() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
+    shell.terminal.enters("for i in 1 2 3; do dlock run -k job -- sh sleeps; done");
+    shell.terminal.shows("started");
+    shell.terminal.types(CTRL_C);
+    let between = shell.terminal.shows("<130> ");
+    assert!(!between.contains("started"), "{between}");
+    assert!(place.is_free("job"));
+}
+
+#[test]
+fn a_stopped_job_keeps_the_lock_and_goes_on_where_it_was() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("repeats", REPEATS)]);
+    shell.terminal.enters("dlock run -k job -- sh repeats");
+    shell.terminal.shows("started");
+    for round in ["one", "two"] {
+        shell.terminal.types(CTRL_Z);
+        shell.says_stopped();
+        assert!(!place.is_free("job"));
+        shell.terminal.enters("jobs");
+        shell.terminal.shows("Stopped");
+        shell.prompts_after(0);
+        shell.terminal.enters("fg");
+        shell.terminal.shows("dlock run -k job");
+        shell.terminal.enters(round);
+        shell.terminal.shows(&format!("read {round}."));
+    }
+    shell.terminal.types(CTRL_C);
+    shell.prompts_after(130);
+    assert!(place.is_free("job"));
+}
+
+/// Its command is a bash: a dash that is stopped while it starts a program hangs, also when it is started directly.
+#[test]
+fn a_stopped_job_runs_on_in_the_background_and_kill_ends_it() {
+    let place = Place::shared(Kind::File);
+    let script = "echo started; until [ -e go-on ]; do sleep 0.02; done; echo went on; exec sleep 1000";
+    let shell = Shell::start(&place, &[("goes-on", script)]);
+    shell.terminal.enters("dlock run -k job -- bash goes-on");
+    shell.terminal.shows("started");
+    shell.terminal.types(CTRL_Z);
+    shell.says_stopped();
+    shell.runs("bg");
+    shell.terminal.enters("jobs");
+    shell.terminal.shows("Running");
+    shell.prompts_after(0);
+    std::fs::write(shell.directory.path().join("go-on"), "").expect("it is ours");
+    shell.terminal.shows("went on");
+    assert!(!place.is_free("job"));
+    // At its next prompt the shell would forget a job that has ended by then.
+    shell.terminal.enters("kill %1; wait %1");
+    shell.prompts_after(143);
+    assert!(place.is_free("job"));
+}
+
+#[test]
+fn kill_ends_a_job_that_is_stopped() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("tree", TREE)]);
+    shell.terminal.enters("dlock run -k job -- sh tree");
+    shell.terminal.shows("started");
+    shell.terminal.types(CTRL_Z);
+    shell.says_stopped();
+    shell.terminal.enters("kill %1");
+    eventually("only the shell is left", || shell.terminal.session.job().len() == 1);
+    shell.terminal.enters("");
+    shell.terminal.shows("Terminated");
+    assert!(place.is_free("job"));
+}
+
+#[test]
+fn stopped_while_it_waits_it_gives_up_its_place_and_queues_anew() {
+    let place = Place::shared(Kind::File);
+    let holder = place.hold("job");
+    let shell = Shell::start(&place, &[]);
+    shell.terminal.enters("dlock run -k job -- echo go''t it");
+    for _ in 0..2 {
+        eventually("it waits", || place.waiters("job") == 1);
+        shell.terminal.types(CTRL_Z);
+        shell.says_stopped();
+        assert_eq!(place.waiters("job"), 0);
+        shell.terminal.enters("fg");
+    }
+    eventually("it waits", || place.waiters("job") == 1);
+    holder.let_go();
+    shell.terminal.shows("got it");
+    shell.prompts_after(0);
+}
+
+#[test]
+fn after_a_lost_lease_the_tree_is_gone_and_the_terminal_as_before() {
+    let place = Place::shared(Kind::Redis);
+    let shell = Shell::start(&place, &[]);
+    shell.runs("stty -a >before");
+    shell
+        .terminal
+        .enters(&format!("dlock run -k job --ttl 3s -- bash -c '{TREE} # bash'").replace("started", "start''ed"));
+    shell.terminal.shows("started");
+    eventually("the whole tree runs", || {
+        shell.terminal.session.job().iter().filter(|p| p.comm == "sleep").count() == 2
+    });
+    let key = format!("{}:job", place.namespace);
+    let () = ::redis::cmd("DEL").arg(&key).query(&mut place.redis()).expect("the server serves");
+    shell.terminal.shows("lost");
+    shell.prompts_after(79);
+    let left = shell.terminal.session.job();
+    assert_eq!(left.len(), 1, "only the shell is left: {left:?}");
+    shell.runs("stty -a >after");
+    assert_eq!(shell.read("after"), shell.read("before"));
+    shell.terminal.enters("echo it wo''rks");
+    shell.terminal.shows("it works");
+}
