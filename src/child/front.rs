@@ -17,7 +17,7 @@ use crate::sys::boottime::Alarm;
 use crate::sys::process::{self, Blocking, Exit, PidFd, Which};
 use crate::sys::signals;
 
-/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up.
+/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up, an alarm.
 const SI_KERNEL: i32 = 0x80;
 
 /// Milliseconds between two walks over a tree that is being killed: a process that forked meanwhile is found then, and
@@ -188,7 +188,7 @@ impl Front {
 
     /// Whether the command still has to be sent this signal.
     fn delivery_of(&self, signal: &siginfo, number: i32) -> Delivery {
-        if signal.ssi_code == SI_KERNEL {
+        if signal.ssi_code == SI_KERNEL && terminal_sends(number) {
             // The terminal signals its whole foreground group, but a hang-up goes to the session's leader alone.
             let leader_alone = number == libc::SIGHUP && getsid(None) == Ok(getpid());
             return if leader_alone { Delivery::Forward } else { Delivery::AlreadyDelivered };
@@ -242,6 +242,13 @@ impl Front {
         }
         process::wait_child(Which::Pid(self.keeper), Blocking::Yes).ok();
     }
+}
+
+/// Whether the kernel's own signal of this number is a terminal's, for a whole group. Any other (an alarm set before
+/// dlock was executed, a descriptor that became ready) was meant for this one process.
+fn terminal_sends(signal: i32) -> bool {
+    use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
+    matches!(signal, SIGHUP | SIGINT | SIGQUIT | SIGTSTP | SIGTTIN | SIGTTOU | SIGCONT | SIGWINCH)
 }
 
 /// Who sent it; 0 for the kernel and for what this process cannot see.

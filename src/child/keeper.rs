@@ -126,8 +126,8 @@ impl Keeper {
         if let Ok(group) = getpgid(Some(self.front)) {
             setpgid(Pid::from_raw(0), group).ok();
         }
-        let pid =
-            spawn::spawn_tied_to_this_thread(command, self.inherited, self.deadline.0).map_err(SpawnError::from)?;
+        let pid = spawn::spawn_tied_to_this_thread(command, self.front, self.inherited, self.deadline.0)
+            .map_err(SpawnError::from)?;
         self.command.set(Some(pid));
         // With its parent in another session the command's stops and orphan rules are those of a direct start;
         // otherwise a job that was stopped under `ssh -t` hangs for ever.

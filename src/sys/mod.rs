@@ -2,6 +2,7 @@
 
 pub mod boottime;
 pub mod entry;
+mod environment;
 pub mod interrupt;
 pub mod lock_helper;
 pub mod ofd_lock;

@@ -20,6 +20,8 @@ mod run_status;
 
 mod run_signals;
 
+mod transparency;
+
 // What may go wrong.
 mod crash;
 

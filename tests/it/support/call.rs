@@ -40,6 +40,7 @@ enum Stdin {
     Nothing,
     Open,
     Holding(Vec<u8>),
+    Given,
 }
 
 impl Dlock {
@@ -95,6 +96,12 @@ impl Dlock {
         self
     }
 
+    pub(crate) fn stdin_from(mut self, stdin: impl Into<Stdio>) -> Self {
+        self.command.stdin(stdin);
+        self.stdin = Stdin::Given;
+        self
+    }
+
     pub(crate) fn stdout_to(mut self, stdout: impl Into<Stdio>) -> Self {
         self.command.stdout(stdout);
         self.stdout_given.set(true);
@@ -118,6 +125,7 @@ impl Dlock {
         }
         match self.stdin {
             Stdin::Nothing => drop(self.command.stdin(Stdio::null())),
+            Stdin::Given => {}
             Stdin::Open | Stdin::Holding(_) => drop(self.command.stdin(Stdio::piped())),
         }
         let began = Instant::now();

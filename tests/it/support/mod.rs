@@ -6,14 +6,16 @@ mod place;
 mod processes;
 mod proxy;
 mod servers;
+mod terminal;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
-pub(crate) use processes::{Process, processes_with};
+pub(crate) use processes::{MARK, Process, processes_with};
 pub(crate) use proxy::{Proxy, scripted_server, silent_server};
 pub(crate) use servers::{Leads, Server, free_port};
+pub(crate) use terminal::Terminal;
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 
 /// Makes one test of each sentence for each backend named: `crash::redis::a_killed_front_…`.
