@@ -25,6 +25,8 @@ mod transparency;
 // What may go wrong.
 mod crash;
 
+mod slow_stderr;
+
 mod wrong_input;
 
 // The project around it.
