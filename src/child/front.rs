@@ -15,7 +15,7 @@ use super::supervisor::{Delivery, asks_to_end};
 use super::{CLOSE_INHERITED_AFTER, Deadline, name_all, tree};
 use crate::sys::boottime::Alarm;
 use crate::sys::process::{self, Blocking, Exit, PidFd, Which};
-use crate::sys::signals;
+use crate::sys::{program_pages, signals};
 
 /// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up, an alarm.
 const SI_KERNEL: i32 = 0x80;
@@ -127,6 +127,7 @@ impl Front {
         ];
         if poll(&mut sources, pause) == Ok(0) && self.close_inherited_at.take().is_some() {
             process::close_inherited_descriptors().ok();
+            program_pages::give_back();
         }
     }
 

@@ -18,7 +18,7 @@ use super::{CLOSE_INHERITED_AFTER, Deadline, name_all, tree};
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::readiness::Readiness;
 use crate::sys::signals::Inherited;
-use crate::sys::spawn;
+use crate::sys::{program_pages, spawn};
 
 /// The keeper right after the fork, before it has an event loop.
 #[derive(Debug)]
@@ -139,6 +139,7 @@ impl Keeper {
     pub async fn close_inherited(&self) -> std::convert::Infallible {
         tokio::time::sleep(CLOSE_INHERITED_AFTER).await;
         process::close_inherited_descriptors().ok();
+        program_pages::give_back();
         std::future::pending().await
     }
 

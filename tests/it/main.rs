@@ -22,6 +22,8 @@ mod run_signals;
 
 mod transparency;
 
+mod cost;
+
 // What may go wrong.
 mod crash;
 
