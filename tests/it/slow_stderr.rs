@@ -9,11 +9,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::support::{Dlock, Kind, Place, Running, Terminal, eventually};
 
-/// Renewed three times as often, each time with a line for `-v`.
-const TTL: &str = "1s";
+/// Long enough for a busy machine. Renewed three times as often, each time with a line for `-v`.
+const TTL: &str = "3s";
 
 /// Several leases long: a renewal that hung on its line would lose the lock within one.
-const SEVERAL_LEASES: Duration = Duration::from_secs(4);
+const SEVERAL_LEASES: Duration = Duration::from_secs(8);
 
 const HOLD: [&str; 9] = ["run", "-v", "-k", "job", "--ttl", TTL, "--", "sh", "-c"];
 
@@ -76,7 +76,7 @@ fn a_pipe_that_others_keep_full_delays_no_renewal() {
     let began = Instant::now();
     while began.elapsed() < SEVERAL_LEASES {
         reader.read_exact(&mut [0; 4096]).expect("others write all the while");
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(place.status("job")["holders"][0]["id"], holder, "it was renewed all the while");
     run.let_go();
