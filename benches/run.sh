@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What `dlock run -- true` costs as a whole process, beside `flock FILE true`, interleaved in one run.
+# What `dlock run -- true` costs as a whole process, beside `flock FILE true`, interleaved in one run; and the memory of
+# its two processes while a command runs.
 #
 #   benches/run.sh [ROUNDS]     default 400
 #
@@ -76,4 +77,28 @@ for name, values in times.items():
     median = statistics.median(values)
     p90 = values[int(len(values) * 0.9)]
     print(f"{name:12} {median:8.0f} {p90:8.0f} {values[0]:8.0f}  {median / base:7.2f}")
+
+
+def memory(process):
+    """RSS and PSS in kilobytes."""
+    sizes = {}
+    with open(f"/proc/{process}/smaps_rollup") as rollup:
+        for line in rollup:
+            name, _, value = line.partition(":")
+            if name in ("Rss", "Pss"):
+                sizes[name] = int(value.split()[0])
+    return sizes["Rss"], sizes["Pss"]
+
+
+print("\nwhile holding, both processes, kilobytes, after several renewals of a lease of 1 s")
+print(f"{'':12} {'RSS':>8} {'PSS':>8}")
+for name in ("dlock file", "dlock redis"):
+    words = [*contenders[name][:-2], "--ttl", "1s", "--", "/bin/sleep", "2.5"]
+    front = os.posix_spawn(words[0], words, environment)
+    time.sleep(2)
+    with open(f"/proc/{front}/task/{front}/children") as children:
+        processes = [front, *map(int, children.read().split())]
+    rss, pss = (sum(sizes) for sizes in zip(*map(memory, processes)))
+    os.waitpid(front, 0)
+    print(f"{name:12} {rss:8} {pss:8}")
 END

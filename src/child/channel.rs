@@ -45,6 +45,7 @@ pub(super) fn pair() -> nix::Result<(Channel, Channel)> {
 
 const SIGNAL_TO_FORWARD: u8 = b'S';
 const SIGNAL_DELIVERED: u8 = b's';
+const SIGNAL_TO_GROUP: u8 = b'g';
 const HOLDING: u8 = b'H';
 const CAUGHT_UP: u8 = b'c';
 const COMMAND_STOPPED: u8 = b'Z';
@@ -58,6 +59,7 @@ impl Channel {
         let kind = match delivery {
             Delivery::Forward => SIGNAL_TO_FORWARD,
             Delivery::AlreadyDelivered => SIGNAL_DELIVERED,
+            Delivery::ToFrontsGroup => SIGNAL_TO_GROUP,
         };
         self.send(kind, number, None);
     }
@@ -92,12 +94,13 @@ impl Channel {
     /// The front's next message; `EAGAIN` when there is none yet.
     pub(super) fn hear_front(&self) -> nix::Result<FromFront> {
         let Some(([kind, number @ ..], _)) = self.0.receive()? else { return Ok(FromFront::Gone) };
-        if kind == CAUGHT_UP {
-            return Ok(FromFront::CaughtUp);
-        }
         let number = i32::from_le_bytes(number);
-        let delivery = if kind == SIGNAL_TO_FORWARD { Delivery::Forward } else { Delivery::AlreadyDelivered };
-        Ok(FromFront::Signal { number, delivery })
+        Ok(match kind {
+            CAUGHT_UP => FromFront::CaughtUp,
+            SIGNAL_TO_FORWARD => FromFront::Signal { number, delivery: Delivery::Forward },
+            SIGNAL_TO_GROUP => FromFront::Signal { number, delivery: Delivery::ToFrontsGroup },
+            _ => FromFront::Signal { number, delivery: Delivery::AlreadyDelivered },
+        })
     }
 
     /// The keeper's next message; `EAGAIN` when there is none yet.

@@ -15,7 +15,7 @@ use super::supervisor::{Delivery, asks_to_end};
 use super::{CLOSE_INHERITED_AFTER, Deadline, tree};
 use crate::sys::boottime::Alarm;
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
-use crate::sys::signals::{self, SI_KERNEL};
+use crate::sys::{program_pages, signals};
 
 /// Milliseconds between two walks over a tree that is being killed: a process that forked meanwhile is found then, and
 /// a fork takes a tenth of this.
@@ -122,6 +122,7 @@ impl Front {
         ];
         if poll(&mut sources, pause) == Ok(0) && self.close_inherited_at.take().is_some() {
             process::close_inherited_descriptors().ok();
+            program_pages::give_back();
         }
     }
 
@@ -203,10 +204,10 @@ impl Front {
 
     /// Whether the command still has to be sent this signal.
     fn delivery_of(&self, signal: &siginfo, number: i32) -> Delivery {
-        if signal.ssi_code == SI_KERNEL {
+        if signals::is_of_terminal(number, signal.ssi_code) {
             // The terminal signals its whole foreground group, but a hang-up goes to the session's leader alone.
             let leader_alone = number == libc::SIGHUP && getsid(None) == Ok(getpid());
-            return if leader_alone { Delivery::Forward } else { Delivery::AlreadyDelivered };
+            return if leader_alone { Delivery::Forward } else { Delivery::ToFrontsGroup };
         }
         let sender = sender(signal);
         let from_below = sender == self.keeper || tree::is_below(sender, self.keeper);

@@ -11,17 +11,17 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, geteuid, getpgid, getpid, getppid, setpgid, setsid};
+use nix::unistd::{Pid, geteuid, getpgid, getpid, getppid, getsid, setpgid, setsid};
 use thiserror::Error;
 
 use super::channel::{Channel, FromFront};
-use super::supervisor::{Rest, asks_to_end};
+use super::supervisor::{Delivery, Rest, asks_to_end};
 use super::tree::{self, Sent};
 use super::{CLOSE_INHERITED_AFTER, Deadline};
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::readiness::Readiness;
 use crate::sys::signals::{self, Inherited};
-use crate::sys::spawn;
+use crate::sys::{program_pages, spawn};
 
 /// When a command that another user owns is looked at: by then `sudo` has become that user, or asks for a password.
 const SETTLES_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(200), Duration::from_secs(1)];
@@ -111,7 +111,21 @@ impl KeeperStart {
 impl Keeper {
     /// What the front says next. May be dropped at any point.
     pub async fn from_front(&self) -> FromFront {
-        self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone)
+        match self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone) {
+            FromFront::Signal { number, delivery: Delivery::ToFrontsGroup } => {
+                let delivery =
+                    if self.command_left_the_group() { Delivery::Forward } else { Delivery::AlreadyDelivered };
+                FromFront::Signal { number, delivery }
+            }
+            message => message,
+        }
+    }
+
+    /// The command has made a group of its own in the session, as `timeout` does where it does not lead one already. It
+    /// would lead the job's if it had been started directly, and get what the terminal sends.
+    fn command_left_the_group(&self) -> bool {
+        let Some(command) = self.command.get().filter(|_| !self.command_ended.get()) else { return false };
+        getpgid(Some(command)) == Ok(command) && getsid(Some(command)) == getsid(Some(self.front))
     }
 
     /// Asks the front for every signal that has reached it; [`FromFront::CaughtUp`] follows the last of them.
@@ -153,8 +167,8 @@ impl Keeper {
         // Until the command is executed this process stands still, and an exec can take its time (a network's disk): should
         // the front die meanwhile, nobody else would end this process, and with it the command to be.
         let tied = Tied::to_parent(self.front)?;
-        let pid =
-            spawn::spawn_tied_to_this_thread(command, self.inherited, self.deadline.0).map_err(SpawnError::from)?;
+        let pid = spawn::spawn_tied_to_this_thread(command, self.front, self.inherited, self.deadline.0)
+            .map_err(SpawnError::from)?;
         drop(tied);
         self.command.set(Some(pid));
         if told.contains(&libc::SIGTSTP) {
@@ -170,6 +184,7 @@ impl Keeper {
     pub async fn close_inherited(&self) -> std::convert::Infallible {
         tokio::time::sleep(CLOSE_INHERITED_AFTER).await;
         process::close_inherited_descriptors().ok();
+        program_pages::give_back();
         std::future::pending().await
     }
 

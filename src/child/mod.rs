@@ -11,6 +11,7 @@ mod front;
 mod guard;
 mod keeper;
 pub mod supervisor;
+mod terminal;
 pub mod tree;
 
 use std::rc::Rc;
@@ -19,6 +20,7 @@ use std::time::Duration;
 pub use channel::FromFront;
 pub use front::{Front, Verdict};
 pub use keeper::{Keeper, KeeperStart, SpawnError, TreeChange};
+pub use terminal::Terminal;
 
 use crate::sys::boottime::BootInstant;
 use crate::sys::process::{self, Forked};

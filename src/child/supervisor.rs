@@ -44,6 +44,8 @@ pub enum Delivery {
     Forward,
     /// The terminal, or the command's own tree, has seen to it.
     AlreadyDelivered,
+    /// The terminal has sent it to the group of the front; only the keeper knows whether the command is still in it.
+    ToFrontsGroup,
 }
 
 /// What becomes of the tree when the command itself has ended of its own accord.
@@ -144,7 +146,7 @@ impl Supervisor {
             // There is no command left to decide what the signal means.
             (Phase::Lingering, _) if asks_to_end(number) => self.stop(now + self.grace),
             (_, Delivery::Forward) => Action::Forward(number),
-            (_, Delivery::AlreadyDelivered) => Action::Nothing,
+            (_, Delivery::AlreadyDelivered | Delivery::ToFrontsGroup) => Action::Nothing,
         }
     }
 

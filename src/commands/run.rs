@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::failed;
 use crate::backend;
-use crate::child::{self, Keeper, KeeperStart, Side};
+use crate::child::{self, Keeper, KeeperStart, Side, Terminal};
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
 use crate::lock::LockBackend;
@@ -36,12 +36,16 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
     if let Some(notice) = &settings.deployment.notice {
         stderr.notice(notice);
     }
+    let terminal = Terminal::remember();
     match child::split() {
         Ok(Side::Keeper(start)) => keep(&start, settings, stderr),
         Ok(Side::Front(front)) => {
             let verdict = front.watch(|survivors| {
                 stderr.say(running::may_not_end(&settings.key, survivors, running::Standing::Lost));
             });
+            if ending::is_dlocks_own(verdict) {
+                terminal.restore();
+            }
             ending::mirror(verdict, settings, stderr)
         }
         Err(errno) => failed(&Error::system("start the keeper process", errno), stderr),

@@ -15,7 +15,7 @@ pub use waiting::WaitingLine;
 use crate::error::Error;
 use crate::error::phrase::Escaped;
 use crate::settings::Voice;
-use crate::sys::stdio::{STDERR, STDOUT, takes_a_line_now, write_all};
+use crate::sys::stdio::{STDERR, STDOUT, write_all, write_to_stderr_at_once};
 
 /// `PIPE_BUF` on Linux: a pipe takes so many bytes in one piece, so lines of several dlocks never mix.
 const MAX_LINE_BYTES: usize = 4096;
@@ -40,11 +40,7 @@ impl Stderr {
     /// Says `words` whatever the voice. Never blocks: where nobody reads fast enough, the line is dropped, because
     /// what keeps a lease alive must not wait for a pager.
     pub fn say(self, words: impl Display) {
-        let line = line(&words);
-        if takes_a_line_now(STDERR) {
-            // There is nowhere left to complain to.
-            write_all(STDERR, line.as_bytes()).ok();
-        }
+        write_to_stderr_at_once(line(&words).as_bytes());
     }
 
     /// Says `words` whatever the voice, and waits until somebody takes them: only where nothing depends on us any more.

@@ -8,7 +8,7 @@ use super::{MAX_LINE_BYTES, Stderr, one_line};
 use crate::error::phrase::{HeldBy, Quoted, Rough};
 use crate::lock::{LockKey, Progress};
 use crate::settings::Voice;
-use crate::sys::stdio::{STDERR, takes_a_line_now, write_all};
+use crate::sys::stdio::{STDERR, write_to_stderr_at_once};
 
 /// Shorter waits go unmentioned: cron mails every line.
 const SILENT_FOR: Duration = Duration::from_secs(1);
@@ -68,12 +68,12 @@ impl WaitingLine {
         self.said_at = Some(waited);
         let words = Waiting { key: &self.key, news, waited };
         match self.place {
-            Place::Terminal if takes_a_line_now(STDERR) => {
+            Place::Terminal => {
                 let words = one_line(&words.to_string(), MAX_LINE_BYTES - BEFORE.len() - AFTER.len());
-                write_all(STDERR, format!("{BEFORE}{words}{AFTER}").as_bytes()).ok();
+                write_to_stderr_at_once(format!("{BEFORE}{words}{AFTER}").as_bytes());
             }
             Place::Log(stderr) => stderr.say(words),
-            Place::Terminal | Place::Nowhere => {}
+            Place::Nowhere => {}
         }
     }
 
@@ -95,8 +95,8 @@ impl WaitingLine {
 
     /// Takes the line off the terminal. To be called before anything else is printed, and at the end.
     pub fn clear(&mut self) {
-        if self.place == Place::Terminal && self.said_at.is_some() && takes_a_line_now(STDERR) {
-            write_all(STDERR, ERASE.as_bytes()).ok();
+        if self.place == Place::Terminal && self.said_at.is_some() {
+            write_to_stderr_at_once(ERASE.as_bytes());
         }
     }
 }

@@ -2,11 +2,13 @@
 
 pub mod boottime;
 pub mod entry;
+mod environment;
 pub mod interrupt;
 pub mod lock_helper;
 pub mod ofd_lock;
 pub mod packet_socket;
 pub mod process;
+pub mod program_pages;
 pub mod readiness;
 pub mod shared_page;
 pub mod signals;

@@ -98,8 +98,17 @@ pub fn die_of(signal: i32) {
     sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&into_sigset(only)), None).ok();
 }
 
-/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up.
-pub const SI_KERNEL: i32 = 0x80;
+/// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up, an alarm.
+const SI_KERNEL: i32 = 0x80;
+
+/// Whether a signal with this `si_code` is a terminal's, which sends it to a whole group. Any other of the kernel's (an
+/// alarm set before dlock was executed, a descriptor that became ready) was meant for one process.
+#[must_use]
+pub fn is_of_terminal(signal: i32, code: i32) -> bool {
+    use libc::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH};
+    let terminals_own = [SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGWINCH];
+    code == SI_KERNEL && terminals_own.contains(&signal)
+}
 
 /// Takes the signals of the terminal that are held back for this process, each once, and forgets what else was sent.
 #[must_use]
@@ -118,7 +127,7 @@ pub fn take_pending_of_terminal() -> Vec<i32> {
             if signal <= 0 {
                 return taken;
             }
-            if info.si_code == SI_KERNEL {
+            if is_of_terminal(signal, info.si_code) {
                 taken.push(signal);
             }
         }

@@ -4,11 +4,10 @@
 //! tables and fault every page that either side writes to, which is a quarter of what `dlock run -- true` takes.
 //! `posix_spawn` itself offers no parent-death signal, and std's `Command` falls back to a fork for it.
 
-use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString, c_char, c_int, c_void};
+use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -17,6 +16,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
 use super::boottime::BootInstant;
+use super::environment::Environment;
 use super::process::{Blocking, Which, exit_now, wait_child};
 use super::shared_page::SharedWord;
 use super::signals::Inherited;
@@ -30,21 +30,28 @@ const STACK_BYTES: usize = 64 * 1024;
 /// Starts `command` with the signal mask and dispositions in `inherited`; it dies when this process dies.
 ///
 /// Of `command` the program, the arguments and the changes of the environment count; everything else is inherited. The
-/// thread that calls this must live as long as the command may: the kernel takes its end for the parent's.
+/// thread that calls this must live as long as the command may: the kernel takes its end for the parent's. Variables
+/// that name `stood_for` as the one process meant (`LISTEN_PID`, `WATCHDOG_PID`) name the command.
 ///
 /// # Errors
 /// What the clone or the exec fails with; [`TOO_LATE`] when `deadline` (nanoseconds of CLOCK_BOOTTIME) had passed.
-pub fn spawn_tied_to_this_thread(command: &Command, inherited: Inherited, deadline: SharedWord) -> io::Result<Pid> {
+pub fn spawn_tied_to_this_thread(
+    command: &Command,
+    stood_for: Pid,
+    inherited: Inherited,
+    deadline: SharedWord,
+) -> io::Result<Pid> {
     let program = c_string(command.get_program())?;
     let arguments = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(c_string)
         .collect::<io::Result<Vec<CString>>>()?;
-    let environment = environment(command)?;
-    let (argv, envp) = (pointers(&arguments), pointers(&environment));
+    let environment = Environment::of(command, stood_for)?;
+    let (argv, envp) = (pointers(&arguments), environment.pointers());
     let mut start = Start {
         program: &program,
         argv: &argv,
+        environment: &environment,
         envp: &envp,
         parent: nix::unistd::getpid(),
         inherited,
@@ -80,6 +87,7 @@ pub fn spawn_tied_to_this_thread(command: &Command, inherited: Inherited, deadli
 struct Start<'a> {
     program: &'a CString,
     argv: &'a [*const c_char],
+    environment: &'a Environment,
     envp: &'a [*const c_char],
     parent: Pid,
     inherited: Inherited,
@@ -111,6 +119,7 @@ impl Start<'_> {
         if BootInstant::from_nanos(self.deadline.load()).has_passed() {
             return Err(TOO_LATE);
         }
+        self.environment.name(nix::unistd::getpid());
         self.inherited.restore();
         // SAFETY: both lists end with a null pointer and point to strings that the suspended parent owns.
         #[expect(unsafe_code)]
@@ -154,21 +163,6 @@ impl Drop for Stack {
 
 fn c_string(text: &OsStr) -> io::Result<CString> {
     Ok(CString::new(text.as_bytes())?)
-}
-
-/// Our environment with the command's changes, as `NAME=value`.
-fn environment(command: &Command) -> io::Result<Vec<CString>> {
-    let changes: BTreeMap<&OsStr, Option<&OsStr>> = command.get_envs().collect();
-    let inherited = std::env::vars_os().filter(|(name, _)| !changes.contains_key(name.as_os_str()));
-    let set = changes.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.as_ref()?.to_os_string())));
-    inherited.chain(set).map(|(name, value)| assignment(name, &value)).collect()
-}
-
-fn assignment(name: OsString, value: &OsStr) -> io::Result<CString> {
-    let mut text = name.into_vec();
-    text.push(b'=');
-    text.extend_from_slice(value.as_bytes());
-    Ok(CString::new(text)?)
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {

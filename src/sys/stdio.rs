@@ -1,14 +1,16 @@
 //! Standard input, output and error: found closed, full, or read by nobody, and none of that may surprise dlock.
 
-use std::io;
-use std::os::fd::{BorrowedFd, IntoRawFd, RawFd};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::stat::Mode;
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{Mode, SFlag, fstat, makedev};
 use nix::unistd::write;
 
 pub const STDIN: BorrowedFd<'static> = number(0);
@@ -41,9 +43,65 @@ pub fn occupy_closed() {
     }
 }
 
+/// Our own way to standard error where that one may block: what says whether a write waits belongs to the open file,
+/// which we share with the command and must not change.
+static UNBLOCKED_STDERR: OnceLock<Option<OwnedFd>> = OnceLock::new();
+
+/// Writes `bytes`, up to `PIPE_BUF` (4096) of them, to standard error if somebody takes them at once; otherwise they are
+/// lost. Never blocks.
+pub fn write_to_stderr_at_once(bytes: &[u8]) {
+    // There is nowhere left to complain to.
+    without_broken_pipe(|| write_at_once(STDERR, &UNBLOCKED_STDERR, bytes)).ok();
+}
+
+fn write_at_once(shared: BorrowedFd<'_>, unblocked: &OnceLock<Option<OwnedFd>>, bytes: &[u8]) -> nix::Result<usize> {
+    match Sort::of(shared)? {
+        Sort::Socket => send(shared.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+        // Through the shared one: it has the offset, or appends.
+        Sort::NeverWaits => write(shared, bytes),
+        Sort::MayWait => match unblocked.get_or_init(|| reopen(shared).ok()) {
+            Some(own) => write(own, bytes),
+            // No longer ours to open (another user's terminal after su): asking first leaves only a race with others.
+            None if takes_a_line_now(shared) => write(shared, bytes),
+            None => Err(Errno::EAGAIN),
+        },
+    }
+}
+
+/// What a descriptor leads to, by what a write to it may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Socket,
+    /// A pipe or terminal: for its reader.
+    MayWait,
+    /// A file or another device.
+    NeverWaits,
+}
+
+impl Sort {
+    fn of(descriptor: BorrowedFd<'_>) -> nix::Result<Self> {
+        let kind = SFlag::from_bits_truncate(fstat(descriptor)?.st_mode) & SFlag::S_IFMT;
+        Ok(match kind {
+            SFlag::S_IFSOCK => Self::Socket,
+            SFlag::S_IFIFO => Self::MayWait,
+            SFlag::S_IFCHR if descriptor.is_terminal() => Self::MayWait,
+            _ => Self::NeverWaits,
+        })
+    }
+}
+
+/// Another open file of the same pipe or terminal, whose writes fail where they would have to wait.
+fn reopen(descriptor: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    // A multiplexer's side of a terminal: opening that one makes a new terminal.
+    if fstat(descriptor)?.st_rdev == makedev(5, 2) {
+        return Err(Errno::ENXIO);
+    }
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    open(path.as_str(), OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty())
+}
+
 /// Whether a write of up to `PIPE_BUF` (4096) bytes would be taken at once and by somebody.
-#[must_use]
-pub fn takes_a_line_now(descriptor: BorrowedFd<'_>) -> bool {
+fn takes_a_line_now(descriptor: BorrowedFd<'_>) -> bool {
     let mut asked = [PollFd::new(descriptor, PollFlags::POLLOUT)];
     let answered = poll(&mut asked, PollTimeout::ZERO);
     // A pipe that nobody reads, or a terminal that is gone, says so beside POLLOUT.
@@ -58,17 +116,22 @@ pub fn takes_a_line_now(descriptor: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// When not everything was written.
 pub fn write_all(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    Ok(without_broken_pipe(|| write_each(descriptor, bytes))?)
+}
+
+/// Keeps the SIGPIPE of `attempt` from this process: its error tells enough.
+fn without_broken_pipe<T>(attempt: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
     // Held back and swallowed rather than ignored: the disposition is the command's inheritance.
     let before = broken_pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
-    let written = write_each(descriptor, bytes);
-    if written == Err(Errno::EPIPE)
+    let attempted = attempt();
+    if attempted.as_ref().is_err_and(|&error| error == Errno::EPIPE)
         && !before.contains(Signal::SIGPIPE)
         && let Ok(pending) = SignalFd::with_flags(&broken_pipe(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
     {
         while let Ok(Some(_)) = pending.read_signal() {}
     }
     before.thread_set_mask()?;
-    Ok(written?)
+    attempted
 }
 
 fn write_each(descriptor: BorrowedFd<'_>, mut bytes: &[u8]) -> nix::Result<()> {
@@ -110,13 +173,40 @@ mod tests {
     }
 
     #[test]
-    fn a_full_pipe_takes_no_line_now() {
+    fn a_full_pipe_takes_no_line_and_its_shared_description_stays_a_waiting_one() {
         let (reader, writer) = pipe().expect("two descriptors");
-        assert!(takes_a_line_now(writer.as_fd()));
-        fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("own descriptor");
-        while write(&writer, &[b'x'; 4096]).is_ok() {}
+        let unblocked = OnceLock::new();
+        let line = [b'x'; 4096];
+        let lines = std::iter::repeat_with(|| write_at_once(writer.as_fd(), &unblocked, &line));
+        let taken = lines.take_while(|taken| *taken == Ok(line.len())).count();
+        assert_eq!(taken, 16, "a pipe has room for 64 KiB");
+        assert_eq!(write_at_once(writer.as_fd(), &unblocked, b"one more"), Err(Errno::EAGAIN));
         assert!(!takes_a_line_now(writer.as_fd()));
+        let flags = fcntl(&writer, FcntlArg::F_GETFL).expect("it is open");
+        assert!(!OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK));
         drop(reader);
+        assert_eq!(without_broken_pipe(|| write_at_once(writer.as_fd(), &unblocked, b"word")), Err(Errno::EPIPE));
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_takes_no_line_in_the_end() {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("two descriptors");
+        let unblocked = OnceLock::new();
+        let lines = std::iter::repeat_with(|| write_at_once(writer.as_fd(), &unblocked, &[b'x'; 4096]));
+        assert_eq!(lines.take(10_000).find_map(Result::err), Some(Errno::EAGAIN));
+        drop(reader);
+        assert!(unblocked.get().is_none(), "a socket is not opened again");
+    }
+
+    #[test]
+    fn lines_for_a_file_go_where_its_other_writers_left_off() {
+        let mut file = tempfile::tempfile().expect("the temporary directory takes files");
+        std::io::Write::write_all(&mut file, b"before ").expect("there is room");
+        assert_eq!(write_at_once(file.as_fd(), &OnceLock::new(), b"after"), Ok(5));
+        let mut read = String::new();
+        std::io::Seek::rewind(&mut file).expect("a file");
+        file.read_to_string(&mut read).expect("UTF-8");
+        assert_eq!(read, "before after");
     }
 
     #[test]

@@ -24,10 +24,16 @@ mod stopping;
 
 mod habitats;
 
+mod transparency;
+
+mod cost;
+
 // What may go wrong.
 mod crash;
 
 mod matrix;
+
+mod slow_stderr;
 
 mod wrong_input;
 

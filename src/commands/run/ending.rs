@@ -15,6 +15,18 @@ use crate::sys::process::Exit;
 /// How a keeper ends that panics.
 const DEFECT: Exit = Exit::Code(exit_code::DEFECT as i32);
 
+const LOST: Exit = Exit::Code(exit_code::LOST as i32);
+const TIMED_OUT: Exit = Exit::Code(exit_code::TIMED_OUT as i32);
+
+/// Whether dlock has ended the command, and not the command itself.
+pub(super) fn is_dlocks_own(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Ended(exit) => exit == LOST || exit == TIMED_OUT,
+        Verdict::KeeperDied(_) | Verdict::DeadlinePassed => true,
+        Verdict::KeeperDiedEarly(_) => false,
+    }
+}
+
 /// How the front ends.
 pub(super) fn mirror(verdict: Verdict, settings: &RunSettings, stderr: Stderr) -> Ending {
     let reason = match verdict {
@@ -34,9 +46,9 @@ pub(super) fn mirror(verdict: Verdict, settings: &RunSettings, stderr: Stderr) -
 /// What a run ends with: a lost lease before a run that took too long, and either before what the command returned.
 pub(super) fn status(held: Held, given_up: GivenUp) -> Exit {
     if held.lost || given_up == GivenUp::NotOurs {
-        Exit::Code(i32::from(exit_code::LOST))
+        LOST
     } else if held.timed_out {
-        Exit::Code(i32::from(exit_code::TIMED_OUT))
+        TIMED_OUT
     } else {
         held.exit
     }

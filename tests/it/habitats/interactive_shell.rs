@@ -36,6 +36,20 @@ fn ctrl_c_in_a_loop_of_runs_ends_the_loop() {
     assert!(place.is_free("job"));
 }
 
+/// `timeout` makes a group of its own where it does not lead the job's: the key must reach it all the same.
+#[test]
+fn ctrl_c_reaches_a_command_that_leads_a_group_of_its_own() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
+    for before in ["", "dlock run -k job -- "] {
+        shell.terminal.enters(&format!("{before}timeout 100 sh sleeps"));
+        shell.terminal.shows("started");
+        shell.terminal.types(CTRL_C);
+        shell.prompts_after(130);
+    }
+    assert!(place.is_free("job"));
+}
+
 #[test]
 fn a_stopped_job_keeps_the_lock_and_goes_on_where_it_was() {
     let place = Place::shared(Kind::File);
@@ -116,6 +130,7 @@ fn stopped_while_it_waits_it_gives_up_its_place_and_queues_anew() {
     shell.prompts_after(0);
 }
 
+/// The command has turned off echo and line editing, as an editor does, and had no chance to turn them on again.
 #[test]
 fn after_a_lost_lease_the_tree_is_gone_and_the_terminal_as_before() {
     let place = Place::shared(Kind::Redis);
@@ -123,7 +138,7 @@ fn after_a_lost_lease_the_tree_is_gone_and_the_terminal_as_before() {
     shell.runs("stty -a >before");
     shell
         .terminal
-        .enters(&format!("dlock run -k job --ttl 3s -- bash -c '{TREE} # bash'").replace("started", "start''ed"));
+        .enters(&format!("dlock run -k job --ttl 3s -- bash -c 'stty raw -echo; {TREE} # bash'").replace("started", "start''ed"));
     shell.terminal.shows("started");
     eventually("the whole tree runs", || {
         shell.terminal.session.job().iter().filter(|p| p.comm == "sleep").count() == 2

@@ -125,8 +125,8 @@ impl Dlock {
         }
         match self.stdin {
             Stdin::Nothing => drop(self.command.stdin(Stdio::null())),
-            Stdin::Open | Stdin::Holding(_) => drop(self.command.stdin(Stdio::piped())),
             Stdin::Given => {}
+            Stdin::Open | Stdin::Holding(_) => drop(self.command.stdin(Stdio::piped())),
         }
         let began = Instant::now();
         let mut child = self.command.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display()));

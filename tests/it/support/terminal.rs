@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::pty::PtyMaster;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::stat::Mode;
 
 use super::call::{Dlock, Running};
+use super::pty::Pty;
 use super::waiting::A_WHILE;
 
 pub(crate) const CTRL_C: &str = "\x03";
@@ -43,13 +42,8 @@ impl Terminal {
     /// Starts `args`, the program first, with the settings that `with` adds to the call.
     #[track_caller]
     pub(crate) fn start(args: &[&str], with: impl FnOnce(Dlock) -> Dlock) -> Self {
-        // Other tests start programs meanwhile, which must not inherit this: no line would ever be hung up.
-        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        let master = posix_openpt(flags).expect("there is a terminal left");
-        grantpt(&master).expect("it is ours");
-        unlockpt(&master).expect("it is ours");
-        let name = ptsname_r(&master).expect("it is a terminal");
-        let slave = nix::fcntl::open(name.as_str(), flags, Mode::empty()).expect("it is unlocked");
+        let Pty { user: master, programs } = Pty::open();
+        let slave = OwnedFd::from(programs);
         set_size(&master, &["rows", "50", "cols", "200"]);
 
         let call = Dlock::of_program("setsid".as_ref(), ["--ctty"].iter().chain(args)).env("TERM", "dumb");
