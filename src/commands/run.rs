@@ -38,7 +38,10 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
     }
     let terminal = Terminal::remember();
     match child::split() {
-        Ok(Side::Keeper(start)) => keep(&start, settings, stderr),
+        Ok(Side::Keeper(start)) => {
+            drop(terminal);
+            keep(&start, settings, stderr)
+        }
         Ok(Side::Front(front)) => {
             let verdict = front.watch(|survivors| {
                 stderr.say(running::may_not_end(&settings.key, survivors, running::Standing::Lost));

@@ -136,9 +136,10 @@ fn after_a_lost_lease_the_tree_is_gone_and_the_terminal_as_before() {
     let place = Place::shared(Kind::Redis);
     let shell = Shell::start(&place, &[]);
     shell.runs("stty -a >before");
-    shell
-        .terminal
-        .enters(&format!("dlock run -k job --ttl 3s -- bash -c 'stty raw -echo; {TREE} # bash'").replace("started", "start''ed"));
+    shell.terminal.enters(
+        &format!("dlock run -k job --ttl 3s -- bash -c 'stty raw -echo; {TREE} # bash'")
+            .replace("started", "start''ed"),
+    );
     shell.terminal.shows("started");
     eventually("the whole tree runs", || {
         shell.terminal.session.job().iter().filter(|p| p.comm == "sleep").count() == 2
