@@ -4,10 +4,6 @@ use std::str::FromStr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-/// Signals that the processor raises for a fault of this very program. Blocking them would hang it instead.
-const FAULTS: [i32; 7] =
-    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGSYS];
-
 /// The signals and dispositions that this process started with: what the command must start with too.
 #[derive(Debug, Clone, Copy)]
 pub struct Inherited {
@@ -20,11 +16,13 @@ pub struct Inherited {
 /// inherited with the set that is now blocked, for a signalfd.
 ///
 /// Ignored ones stay out of the set: a blocked signal reaches a signalfd even when it is ignored, and `nohup` counts on
-/// its being ignored. SIGCHLD loses an inherited "ignored": the kernel would throw our children's statuses away.
+/// its being ignored. SIGCHLD loses an inherited "ignored": the kernel would throw our children's statuses away. Those of
+/// the processor may be sent by anybody, too (a service manager's watchdog sends ABRT); a real fault ends a program that
+/// blocks its signal all the same.
 pub fn take_over() -> (Inherited, SigSet) {
     let mut wanted = empty_set();
     for signal in 1..=libc::SIGRTMAX() {
-        let kernels_own = signal == libc::SIGKILL || signal == libc::SIGSTOP || FAULTS.contains(&signal);
+        let kernels_own = signal == libc::SIGKILL || signal == libc::SIGSTOP;
         // 32 and 33 are the C library's.
         let librarys_own = (32..libc::SIGRTMIN()).contains(&signal);
         if !kernels_own && !librarys_own && !is_ignored(signal) {

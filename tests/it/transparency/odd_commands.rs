@@ -85,7 +85,8 @@ while () { print "got ", shift @seen, "\n" while @seen; select undef, undef, und
 #[test]
 fn signals_that_mean_nothing_to_dlock_reach_the_command_once_each_the_queued_ones_included() {
     let place = Place::shared(Kind::File);
-    let numbers = ["10", "12", "28", "14", "23", "29", "30", "34", "40", "50", "64"];
+    let numbers =
+        ["10", "12", "28", "14", "23", "29", "30", "34", "40", "50", "64", "4", "5", "6", "7", "8", "11", "31"];
     let options = place.options();
     let words = ["run"].into_iter().chain(options.iter().map(String::as_str));
     let words = words.chain(["-k", "job", "--", "perl", "-e", COUNTS]).chain(numbers);
