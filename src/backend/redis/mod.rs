@@ -40,7 +40,8 @@ const WAIT: &str =
 const RELEASE: &str =
     concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/release.lua"));
 const RENEW: &str = include_str!("scripts/renew.lua");
-const PROLONG: &str = include_str!("scripts/prolong.lua");
+const PROLONG: &str =
+    concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/prolong.lua"));
 
 /// What a one-shot is granted until its grant has been learnt of: a lease that nobody knows of ends this soon.
 const UNCONFIRMED_ONE_SHOT: Duration = Duration::from_secs(10);
@@ -102,7 +103,7 @@ impl RedisBackend {
         reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&self.node)))
     }
 
-    /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and until when their leases last.
+    /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and generations, and until when their leases last.
     async fn look(
         &self,
         claim: &Claim,
@@ -143,7 +144,7 @@ impl RedisBackend {
             key: claim.key.clone(),
             token: claim.token.clone(),
             ttl,
-            fence: Some(FencingToken(fence)),
+            fence: Some(fence).filter(|number| *number > 0).map(FencingToken),
             requested_at: sent,
             valid_until: Some(sent + of_server_lease(first_expiry(claim))),
             renew_every: Some(ttl / RENEWALS_PER_LEASE),
@@ -171,7 +172,8 @@ impl RedisBackend {
 
     async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
         let names = Names::of(&self.namespace, &lease.key)?;
-        let request = eval(RENEW, &[names.lock()], &[lease.token.secret(), &millis(lease.ttl)]);
+        let keys = [names.lock().to_owned(), names.side("holders"), names.side("receipts")];
+        let request = eval(RENEW, &keys, &[lease.token.secret(), &millis(lease.ttl)]);
         let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         reply::renewed(&reply).ok_or_else(|| unexpected(&self.node))
     }
@@ -200,6 +202,7 @@ impl LockBackend for RedisBackend {
                 let waiting = Waiting::new(self, claim, &names, progress, reconnect_for)?;
                 waiting.until_granted(None).await.map(Acquired::Granted)
             }
+            (Answer::OtherSlots(total), _) => Err(other_slots(total)),
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
             (Answer::Awaited | Answer::Vanished(_), _) => Err(unexpected(&self.node)),
         }
@@ -221,9 +224,8 @@ impl LockBackend for RedisBackend {
         ttl: Option<Duration>,
     ) -> Result<Prolonged, BackendError> {
         let names = Names::of(&self.namespace, key)?;
-        let keys = [names.lock().to_owned(), names.side("queue"), names.side("receipts")];
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
-        let request = eval(PROLONG, &keys, &args);
+        let request = eval(PROLONG, &names.all(), &args);
         let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
@@ -264,13 +266,14 @@ impl LockBackend for RedisBackend {
     }
 }
 
-/// The first five ARGV of acquire.lua and wait.lua.
+/// The first six ARGV of acquire.lua and wait.lua.
 struct Contender<'a> {
     token: &'a str,
     ttl: String,
     first_expiry: String,
     phase: &'static str,
     holder: String,
+    mode: String,
 }
 
 impl<'a> Contender<'a> {
@@ -284,11 +287,12 @@ impl<'a> Contender<'a> {
                 LeaseKind::OneShot => "one-shot",
             },
             holder: claim.holder.to_json(),
+            mode: claim.mode.to_string(),
         }
     }
 
     fn args(&self) -> Vec<&str> {
-        vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder]
+        vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder, &self.mode]
     }
 }
 
@@ -313,6 +317,13 @@ fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
 /// Whole milliseconds, above zero: an expiry of 0 would delete.
 fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
+}
+
+/// Every contender has to know how many may hold at once.
+fn other_slots(total: u32) -> BackendError {
+    BackendError::misconfigured(format!(
+        "others use it with --slots {total}; give all the same number, or wait until nobody holds or awaits it"
+    ))
 }
 
 fn unexpected(node: &Node) -> BackendError {

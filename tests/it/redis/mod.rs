@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dlock::backend::redis::RedisBackend;
 use dlock::lock::{
-    Acquired, BackendError, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, LockStatus, OwnerToken, Patience,
-    Progress, Ttl,
+    Acquired, BackendError, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, LockStatus, Mode, OwnerToken,
+    Patience, Progress, Ttl,
 };
 
 use self::server::Server;
@@ -31,6 +31,7 @@ fn claim(name: &str, ttl: Duration) -> Claim {
         ttl: Ttl::Exactly(ttl),
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
+        mode: Mode::Exclusive,
     }
 }
 
