@@ -237,6 +237,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sharer_is_shown_as_far_as_its_entry_can_be_read() {
+        let now = ServerTime(1_000_000);
+        let shown = |entry: &str| Sharer::shown(b"token", entry.as_bytes(), now);
+        let whole = shown(r#"3000 one-shot 400000 30000 new=word {"host":"web-3"}"#);
+        assert_eq!((whole.phase, whole.remaining), (Phase::OneShot, Some(Duration::from_secs(2))));
+        assert_eq!((whole.ttl, whole.held_for), (Some(Duration::from_secs(30)), Some(Duration::from_millis(600))));
+        assert_eq!((whole.holder.host.as_deref(), whole.fence), (Some("web-3"), None));
+        assert_eq!(shown("3000 running 1 30000 delay=2500 {}").phase, Phase::LockDelay);
+        let broken = shown("soon");
+        assert_eq!((broken.phase, broken.remaining, broken.since), (Phase::Running, None, None));
+        assert_eq!(broken.id, whole.id);
+    }
+
+    #[test]
     fn everything_else_is_foreign() {
         for value in [
             "",
