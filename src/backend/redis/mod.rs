@@ -30,18 +30,38 @@ use self::waiting::{Waiting, contention, place};
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
-    LockStatus, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+    LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
 };
 use crate::sys::boottime::BootInstant;
 
-const ACQUIRE: &str = concat!(include_str!("scripts/base.lua"), include_str!("scripts/acquire.lua"));
-const WAIT: &str =
-    concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/wait.lua"));
-const RELEASE: &str =
-    concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/release.lua"));
+const ACQUIRE: &str =
+    concat!(include_str!("scripts/base.lua"), include_str!("scripts/grant.lua"), include_str!("scripts/acquire.lua"));
+const ACQUIRE_BESIDE_OTHERS: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/grant.lua"),
+    include_str!("scripts/acquire.lua")
+);
+const WAIT: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/grant.lua"),
+    include_str!("scripts/queue.lua"),
+    include_str!("scripts/wait.lua")
+);
+const RELEASE: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/queue.lua"),
+    include_str!("scripts/release.lua")
+);
+const PROLONG: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/queue.lua"),
+    include_str!("scripts/prolong.lua")
+);
 const RENEW: &str = include_str!("scripts/renew.lua");
-const PROLONG: &str =
-    concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/prolong.lua"));
 
 /// What a one-shot is granted until its grant has been learnt of: a lease that nobody knows of ends this soon.
 const UNCONFIRMED_ONE_SHOT: Duration = Duration::from_secs(10);
@@ -184,7 +204,11 @@ impl LockBackend for RedisBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
         let names = Names::of(&self.namespace, &claim.key)?;
         let mut sent = BootInstant::now();
-        let request = eval(ACQUIRE, &names.all(), &Contender::of(claim).args());
+        let script = match claim.mode {
+            Mode::Exclusive => ACQUIRE,
+            Mode::Shared | Mode::Slots(_) => ACQUIRE_BESIDE_OTHERS,
+        };
+        let request = eval(script, &names.all(), &Contender::of(claim).args());
         let mut answer = self.contend(claim, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
@@ -306,12 +330,18 @@ fn first_expiry(claim: &Claim) -> Duration {
 /// Plain EVAL, always: it costs what EVALSHA costs, and no second request when the server has forgotten the script.
 fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
     let mut request = redis::cmd("EVAL");
-    request.arg(script).arg(keys.len());
+    request.arg(lean(script)).arg(keys.len());
     for key in keys {
         request.arg(key.as_ref());
     }
     request.arg(args);
     request
+}
+
+/// The script without comments and indentation, which the server would have to read and hash each time.
+fn lean(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("--"));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// Whole milliseconds, above zero: an expiry of 0 would delete.

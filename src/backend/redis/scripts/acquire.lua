@@ -19,7 +19,7 @@ local other = other_slots(mode)
 if other then
   return { 'mismatch', other }
 end
-local sharer = is_marked() and lock.sharers[me]
+local sharer = is_marked() and sharer_of(me)
 local phase = sharer and sharer.phase or (lock.owner == me and lock.phase)
 local awaited = redis.call('ZCARD', KEYS[2])
 if phase ~= 'running' and phase ~= 'one-shot' then
@@ -27,7 +27,7 @@ if phase ~= 'running' and phase ~= 'one-shot' then
   if awaited > 0 and (may_enter(mode) or slots(mode)) then
     return { 'awaited' }
   elseif not may_enter(mode) then
-    return held(awaited)
+    return (held(awaited))
   end
 end
 return { 'granted', grant(me, mode, ARGV[2], ARGV[3], ARGV[4], ARGV[5]), now_us }

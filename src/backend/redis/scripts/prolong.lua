@@ -4,7 +4,7 @@
 -- returns {1, ttl ms, now µs} set, {2} held by a running command, nothing shortened, {0} not ours
 
 local me, WAKE = ARGV[1], ARGV[3]
-local sharer = is_marked() and lock.sharers[me]
+local sharer = is_marked() and sharer_of(me)
 local phase, ttl, words
 if sharer then
   phase = sharer.phase

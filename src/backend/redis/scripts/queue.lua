@@ -66,7 +66,7 @@ local function advance(me, my_mode, WAKE)
     elseif waiter == me then
       return me, may_enter(my_mode)
     end
-    local is = (waiter == lock.owner or lock.sharers[waiter]) and 'silent' or condition(waiter, WAKE)
+    local is = (waiter == lock.owner or sharer_of(waiter)) and 'silent' or condition(waiter, WAKE)
     if is == 'live' then
       local mode, ttl, holder = entry_of(waiter)
       if not mode then
@@ -99,7 +99,7 @@ local function due_in(mode)
     return taken_for()
   end
   local first = math.huge
-  for _, sharer in pairs(lock.sharers) do
+  for _, sharer in pairs((all_sharers())) do
     first = math.min(first, sharer.ends)
   end
   return first - now_ms

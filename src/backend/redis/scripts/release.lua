@@ -10,7 +10,7 @@ local me, WAKE = ARGV[1], ARGV[2]
 local place = redis.call('ZRANK', KEYS[2], me)
 leave(me)
 
-local sharer = lock.sharers[me]
+local sharer = sharer_of(me)
 local function gives_up(phase)
   return owns(phase) or phase == 'offered'
 end
@@ -22,7 +22,7 @@ if lock.owner == me and lock.mode == 'exclusive' and gives_up(lock.phase) then
 elseif sharer and gives_up(sharer.phase) then
   -- Without its marker it was lost before; nobody believes in it now.
   was_ours = is_marked()
-  ends_sooner = quit(me)
+  ends_sooner = quit(me, sharer)
 end
 if was_ours then
   write_receipt(me, 'released')

@@ -75,7 +75,7 @@ local function take()
   return { 'granted', grant(me, mode, ARGV[2], ARGV[3], ARGV[4], ARGV[5]), now_us }
 end
 
-local sharer = is_marked() and lock.sharers[me]
+local sharer = is_marked() and sharer_of(me)
 local phase = sharer and sharer.phase or (lock.owner == me and lock.phase)
 if phase == 'offered' or phase == 'running' or phase == 'one-shot' then
   -- Whoever may enter beside us was told by whoever told us.
@@ -116,12 +116,13 @@ end
 if lock.owner and not is_marked() then
   discount(lock.owner)
 end
-for token, holder in pairs(lock.sharers) do
+local reply, sharers = held(ahead)
+for token, holder in pairs(sharers) do
   if holder.phase == 'offered' then
     discount(token)
   end
 end
-local reply = held(ahead)
+reply[5] = ahead
 table.insert(reply, next)
 table.insert(reply, deaf and 1 or 0)
 table.insert(reply, given_up)

@@ -181,6 +181,22 @@ async fn one_shots_share_too_and_are_set_up_and_down_one_by_one() {
 }
 
 #[tokio::test]
+async fn entries_of_the_dead_go_while_the_others_hold_on() {
+    let server = Server::start(&[]);
+    let backend = server.backend();
+    let stays = granted(&backend, &of(Mode::Shared, seconds(20))).await;
+    for _ in 0..3 {
+        granted(&backend, &of(Mode::Shared, seconds(1))).await;
+    }
+    until_status(&backend, "job", "three die", |status| status.holders.len() == 1).await;
+    let longest = granted(&backend, &reader()).await;
+    assert_eq!(server.command::<u32>(&["HLEN", HOLDERS]), 1 + 5);
+    give_up(&backend, &longest).await;
+    assert_eq!(server.command::<u32>(&["HLEN", HOLDERS]), 1 + 1);
+    give_up(&backend, &stays).await;
+}
+
+#[tokio::test]
 async fn a_revoked_sharer_is_told_at_its_renewal_and_releases() {
     let server = Server::start(&[]);
     let backend = server.backend();

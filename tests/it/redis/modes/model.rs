@@ -11,15 +11,20 @@ use super::super::server::Server;
 
 const ACQUIRE: &str = concat!(
     include_str!("../../../../src/backend/redis/scripts/base.lua"),
+    include_str!("../../../../src/backend/redis/scripts/sharing.lua"),
+    include_str!("../../../../src/backend/redis/scripts/grant.lua"),
     include_str!("../../../../src/backend/redis/scripts/acquire.lua")
 );
 const WAIT: &str = concat!(
     include_str!("../../../../src/backend/redis/scripts/base.lua"),
+    include_str!("../../../../src/backend/redis/scripts/sharing.lua"),
+    include_str!("../../../../src/backend/redis/scripts/grant.lua"),
     include_str!("../../../../src/backend/redis/scripts/queue.lua"),
     include_str!("../../../../src/backend/redis/scripts/wait.lua")
 );
 const RELEASE: &str = concat!(
     include_str!("../../../../src/backend/redis/scripts/base.lua"),
+    include_str!("../../../../src/backend/redis/scripts/sharing.lua"),
     include_str!("../../../../src/backend/redis/scripts/queue.lua"),
     include_str!("../../../../src/backend/redis/scripts/release.lua")
 );
