@@ -30,6 +30,22 @@ const RELEASE: &str = concat!(
 );
 const RENEW: &str = include_str!("../../../../src/backend/redis/scripts/renew.lua");
 
+/// What is left on the server once the lease of ARGV 1 has ended by time alone.
+const LAPSE: &str = r"
+local value, last = redis.call('GET', KEYS[1]), 0
+if value and string.sub(value, 1, 32) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+elseif redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then
+  return 0
+end
+redis.call('HSET', KEYS[2], ARGV[1], '1 running 1 1 {}')
+for _, entry in ipairs(redis.call('HVALS', KEYS[2])) do
+  last = math.max(last, tonumber(string.match(entry, '^(%d+) ') or '0'))
+end
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', last))
+return redis.call('PEXPIREAT', KEYS[2], string.format('%.0f', last))
+";
+
 /// Longer than any history: here nothing ends by time. An offer stands for 3 s, a history takes some milliseconds.
 const TTL_MS: &str = "3600000";
 
@@ -43,6 +59,8 @@ enum Act {
     Look,
     Renew,
     Release,
+    /// The lease ends, or the offer lapses, and nobody is told.
+    Lapse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +79,8 @@ struct Model {
     holders: Vec<(usize, Mode, bool)>,
     /// Tickets in their order; whoever was offered the lock keeps its own until it has confirmed.
     queue: Vec<(usize, Mode)>,
+    /// Offers that each waiter has had since it last looked; after two it is dropped.
+    offers: [u32; CONTENDERS],
 }
 
 impl Model {
@@ -96,9 +116,14 @@ impl Model {
             if self.holds(who).is_some() {
                 continue;
             }
+            if self.offers[who] >= 2 {
+                self.queue.retain(|(waiter, _)| *waiter != who);
+                continue;
+            }
             if !self.may_enter(mode) {
                 return false;
             }
+            self.offers[who] += 1;
             self.holders.push((who, mode, false));
         }
         false
@@ -117,10 +142,18 @@ impl Model {
             Act::Renew => Said::Done(i64::from(self.holds(who) == Some(true))),
             Act::Release => {
                 let held = self.holds(who).is_some();
+                let waited = self.queue.iter().any(|(waiter, _)| *waiter == who);
                 self.holders.retain(|(holder, ..)| *holder != who);
                 self.queue.retain(|(waiter, _)| *waiter != who);
-                self.advance(None);
+                self.offers[who] = 0;
+                if held || waited {
+                    self.advance(None);
+                }
                 Said::Done(i64::from(held))
+            }
+            Act::Lapse => {
+                self.holders.retain(|(holder, ..)| *holder != who);
+                Said::Done(0)
             }
             Act::Try if self.holds(who) == Some(true) => self.enter(who, mode),
             Act::Try => {
@@ -134,16 +167,21 @@ impl Model {
                     (false, _) => Said::Held,
                 }
             }
-            Act::Look if self.holds(who).is_some() => self.enter(who, mode),
+            Act::Look if self.holds(who).is_some() => {
+                self.offers[who] = 0;
+                self.enter(who, mode)
+            }
             Act::Look => {
                 let waits = self.queue.iter().any(|(waiter, _)| *waiter == who);
-                let awaited: Vec<Mode> = self.queue.iter().filter(|_| !waits).map(|(_, mode)| *mode).collect();
+                let awaited = self.queue.iter().filter(|(waiter, _)| !waits && self.offers[*waiter] < 2);
+                let awaited: Vec<Mode> = awaited.map(|(_, mode)| *mode).collect();
                 if let Some(other) = self.other_slots(mode, held.into_iter().chain(awaited)) {
                     return other;
                 }
                 if !waits {
                     self.queue.push((who, mode));
                 }
+                self.offers[who] = 0;
                 if !self.advance(Some(who)) {
                     return Said::Held;
                 }
@@ -198,6 +236,10 @@ impl Scripts<'_> {
                 let keys = ["dlock:job".to_owned(), side("holders"), side("receipts")];
                 told(&self.run(RENEW, &keys, &[&token, TTL_MS]))
             }
+            Act::Lapse => {
+                self.run(LAPSE, &["dlock:job".to_owned(), side("holders")], &[&token]);
+                Said::Done(0)
+            }
             Act::Release => {
                 let said = told(&self.run(RELEASE, &keys, &[&token, &prefix, "", ""]));
                 // A token is used once.
@@ -210,10 +252,12 @@ impl Scripts<'_> {
     /// The contenders that hold or were offered the lock, and whether a foreign client would be kept out.
     fn holders(&mut self) -> (BTreeSet<usize>, bool) {
         let value: Option<String> = redis::cmd("GET").arg("dlock:job").query(self.connection).expect("a string");
-        let sharers: Vec<String> = redis::cmd("HKEYS").arg(side("holders")).query(self.connection).expect("a hash");
+        let sharers: Vec<(String, String)> =
+            redis::cmd("HGETALL").arg(side("holders")).query(self.connection).expect("a hash");
+        let living = sharers.iter().filter(|(_, entry)| !entry.starts_with("1 ")).map(|(token, _)| token.as_str());
         let owner = value.as_ref().and_then(|value| value.split(' ').next());
         let of = |token: &str| self.tokens.iter().position(|known| known.secret() == token);
-        (owner.into_iter().chain(sharers.iter().map(String::as_str)).filter_map(of).collect(), value.is_some())
+        (owner.into_iter().chain(living).filter_map(of).collect(), value.is_some())
     }
 }
 
@@ -252,6 +296,7 @@ fn acts() -> impl Strategy<Value = Vec<(Act, usize)>> {
         5 => Just(Act::Look),
         1 => Just(Act::Renew),
         4 => Just(Act::Release),
+        2 => Just(Act::Lapse),
     ];
     proptest::collection::vec((act, 0..CONTENDERS), 1..60)
 }
