@@ -91,7 +91,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__acquire)
-            opts="-k -n -w -E -b -q -v -h --key --ttl --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --zk --dir --namespace --label --json --export --quiet --verbose --help"
+            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --zk --dir --namespace --label --json --export --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -106,6 +106,10 @@ _dlock() {
                     return 0
                     ;;
                 --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slots)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -554,7 +558,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -n -w -E -b -q -v -h --command --key --ttl --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --zk --dir --namespace --label --quiet --verbose --help"
+            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --zk --dir --namespace --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -577,6 +581,10 @@ _dlock() {
                     return 0
                     ;;
                 --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slots)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -670,7 +678,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__status)
-            opts="-k -b -q -v -h --key --backend --redis --redis-password-file --zk --dir --namespace --json --exit-code --quiet --verbose --help"
+            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --zk --dir --namespace --json --exclusive --shared --slots --exit-code --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -723,6 +731,10 @@ _dlock() {
                     return 0
                     ;;
                 --namespace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --slots)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

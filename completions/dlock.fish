@@ -38,6 +38,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "help" -d 'Print this me
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)' -r -f -a "(__fish_complete_command)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l max-runtime -d 'Stop the command and all that it started after this long; status 124' -r
@@ -52,12 +53,15 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper ser
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Name of the lock' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l ttl -d 'How long the lock stays without a renewal; has no default' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
@@ -69,6 +73,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'Wh
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l export -d 'Print variables, for `eval` or as a CI environment file' -r -f -a "shell\t'`export NAME=value` lines for `eval`, the default; on failure `(exit N)`'
 env\t'Bare `NAME=value` lines, for a CI environment file'"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l json -d 'Print one JSON object instead of the token'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
@@ -104,8 +110,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-fi
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l exit-code -d 'Exit with 75 when any of the keys is held or awaited'
+complete -c dlock -n "__fish_dlock_using_subcommand status" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
+complete -c dlock -n "__fish_dlock_using_subcommand status" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l exit-code -d 'Exit with 75 when -n would not get one of the keys, in the mode given'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -71,6 +71,9 @@ pub struct Run {
     pub ttl: Option<String>,
 
     #[command(flatten)]
+    pub sharing: Sharing,
+
+    #[command(flatten)]
     pub contest: Contest,
 
     #[command(flatten)]
@@ -101,6 +104,9 @@ pub struct Acquire {
     /// From 1s to 366d.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
     pub ttl: Option<String>,
+
+    #[command(flatten)]
+    pub sharing: Sharing,
 
     #[command(flatten)]
     pub contest: Contest,
@@ -179,7 +185,10 @@ pub struct Status {
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
-    /// Exit with 75 when any of the keys is held or awaited
+    #[command(flatten)]
+    pub sharing: Sharing,
+
+    /// Exit with 75 when -n would not get one of the keys, in the mode given
     #[arg(long, help_heading = OUTPUT)]
     pub exit_code: bool,
 
@@ -316,6 +325,29 @@ pub struct Stopping {
     /// After a signal, --max-runtime or a lost lease they are stopped in any case.
     #[arg(long, value_name = "ACTION")]
     pub descendants: Option<String>,
+}
+
+/// Who else may hold the lock at the same time.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = LOCK)]
+pub struct Sharing {
+    /// Nobody else may hold it meanwhile; this is the default
+    #[arg(short = 'x', long)]
+    pub exclusive: bool,
+
+    /// Others may hold it meanwhile who say the same: readers
+    ///
+    /// One queue for all modes, first come, first served: a reader that comes after a waiting writer waits. There is
+    /// no fencing token. Redis only, in this version.
+    #[arg(short, long)]
+    pub shared: bool,
+
+    /// At most N may hold it at the same time
+    ///
+    /// Everybody has to give the same N while anybody holds or awaits the lock (else 78). There is no fencing token.
+    /// Redis only, in this version.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub slots: Option<String>,
 }
 
 /// Which lock to touch, and the proof that it is ours.

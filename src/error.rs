@@ -175,6 +175,7 @@ mod tests {
         let refusal = Refusal {
             key: LockKey::new("job").expect("a key"),
             obstacle: Obstacle::HeldBy(Contention {
+                others: 0,
                 holder: Some(holder),
                 since: None,
                 held_for: Some(Duration::from_secs(250)),

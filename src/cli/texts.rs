@@ -48,13 +48,14 @@ pub(super) const RUN_EXAMPLES: &str = "\
 Examples:
   dlock run --key job -- ./backup.sh --full
   dlock run -n -E 0 --redis redis://r1/ --key job -- ./backup.sh
-  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'";
+  dlock run -w 5m --zk z1,z2,z3 --key deploy -c 'make && make push'
+  dlock run --slots 3 --redis redis://r1/ --key render -- ./render.sh";
 
 pub(super) const RUN_AFTERWORD: &str = "\
 The command's environment:
   DLOCK_KEY, DLOCK_TOKEN, and DLOCK_FENCE: the fencing token, a number that
   rises with every grant; a resource that has seen a higher one should refuse
-  a lower one. And the variables of the backend options, without secrets.
+  a lower one; unset with -s and --slots. And the variables of the backend options, without secrets.
 
 Signals:
   Every signal that can be caught is passed on to the command, once, also the

@@ -50,6 +50,7 @@ fn claim(settings: &AcquireSettings) -> Claim {
         holder: describe(pid, None, settings.label.as_deref()),
         ttl: settings.ttl,
         kind: LeaseKind::OneShot,
+        mode: settings.mode,
         patience: match settings.contest.wait {
             Wait::Refuse => Patience::Refuse,
             Wait::For(_) | Wait::Forever => Patience::Queue { reconnect_for: settings.ttl.duration() },

@@ -2,7 +2,7 @@
 
 use crate::error::{Attempt, Error};
 use crate::exit_code::{Ending, NOT_ACQUIRED};
-use crate::lock::{LockState, LockStatus};
+use crate::lock::LockStatus;
 use crate::report::{self, Stderr};
 use crate::settings::{Deployment, ReportForm, StatusSettings, Verdict};
 
@@ -18,10 +18,11 @@ pub(super) fn status(settings: &StatusSettings) -> Ending {
             statuses.push(status.map_err(|error| Error::backend(Attempt::Status(key.clone()), error))?);
         }
         print(&statuses, settings.form, &settings.deployment)?;
-        let refused = statuses.iter().any(would_refuse);
         Ok(match settings.verdict {
-            Verdict::WouldRefuse if refused => Ending::Status(NOT_ACQUIRED),
-            Verdict::WouldRefuse | Verdict::Answered => Ending::SUCCESS,
+            Verdict::WouldRefuse(mode) if statuses.iter().any(|status| status.would_refuse(mode)) => {
+                Ending::Status(NOT_ACQUIRED)
+            }
+            Verdict::WouldRefuse(_) | Verdict::Answered => Ending::SUCCESS,
         })
     })
 }
@@ -36,9 +37,4 @@ pub(super) fn print(statuses: &[LockStatus], form: ReportForm, deployment: &Depl
         ReportForm::Json => report::json::statuses(statuses, deployment),
     };
     report::print(&text).map_err(|source| Error::Output { source })
-}
-
-/// Whether somebody stands in the way of an exclusive contender that does not wait.
-fn would_refuse(status: &LockStatus) -> bool {
-    status.state != LockState::Free || !status.waiters.is_empty()
 }

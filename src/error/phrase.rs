@@ -140,6 +140,9 @@ impl fmt::Display for HeldBy<'_> {
             Some(holder) => write!(f, "held by {}", Who(holder))?,
             None => f.write_str("held by somebody else")?,
         }
+        if self.0.others > 0 {
+            write!(f, " and {} more", self.0.others)?;
+        }
         match (self.0.held_for, self.0.since) {
             (Some(held), _) => write!(f, " for {}", Rough(held)),
             (None, Some(since)) => write!(f, " {}", Since(since)),
@@ -218,6 +221,13 @@ mod tests {
         assert_eq!(HeldBy(&known).to_string(), "held by somebody else since 2026-11-21T02:41:10Z");
         let both = Contention { held_for: Some(Duration::from_secs(70)), ..known };
         assert_eq!(HeldBy(&both).to_string(), "held by somebody else for 1m 10s");
+    }
+
+    #[test]
+    fn of_several_holders_one_is_named_and_the_rest_are_counted() {
+        let held_for = Some(Duration::from_secs(70));
+        let several = Contention { holder: Some(Holder::default()), others: 2, held_for, ..Contention::default() };
+        assert_eq!(HeldBy(&several).to_string(), "held by somebody unknown and 2 more for 1m 10s");
     }
 
     #[test]

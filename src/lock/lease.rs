@@ -1,5 +1,6 @@
 //! What a contender asks for, what it gets, and for how long it may believe that.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use super::{BackendError, FencingToken, Holder, LockKey, OwnerToken};
@@ -14,6 +15,17 @@ pub enum Mode {
     Shared,
     /// At most this many holders.
     Slots(u32),
+}
+
+/// As it is stored and handed to nested calls: `exclusive`, `shared`, `slots:N`.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exclusive => f.write_str("exclusive"),
+            Self::Shared => f.write_str("shared"),
+            Self::Slots(total) => write!(f, "slots:{total}"),
+        }
+    }
 }
 
 /// How long a lease lasts without a renewal.
@@ -62,6 +74,7 @@ pub struct Claim {
     pub ttl: Ttl,
     pub kind: LeaseKind,
     pub patience: Patience,
+    pub mode: Mode,
 }
 
 /// How a claim ended.
@@ -83,7 +96,10 @@ pub enum Progress {
 /// Whom a contender waits for, as last seen. Everything is `None` where the backend does not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contention {
+    /// One of several holders is the one that has held for longest.
     pub holder: Option<Holder>,
+    /// How many hold beside it.
+    pub others: usize,
     /// When the holder got the lock, by the server's clock.
     pub since: Option<SystemTime>,
     /// How long the holder has had it, by the server's clock alone.

@@ -73,4 +73,74 @@ impl LockStatus {
     pub fn free(key: LockKey) -> Self {
         Self { key, state: LockState::Free, fence: None, holders: Vec::new(), waiters: Vec::new() }
     }
+
+    /// Whether somebody stands in the way of a contender of this mode that does not wait.
+    #[must_use]
+    pub fn would_refuse(&self, mode: Mode) -> bool {
+        let fits = match self.state {
+            LockState::Free => true,
+            LockState::Held(held) => held == mode && mode != Mode::Exclusive,
+        };
+        let room = match mode {
+            Mode::Exclusive => self.waiters.is_empty(),
+            Mode::Shared => true,
+            Mode::Slots(total) => {
+                self.holders.len() + self.waiters.len() < usize::try_from(total).unwrap_or(usize::MAX)
+            }
+        };
+        !fits || !room || self.waiters.iter().any(|waiter| waiter.mode != mode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(held: Option<Mode>, holders: usize, waiting: &[Mode]) -> LockStatus {
+        let holder = HolderEntry {
+            id: String::new(),
+            holder: Holder::default(),
+            since: None,
+            held_for: None,
+            ttl: None,
+            remaining: None,
+            phase: Phase::Running,
+            fence: None,
+        };
+        let waiter = |mode: &Mode| WaiterEntry {
+            id: String::new(),
+            holder: Holder::default(),
+            since: None,
+            waited_for: None,
+            position: 1,
+            mode: *mode,
+        };
+        LockStatus {
+            state: held.map_or(LockState::Free, LockState::Held),
+            holders: vec![holder; holders],
+            waiters: waiting.iter().map(waiter).collect(),
+            ..LockStatus::free(LockKey::new("job").expect("a key"))
+        }
+    }
+
+    #[test]
+    fn who_holds_and_who_waits_decide_for_each_mode_whether_it_would_be_refused() {
+        use Mode::{Exclusive, Shared, Slots};
+        for (held, holders, waiting, refused) in [
+            (None, 0, &[][..], [false, false, false]),
+            (Some(Exclusive), 1, &[], [true, true, true]),
+            (Some(Shared), 2, &[], [true, false, true]),
+            (Some(Shared), 2, &[Exclusive], [true, true, true]),
+            (Some(Shared), 2, &[Shared], [true, false, true]),
+            (Some(Slots(3)), 2, &[], [true, true, false]),
+            (Some(Slots(3)), 3, &[], [true, true, true]),
+            (Some(Slots(3)), 2, &[Slots(3)], [true, true, true]),
+            (Some(Slots(2)), 1, &[], [true, true, true]),
+            (None, 0, &[Exclusive], [true, true, true]),
+        ] {
+            let status = status(held, holders, waiting);
+            let told = [Exclusive, Shared, Slots(3)].map(|mode| status.would_refuse(mode));
+            assert_eq!(told, refused, "{held:?} {holders} {waiting:?}");
+        }
+    }
 }

@@ -148,7 +148,8 @@ mod tests {
             command: Some("backup.sh".into()),
             label: None,
         };
-        let contention = Contention { holder: Some(holder), since: None, held_for: Some(seconds(250)), ahead: Some(2) };
+        let held_for = Some(seconds(250));
+        let contention = Contention { holder: Some(holder), held_for, ahead: Some(2), ..Contention::default() };
         let words = Waiting { key: &key, news: &Progress::Waiting(contention), waited: seconds(12) };
         assert_eq!(
             words.to_string(),

@@ -59,7 +59,7 @@ pub(super) fn voice(typed: &cli::Voice, environment: &Environment) -> Result<Voi
     Ok(Voice::Normal)
 }
 
-fn exclusive(level: Level, one: &str, other: &str) -> Error {
+pub(super) fn exclusive(level: Level, one: &str, other: &str) -> Error {
     Error::usage(format!("{} and {} exclude each other", name_at(level, one), name_at(level, other)))
 }
 

@@ -3,6 +3,7 @@
 mod contest;
 mod deployment;
 pub mod duration;
+mod mode;
 mod source;
 mod stopping;
 mod target;
@@ -17,7 +18,7 @@ use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
 use crate::lock::pace::Pace;
-use crate::lock::{KeyPattern, LockKey, OwnerToken, Ttl};
+use crate::lock::{KeyPattern, LockKey, Mode, OwnerToken, Ttl};
 use duration::{DEFAULT_TTL, parse_ttl};
 use source::{on_command_line, text};
 
@@ -76,6 +77,7 @@ pub struct RunSettings {
     pub key: LockKey,
     pub deployment: Deployment,
     pub ttl: Ttl,
+    pub mode: Mode,
     pub contest: Contest,
     pub stopping: Stopping,
     pub label: Option<String>,
@@ -100,6 +102,7 @@ pub struct AcquireSettings {
     pub key: LockKey,
     pub deployment: Deployment,
     pub ttl: Ttl,
+    pub mode: Mode,
     pub contest: Contest,
     pub label: Option<String>,
     pub output: TokenOutput,
@@ -146,8 +149,8 @@ pub enum ReportForm {
 pub enum Verdict {
     /// 0 whenever the question was answered.
     Answered,
-    /// 75 when any key would refuse `-n`.
-    WouldRefuse,
+    /// 75 when any key would refuse `-n` in this mode.
+    WouldRefuse(Mode),
 }
 
 #[derive(Debug)]
@@ -172,14 +175,16 @@ pub struct ListSettings {
 /// [`Error::Usage`] for the first thing that is wrong; [`Error::Configuration`] for a file that cannot be read.
 pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Error> {
     let (program, arguments) = program(typed.command, typed.program, environment)?;
+    let deployment = deployment::resolve(&typed.backend, environment)?;
     let settings = RunSettings {
         key: the_key(&typed.key)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL)),
         contest: contest::contest(&typed.contest, environment)?,
         stopping: stopping::stopping(&typed.stopping, environment)?,
         label: label(&typed.label, environment)?,
+        mode: mode::mode(&typed.sharing, environment, &deployment)?,
         voice: contest::voice(&typed.voice, environment)?,
-        deployment: deployment::resolve(&typed.backend, environment)?,
+        deployment,
         program,
         arguments,
     };
@@ -214,6 +219,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
     Ok(AcquireSettings {
         key,
         ttl,
+        mode: mode::mode(&typed.sharing, environment, &deployment)?,
         contest,
         label: label(&typed.label, environment)?,
         output,
@@ -252,12 +258,19 @@ pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSe
     if keys.is_empty() {
         return Err(Error::usage("no key given: dlock status KEY…"));
     }
+    let deployment = deployment::resolve(&typed.backend, environment)?;
+    let verdict = if typed.exit_code {
+        Verdict::WouldRefuse(mode::mode(&typed.sharing, environment, &deployment)?)
+    } else {
+        mode::refuse_idle_flags(&typed.sharing)?;
+        Verdict::Answered
+    };
     Ok(StatusSettings {
         keys,
         form: form(typed.json),
-        verdict: if typed.exit_code { Verdict::WouldRefuse } else { Verdict::Answered },
+        verdict,
         voice: contest::voice(&typed.voice, environment)?,
-        deployment: deployment::resolve(&typed.backend, environment)?,
+        deployment,
     })
 }
 

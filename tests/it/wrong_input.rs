@@ -24,7 +24,7 @@ const NOBODY: u32 = 65534;
 fn what_makes_no_sense_is_a_usage_error_and_touches_nothing(place: &Place) {
     let long = "x".repeat(513);
     let before = place.footprint();
-    let cases: [(&[&str], &str); 22] = [
+    let cases: [(&[&str], &str); 28] = [
         (&["run", "-k", "", "--", "true"], "empty"),
         (&["run", "-k", &long, "--", "true"], "512"),
         (&["run", "-k", "two\nlines", "--", "true"], "newline"),
@@ -41,6 +41,12 @@ fn what_makes_no_sense_is_a_usage_error_and_touches_nothing(place: &Place) {
         (&["run", "-k", "job", "-n", "-w", "1", "--", "true"], "wait"),
         (&["run", "-k", "job", "--namespace", "a/b", "--", "true"], "namespace"),
         (&["run", "-k", "job", "--namespace", ".a", "--", "true"], "namespace"),
+        (&["run", "-k", "job", "--slots", "0", "--", "true"], "slots"),
+        (&["run", "-k", "job", "--slots", "-1", "--", "true"], "slots"),
+        (&["run", "-k", "job", "--slots", "2", "-s", "--", "true"], "exclude each other"),
+        (&["acquire", "-k", "job", "--ttl", "9s", "-x", "--shared"], "exclude each other"),
+        (&["status", "job", "--shared"], "--exit-code"),
+        (&["status", "job", "--exit-code", "--slots", "many"], "slots"),
         (&["run", "-k", "job", "--no-such-option", "--", "true"], "--no-such-option"),
         (&["run", "-k", "job", "-c", "true", "--", "true"], "command"),
         (&["acquire", "-k", "job"], "ttl"),

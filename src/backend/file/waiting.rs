@@ -231,7 +231,7 @@ fn seen_in(record: &Record, now: BootInstant) -> Contention {
         holder: Some(record.holder.clone()),
         since: record.since_us.map(wall_time),
         held_for: record.since_boot_ns.and_then(|then| elapsed(then, now)),
-        ahead: None,
+        ..Contention::default()
     }
 }
 

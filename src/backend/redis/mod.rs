@@ -30,17 +30,38 @@ use self::waiting::{Waiting, contention, place};
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
-    LockStatus, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+    LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
 };
 use crate::sys::boottime::BootInstant;
 
-const ACQUIRE: &str = concat!(include_str!("scripts/base.lua"), include_str!("scripts/acquire.lua"));
-const WAIT: &str =
-    concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/wait.lua"));
-const RELEASE: &str =
-    concat!(include_str!("scripts/base.lua"), include_str!("scripts/queue.lua"), include_str!("scripts/release.lua"));
+const ACQUIRE: &str =
+    concat!(include_str!("scripts/base.lua"), include_str!("scripts/grant.lua"), include_str!("scripts/acquire.lua"));
+const ACQUIRE_BESIDE_OTHERS: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/grant.lua"),
+    include_str!("scripts/acquire.lua")
+);
+const WAIT: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/grant.lua"),
+    include_str!("scripts/queue.lua"),
+    include_str!("scripts/wait.lua")
+);
+const RELEASE: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/queue.lua"),
+    include_str!("scripts/release.lua")
+);
+const PROLONG: &str = concat!(
+    include_str!("scripts/base.lua"),
+    include_str!("scripts/sharing.lua"),
+    include_str!("scripts/queue.lua"),
+    include_str!("scripts/prolong.lua")
+);
 const RENEW: &str = include_str!("scripts/renew.lua");
-const PROLONG: &str = include_str!("scripts/prolong.lua");
 
 /// What a one-shot is granted until its grant has been learnt of: a lease that nobody knows of ends this soon.
 const UNCONFIRMED_ONE_SHOT: Duration = Duration::from_secs(10);
@@ -102,7 +123,7 @@ impl RedisBackend {
         reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&self.node)))
     }
 
-    /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and until when their leases last.
+    /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and generations, and until when their leases last.
     async fn look(
         &self,
         claim: &Claim,
@@ -143,7 +164,7 @@ impl RedisBackend {
             key: claim.key.clone(),
             token: claim.token.clone(),
             ttl,
-            fence: Some(FencingToken(fence)),
+            fence: Some(fence).filter(|number| *number > 0).map(FencingToken),
             requested_at: sent,
             valid_until: Some(sent + of_server_lease(first_expiry(claim))),
             renew_every: Some(ttl / RENEWALS_PER_LEASE),
@@ -171,7 +192,8 @@ impl RedisBackend {
 
     async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
         let names = Names::of(&self.namespace, &lease.key)?;
-        let request = eval(RENEW, &[names.lock()], &[lease.token.secret(), &millis(lease.ttl)]);
+        let keys = [names.lock().to_owned(), names.side("holders"), names.side("receipts")];
+        let request = eval(RENEW, &keys, &[lease.token.secret(), &millis(lease.ttl)]);
         let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         reply::renewed(&reply).ok_or_else(|| unexpected(&self.node))
     }
@@ -182,7 +204,11 @@ impl LockBackend for RedisBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
         let names = Names::of(&self.namespace, &claim.key)?;
         let mut sent = BootInstant::now();
-        let request = eval(ACQUIRE, &names.all(), &Contender::of(claim).args());
+        let script = match claim.mode {
+            Mode::Exclusive => ACQUIRE,
+            Mode::Shared | Mode::Slots(_) => ACQUIRE_BESIDE_OTHERS,
+        };
+        let request = eval(script, &names.all(), &Contender::of(claim).args());
         let mut answer = self.contend(claim, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
@@ -200,6 +226,7 @@ impl LockBackend for RedisBackend {
                 let waiting = Waiting::new(self, claim, &names, progress, reconnect_for)?;
                 waiting.until_granted(None).await.map(Acquired::Granted)
             }
+            (Answer::OtherSlots(total), _) => Err(other_slots(total)),
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
             (Answer::Awaited | Answer::Vanished(_), _) => Err(unexpected(&self.node)),
         }
@@ -221,9 +248,8 @@ impl LockBackend for RedisBackend {
         ttl: Option<Duration>,
     ) -> Result<Prolonged, BackendError> {
         let names = Names::of(&self.namespace, key)?;
-        let keys = [names.lock().to_owned(), names.side("queue"), names.side("receipts")];
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
-        let request = eval(PROLONG, &keys, &args);
+        let request = eval(PROLONG, &names.all(), &args);
         let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
@@ -264,13 +290,14 @@ impl LockBackend for RedisBackend {
     }
 }
 
-/// The first five ARGV of acquire.lua and wait.lua.
+/// The first six ARGV of acquire.lua and wait.lua.
 struct Contender<'a> {
     token: &'a str,
     ttl: String,
     first_expiry: String,
     phase: &'static str,
     holder: String,
+    mode: String,
 }
 
 impl<'a> Contender<'a> {
@@ -284,11 +311,12 @@ impl<'a> Contender<'a> {
                 LeaseKind::OneShot => "one-shot",
             },
             holder: claim.holder.to_json(),
+            mode: claim.mode.to_string(),
         }
     }
 
     fn args(&self) -> Vec<&str> {
-        vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder]
+        vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder, &self.mode]
     }
 }
 
@@ -302,7 +330,7 @@ fn first_expiry(claim: &Claim) -> Duration {
 /// Plain EVAL, always: it costs what EVALSHA costs, and no second request when the server has forgotten the script.
 fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
     let mut request = redis::cmd("EVAL");
-    request.arg(script).arg(keys.len());
+    request.arg(lean(script)).arg(keys.len());
     for key in keys {
         request.arg(key.as_ref());
     }
@@ -310,9 +338,22 @@ fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
     request
 }
 
+/// The script without comments and indentation, which the server would have to read and hash each time.
+fn lean(script: &str) -> String {
+    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("--"));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 /// Whole milliseconds, above zero: an expiry of 0 would delete.
 fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
+}
+
+/// Every contender has to know how many may hold at once.
+fn other_slots(total: u32) -> BackendError {
+    BackendError::misconfigured(format!(
+        "others use it with --slots {total}; give all the same number, or wait until nobody holds or awaits it"
+    ))
 }
 
 fn unexpected(node: &Node) -> BackendError {

@@ -8,7 +8,7 @@ use redis::{Cmd, Value};
 use super::names::{self, Found, Names};
 use super::node::Node;
 use super::reply::{self, Raw, RawValue};
-use super::value::{LockValue, ServerTime, Waiter};
+use super::value::{LockValue, ServerTime, Sharer, Waiter};
 use super::{eval, unexpected};
 use crate::lock::token::public_id;
 use crate::lock::{
@@ -18,8 +18,8 @@ use crate::lock::{
 
 const STATUS: &str = include_str!("scripts/status.lua");
 
-/// The most waiters shown for one key: as many as dlock is built to serve.
-const MOST_WAITERS: usize = 1000;
+/// The most waiters and the most holders shown for one key: as many as dlock is built to serve.
+const MOST_SHOWN: usize = 1000;
 
 /// Keys that one script reads: some milliseconds of the server's time, which nobody else gets meanwhile.
 const BATCH: usize = 500;
@@ -90,7 +90,7 @@ async fn read(node: &Node, keys: &[(LockKey, Names)]) -> Result<Vec<LockStatus>,
             [names.lock().to_owned(), side("queue"), side("leases"), side("waiters"), side("holders")]
         })
         .collect();
-    let answer = ask(node, &eval(STATUS, &stored, &[&MOST_WAITERS.to_string()])).await?;
+    let answer = ask(node, &eval(STATUS, &stored, &[&MOST_SHOWN.to_string()])).await?;
     let (now, raws) = reply::statuses(&answer).ok_or_else(|| unexpected(node))?;
     if raws.len() != keys.len() {
         return Err(unexpected(node));
@@ -107,33 +107,37 @@ fn shown(key: LockKey, now: ServerTime, raw: &Raw) -> LockStatus {
     let mut status = LockStatus::free(key);
     let mut holding_waiter: &[u8] = b"";
     match &raw.value {
-        RawValue::Absent if raw.shared_for > Duration::ZERO => {
-            status.state = LockState::Held(Mode::Shared);
-            status.holders.push(unknown(public_id(b""), Some(raw.shared_for), Phase::Running));
-        }
+        // Sharers without their marker: which of the two modes is not known any more.
+        RawValue::Absent if !raw.sharers.is_empty() => status.state = LockState::Held(Mode::Shared),
         RawValue::Absent => {}
-        RawValue::Text(text) => {
-            let entry = match LockValue::parse(text) {
-                LockValue::Ours(record) => {
+        RawValue::Text(text) => match LockValue::parse(text) {
+            LockValue::Ours(record) if record.token.as_bytes() == raw.generation => {
+                if !raw.sharers.is_empty() {
                     status.state = LockState::Held(record.mode);
-                    holding_waiter = &text[..record.token.len()];
-                    record.entry(now, raw.left)
                 }
-                LockValue::Foreign => {
-                    status.state = LockState::Held(Mode::Exclusive);
-                    unknown(public_id(text), raw.left, Phase::Foreign)
-                }
-            };
-            status.fence = entry.fence;
-            status.holders.push(entry);
-        }
+            }
+            LockValue::Ours(record) => {
+                status.state = LockState::Held(record.mode);
+                holding_waiter = &text[..record.token.len()];
+                status.holders.push(record.entry(now, raw.left));
+            }
+            LockValue::Foreign => {
+                status.state = LockState::Held(Mode::Exclusive);
+                status.holders.push(foreign(public_id(text), raw.left));
+            }
+        },
         RawValue::Other(kind) => {
             status.state = LockState::Held(Mode::Exclusive);
-            status.holders.push(unknown(public_id(kind), raw.left, Phase::Foreign));
+            status.holders.push(foreign(public_id(kind), raw.left));
         }
     }
+    status.fence = status.holders.first().and_then(|holder| holder.fence);
+    let mut sharers: Vec<_> = raw.sharers.iter().map(|[token, entry]| Sharer::shown(token, entry, now)).collect();
+    sharers.sort_by(|one, other| (one.since, &one.id).cmp(&(other.since, &other.id)));
+    status.holders.extend(sharers);
+    let has_turn = |token: &Vec<u8>| token == holding_waiter || raw.sharers.iter().any(|[holder, _]| holder == token);
     // A waiter that was offered the lock keeps its ticket until it has confirmed.
-    let waiting = raw.waiters.iter().filter(|[token, lease, _]| token != holding_waiter && lives(lease, now));
+    let waiting = raw.waiters.iter().filter(|[token, lease, _]| !has_turn(token) && lives(lease, now));
     status.waiters = waiting
         .enumerate()
         .map(|(before, [token, _, entry])| {
@@ -160,6 +164,15 @@ fn lives(lease: &[u8], now: ServerTime) -> bool {
     }
 }
 
-fn unknown(id: String, remaining: Option<Duration>, phase: Phase) -> HolderEntry {
-    HolderEntry { id, holder: Holder::default(), since: None, held_for: None, ttl: None, remaining, phase, fence: None }
+fn foreign(id: String, remaining: Option<Duration>) -> HolderEntry {
+    HolderEntry {
+        id,
+        holder: Holder::default(),
+        since: None,
+        held_for: None,
+        ttl: None,
+        remaining,
+        phase: Phase::Foreign,
+        fence: None,
+    }
 }

@@ -10,9 +10,12 @@ use super::value::ServerTime;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     Granted {
+        /// 0 for a sharer.
         fence: u64,
         now: ServerTime,
     },
+    /// Others hold or await so many slots, and we asked for another number.
+    OtherSlots(u32),
     /// The token was released before the request arrived.
     Undone,
     /// Free, but others wait: wait.lua decides.
@@ -31,16 +34,21 @@ pub(super) struct Held {
     pub(super) left: Option<Duration>,
     pub(super) now: ServerTime,
     pub(super) ahead: usize,
+    /// The entry of the one that has shared the lock for longest, without its end and phase; empty without sharers.
+    pub(super) sharer: Vec<u8>,
+    pub(super) sharers: usize,
     pub(super) turn: Turn,
     /// Seen holders that have given the lock up.
     pub(super) given_up: Vec<String>,
 }
 
 /// How a waiter will learn that it is its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Turn {
     /// Nobody that lives comes before us.
     pub(super) next: bool,
+    /// When that may let us in: a lease has ended by then.
+    pub(super) due: Option<Duration>,
     /// Messages or the count of listeners are refused, so nobody may be able to tell us.
     pub(super) deaf: bool,
 }
@@ -66,8 +74,10 @@ pub(super) enum Set {
 pub(super) struct Raw {
     pub(super) value: RawValue,
     pub(super) left: Option<Duration>,
-    /// How long holders of a shared lock or of slots live on, whatever became of their marker.
-    pub(super) shared_for: Duration,
+    /// Which marker the sharers belong to.
+    pub(super) generation: Vec<u8>,
+    /// Token and entry of each holder of a shared lock or of slots that lives, whatever became of their marker.
+    pub(super) sharers: Vec<[Vec<u8>; 2]>,
     /// Token, lease and entry of each waiter, in their order.
     pub(super) waiters: Vec<[Vec<u8>; 3]>,
 }
@@ -90,14 +100,18 @@ pub(super) fn answer(reply: &Value) -> Option<Answer> {
         (b"undone", []) => Answer::Undone,
         (b"awaited", []) => Answer::Awaited,
         (b"vanished", [left]) => Answer::Vanished(Duration::from_millis(whole(left)?)),
-        (b"held", [value, left, now, ahead, rest @ ..]) => Answer::Held(Held {
+        (b"mismatch", [slots]) => Answer::OtherSlots(u32::try_from(whole(slots)?).ok()?),
+        (b"held", [value, left, now, ahead, sharer, sharers, rest @ ..]) => Answer::Held(Held {
             value: bytes(value)?.to_vec(),
             left: whole(left).map(Duration::from_millis),
             now: time(now)?,
             ahead: usize::try_from(whole(ahead)?).ok()?,
+            sharer: bytes(sharer)?.to_vec(),
+            sharers: usize::try_from(whole(sharers)?).ok()?,
             turn: Turn {
                 next: rest.first().is_some_and(|next| *next == Value::Int(1)),
                 deaf: rest.get(1).is_some_and(|deaf| *deaf == Value::Int(1)),
+                due: rest.get(3).and_then(whole).map(Duration::from_millis),
             },
             given_up: rest.get(2).map(texts).unwrap_or_default(),
         }),
@@ -144,9 +158,8 @@ pub(super) fn scanned(reply: &Value) -> Option<(Vec<u8>, Vec<&[u8]>)> {
 
 fn raw(reply: &Value) -> Option<Raw> {
     let Value::Array(parts) = reply else { return None };
-    let [value, kind, left, shared_for, Value::Array(waiters)] = parts.as_slice() else { return None };
+    let [value, kind, left, generation, sharers, waiters] = parts.as_slice() else { return None };
     let text = bytes(value)?.to_vec();
-    let waiters: Vec<&[u8]> = waiters.iter().filter_map(bytes).collect();
     Some(Raw {
         value: match kind {
             Value::Int(1) => RawValue::Text(text),
@@ -154,9 +167,18 @@ fn raw(reply: &Value) -> Option<Raw> {
             _ => RawValue::Absent,
         },
         left: whole(left).map(Duration::from_millis),
-        shared_for: Duration::from_millis(whole(shared_for)?),
-        waiters: waiters.chunks_exact(3).map(|three| [three[0], three[1], three[2]].map(<[u8]>::to_vec)).collect(),
+        generation: bytes(generation)?.to_vec(),
+        sharers: groups(sharers)?,
+        waiters: groups(waiters)?,
     })
+}
+
+/// A flat list taken apart into groups of `N`.
+fn groups<const N: usize>(list: &Value) -> Option<Vec<[Vec<u8>; N]>> {
+    let Value::Array(items) = list else { return None };
+    let (groups, _) = items.as_chunks::<N>();
+    let group = |items: &[Value; N]| items.each_ref().map(|item| bytes(item).unwrap_or_default().to_vec());
+    Some(groups.iter().map(group).collect())
 }
 
 fn bytes(value: &Value) -> Option<&[u8]> {
@@ -204,16 +226,19 @@ mod tests {
                 left,
                 now: ServerTime::from_micros(9),
                 ahead: 2,
+                sharer: Vec::new(),
+                sharers: 0,
                 turn,
                 given_up,
             }))
         };
         let five = Some(Duration::from_millis(5));
-        assert_eq!(read("*5 $4 held $1 v :5 :9 :2 "), held(Turn { next: false, deaf: false }, vec![], five));
+        assert_eq!(read("*7 $4 held $1 v :5 :9 :2 $0  :0 "), held(Turn::default(), vec![], five));
         assert_eq!(
-            read("*8 $4 held $1 v :-1 :9 :2 :1 :0 *1 $2 ab "),
-            held(Turn { next: true, deaf: false }, vec!["ab".into()], None)
+            read("*11 $4 held $1 v :-1 :9 :2 $0  :0 :1 :0 *1 $2 ab :5 "),
+            held(Turn { next: true, deaf: false, due: five }, vec!["ab".into()], None)
         );
+        assert_eq!(read("*2 $8 mismatch :3 "), Some(Answer::OtherSlots(3)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The value of a lock, as `docs/protocol.md` lays it out. What breaks it: trusting bytes that anybody may have written.
 
+use std::str::SplitAsciiWhitespace;
 use std::time::{Duration, SystemTime};
 
 use crate::lock::token::public_id;
@@ -57,10 +58,7 @@ impl LockValue {
 
 impl Record {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        // The holder data may be cut or hold anything; the words before them are plain ASCII.
-        let end = bytes.iter().position(|byte| *byte == b'{').unwrap_or(bytes.len());
-        let (head, json) = bytes.split_at(end);
-        let mut words = std::str::from_utf8(head).ok()?.split_ascii_whitespace();
+        let (mut words, json) = split(bytes)?;
         let token = words.next().filter(|word| is_token(word))?.to_owned();
         if words.next()? != "dlock/1" {
             return None;
@@ -70,14 +68,12 @@ impl Record {
         let since = ServerTime(words.next()?.parse().ok()?);
         let ttl = Duration::from_millis(words.next()?.parse().ok()?);
         let fence = words.next()?.parse().ok().filter(|number| *number > 0).map(FencingToken);
-        let delay = words.find_map(|word| word.strip_prefix("delay=")?.parse().ok()).map(Duration::from_millis);
         let holder = Holder::from_json(json);
-        Some(Self { token, mode, phase, since, ttl, fence, delay: delay.unwrap_or_default(), holder })
+        Some(Self { token, mode, phase, since, ttl, fence, delay: delay(words), holder })
     }
 
     /// How `status` shows it.
     pub(super) fn entry(&self, now: ServerTime, remaining: Option<Duration>) -> HolderEntry {
-        let lapsed = self.delay > Duration::ZERO && remaining.is_some_and(|left| left <= self.delay);
         HolderEntry {
             id: public_id(self.token.as_bytes()),
             holder: self.holder.clone(),
@@ -85,8 +81,48 @@ impl Record {
             held_for: Some(now.since(self.since)),
             ttl: Some(self.ttl),
             remaining,
-            phase: if lapsed { Phase::LockDelay } else { self.phase },
+            phase: if has_lapsed(self.delay, remaining) { Phase::LockDelay } else { self.phase },
             fence: self.fence,
+        }
+    }
+}
+
+/// One holder of a shared lock or of slots, from its entry behind the end of its lease and the phase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sharer {
+    pub(super) since: ServerTime,
+    pub(super) ttl: Duration,
+    delay: Duration,
+    pub(super) holder: Holder,
+}
+
+impl Sharer {
+    /// `<since µs> <ttl ms> [<name>=<value> …] <holder data>`.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (mut words, json) = split(bytes)?;
+        let since = ServerTime(words.next()?.parse().ok()?);
+        let ttl = Duration::from_millis(words.next()?.parse().ok()?);
+        Some(Self { since, ttl, delay: delay(words), holder: Holder::from_json(json) })
+    }
+
+    /// How `status` shows the holder whose entry is `<end ms> <phase> …`; one that cannot be read holds all the same.
+    pub(super) fn shown(token: &[u8], entry: &[u8], now: ServerTime) -> HolderEntry {
+        let mut parts = entry.splitn(3, |byte| *byte == b' ');
+        let mut word = || parts.next().and_then(|word| std::str::from_utf8(word).ok());
+        let ends = word().and_then(|digits| digits.parse::<u64>().ok());
+        let phase = word().map_or(Phase::Running, parse_phase);
+        let rest = parts.next().and_then(Self::parse);
+        let remaining = ends.map(|ends| ServerTime(ends.saturating_mul(1000)).since(now));
+        let delay = rest.as_ref().map_or(Duration::ZERO, |rest| rest.delay);
+        HolderEntry {
+            id: public_id(token),
+            since: rest.as_ref().and_then(|rest| rest.since.wall()),
+            held_for: rest.as_ref().map(|rest| now.since(rest.since)),
+            ttl: rest.as_ref().map(|rest| rest.ttl),
+            remaining,
+            phase: if has_lapsed(delay, remaining) { Phase::LockDelay } else { phase },
+            fence: None,
+            holder: rest.map(|rest| rest.holder).unwrap_or_default(),
         }
     }
 }
@@ -101,9 +137,7 @@ pub(super) struct Waiter {
 
 impl Waiter {
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.iter().position(|byte| *byte == b'{').unwrap_or(bytes.len());
-        let (head, json) = bytes.split_at(end);
-        let mut words = std::str::from_utf8(head).ok()?.split_ascii_whitespace();
+        let (mut words, json) = split(bytes)?;
         if words.next()? != "dlock/1" {
             return None;
         }
@@ -111,6 +145,22 @@ impl Waiter {
         let since = ServerTime(words.next()?.parse().ok()?);
         Some(Self { mode, since, holder: Holder::from_json(json) })
     }
+}
+
+/// The words before the holder data, and those data. They may be cut or hold anything; the words are plain ASCII.
+fn split(bytes: &[u8]) -> Option<(SplitAsciiWhitespace<'_>, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'{').unwrap_or(bytes.len());
+    let (head, json) = bytes.split_at(end);
+    Some((std::str::from_utf8(head).ok()?.split_ascii_whitespace(), json))
+}
+
+fn delay(mut words: SplitAsciiWhitespace<'_>) -> Duration {
+    words.find_map(|word| word.strip_prefix("delay=")?.parse().ok()).map(Duration::from_millis).unwrap_or_default()
+}
+
+/// Whether nothing but the delay is left.
+fn has_lapsed(delay: Duration, remaining: Option<Duration>) -> bool {
+    delay > Duration::ZERO && remaining.is_some_and(|left| left <= delay)
 }
 
 fn is_token(word: &str) -> bool {
@@ -187,6 +237,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sharer_is_shown_as_far_as_its_entry_can_be_read() {
+        let now = ServerTime(1_000_000);
+        let shown = |entry: &str| Sharer::shown(b"token", entry.as_bytes(), now);
+        let whole = shown(r#"3000 one-shot 400000 30000 new=word {"host":"web-3"}"#);
+        assert_eq!((whole.phase, whole.remaining), (Phase::OneShot, Some(Duration::from_secs(2))));
+        assert_eq!((whole.ttl, whole.held_for), (Some(Duration::from_secs(30)), Some(Duration::from_millis(600))));
+        assert_eq!((whole.holder.host.as_deref(), whole.fence), (Some("web-3"), None));
+        assert_eq!(shown("3000 running 1 30000 delay=2500 {}").phase, Phase::LockDelay);
+        let broken = shown("soon");
+        assert_eq!((broken.phase, broken.remaining, broken.since), (Phase::Running, None, None));
+        assert_eq!(broken.id, whole.id);
+    }
+
+    #[test]
     fn everything_else_is_foreign() {
         for value in [
             "",
@@ -212,6 +276,7 @@ mod tests {
                     record.entry(ServerTime(1), None);
                 }
                 Waiter::parse(bytes);
+                Sharer::shown(b"token", bytes, ServerTime(1));
             }
         }
     }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::RedisBackend;
 use super::ear::Ear;
 use super::names::Names;
 use super::reply::{Answer, Held};
-use super::value::LockValue;
+use super::value::{LockValue, Sharer};
+use super::{RedisBackend, other_slots};
 use crate::lock::backoff::jittered;
 use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Progress};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -48,10 +48,10 @@ pub(super) struct Waiting<'a> {
     progress: &'a dyn Fn(Progress),
     reconnect_for: Duration,
     timer: BootTimer,
-    /// Owner tokens seen in the lock, and until when their leases last.
+    /// Owner tokens and generations seen in the lock, and until when their leases last.
     seen: Vec<(String, BootInstant)>,
     /// The holder and position that were told last.
-    told: Option<(Vec<u8>, usize)>,
+    told: Option<(Vec<u8>, Vec<u8>, usize)>,
     /// Since when the connection is lost.
     away_since: Option<BootInstant>,
     /// What was told of that last.
@@ -124,6 +124,7 @@ impl<'a> Waiting<'a> {
                     polls |= held.turn.deaf;
                     next_look(self.claim, &held, polls)
                 }
+                Answer::OtherSlots(total) => return Err(other_slots(total)),
                 Answer::Awaited | Answer::Undone => {
                     return Err(BackendError::usage("the claim was released while it waited"));
                 }
@@ -165,7 +166,7 @@ impl<'a> Waiting<'a> {
                 self.seen.truncate(REMEMBERED);
             }
         }
-        let news = (held.value.clone(), held.ahead);
+        let news = (held.value.clone(), held.sharer.clone(), held.ahead);
         if self.told.as_ref() != Some(&news) {
             (self.progress)(Progress::Waiting(contention(held)));
             self.told = Some(news);
@@ -185,11 +186,21 @@ impl<'a> Waiting<'a> {
 /// Whom a contender waits for.
 pub(super) fn contention(held: &Held) -> Contention {
     let ahead = Some(held.ahead);
+    if let Some(sharer) = Sharer::parse(&held.sharer) {
+        return Contention {
+            since: sharer.since.wall(),
+            held_for: Some(held.now.since(sharer.since)),
+            holder: Some(sharer.holder),
+            others: held.sharers.saturating_sub(1),
+            ahead,
+        };
+    }
     match LockValue::parse(&held.value) {
         LockValue::Ours(record) => Contention {
             since: record.since.wall(),
             held_for: Some(held.now.since(record.since)),
             holder: Some(record.holder),
+            others: 0,
             ahead,
         },
         LockValue::Foreign => Contention { ahead, ..Contention::default() },
@@ -208,7 +219,7 @@ fn next_look(claim: &Claim, held: &Held, polls: bool) -> Duration {
         held.left.is_none() || (!held.value.is_empty() && LockValue::parse(&held.value) == LockValue::Foreign);
     let confirm = claim.ttl.duration().min(CONFIRM);
     let mut pause = place(claim) / LOOKS_PER_LEASE;
-    if let (true, Some(left)) = (next, held.left) {
+    if let (true, Some(left)) = (next, held.turn.due) {
         pause = pause.min(left + EXPIRY_RESOLUTION);
     }
     if next && foreign {
@@ -226,7 +237,7 @@ mod tests {
     use super::super::reply::Turn;
     use super::super::value::ServerTime;
     use super::*;
-    use crate::lock::{Holder, LeaseKind, LockKey, OwnerToken, Patience, Ttl};
+    use crate::lock::{Holder, LeaseKind, LockKey, Mode, OwnerToken, Patience, Ttl};
 
     const OURS: &[u8] = b"0123456789abcdef0123456789abcdef dlock/1 exclusive running 1 30000 7 {}";
 
@@ -238,6 +249,7 @@ mod tests {
             ttl: Ttl::Exactly(ttl),
             kind: LeaseKind::Running,
             patience: Patience::Queue { reconnect_for: ttl },
+            mode: Mode::Exclusive,
         }
     }
 
@@ -247,7 +259,9 @@ mod tests {
             left: left.map(Duration::from_millis),
             now: ServerTime::from_micros(1),
             ahead: 0,
-            turn: Turn { next, deaf: false },
+            sharer: Vec::new(),
+            sharers: 0,
+            turn: Turn { next, due: left.map(Duration::from_millis), deaf: false },
             given_up: Vec::new(),
         }
     }

@@ -115,6 +115,7 @@ impl Contest<'_> {
         let head = ahead.first().map_or("", |entry| entry.name.as_str());
         let holder = place::read(client, &self.directory, &[head]).await?.pop();
         Ok(Contention {
+            others: 0,
             since: holder.as_ref().and_then(|node| time_of_day(node.granted_ms())),
             held_for: holder.as_ref().and_then(|node| held_for(node, own?)),
             holder: holder.map(|node| node.holder()),

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::lock::{
-    Contention, Holder, KeyPattern, LeaseKind, LockKey, LockStatus, OwnerToken, Patience, Prolonged, Release, Renewal,
-    Ttl,
+    Contention, Holder, KeyPattern, LeaseKind, LockKey, LockStatus, Mode, OwnerToken, Patience, Prolonged, Release,
+    Renewal, Ttl,
 };
 use crate::settings::Voice;
 
@@ -73,6 +73,7 @@ fn claim() -> Claim {
         holder: Holder::default(),
         ttl: Ttl::Exactly(Duration::from_secs(10)),
         kind: LeaseKind::OneShot,
+        mode: Mode::Exclusive,
         patience: Patience::Queue { reconnect_for: Duration::from_secs(10) },
     }
 }

@@ -33,9 +33,10 @@ pub(super) fn set(command: &mut Command, settings: &RunSettings, lease: &Lease) 
 fn held(settings: &RunSettings, lease: &Lease) -> String {
     let deployment = &settings.deployment;
     let ours = format!(
-        "1 {} {} exclusive {} {}",
+        "1 {} {} {} {} {}",
         deployment.backend,
         deployment.namespace.as_str(),
+        settings.mode,
         lease.token.secret(),
         lease.key.encoded()
     );

@@ -69,6 +69,7 @@ fn claim(settings: &RunSettings, contest: Contest) -> Claim {
         holder: describe(pid, Some(&settings.program), settings.label.as_deref()),
         ttl: settings.ttl,
         kind: LeaseKind::Running,
+        mode: settings.mode,
         patience: match contest.wait {
             Wait::Refuse => Patience::Refuse,
             // A lost connection is sought until the wait ends; the wait ends it first.

@@ -1,5 +1,6 @@
 //! The lock contract: what every backend promises, in the same sentences.
 
+mod modes;
 mod one_shot;
 mod reports;
 mod run;

@@ -214,6 +214,7 @@ async fn refusal(config: &Config) -> BackendError {
         ttl: Ttl::Default(LONG),
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
+        mode: dlock::lock::Mode::Exclusive,
     };
     backend.acquire(&claim, &|_| {}).await.expect_err("this must be refused")
 }

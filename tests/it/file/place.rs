@@ -87,7 +87,15 @@ impl Place {
         command: &str,
     ) -> Claim {
         let holder = Holder { pid: Some(4711), command: Some(command.to_owned()), ..Holder::default() };
-        Claim { key: key(name), token: OwnerToken::random(), holder, ttl: Ttl::Exactly(ttl), kind, patience }
+        Claim {
+            key: key(name),
+            token: OwnerToken::random(),
+            holder,
+            ttl: Ttl::Exactly(ttl),
+            kind,
+            patience,
+            mode: dlock::lock::Mode::Exclusive,
+        }
     }
 
     pub(super) async fn granted(&self, backend: &FileBackend, name: &str) -> Lease {

@@ -2,6 +2,7 @@
 
 mod failing;
 mod holding;
+mod modes;
 mod reading;
 mod server;
 mod waiting;
@@ -11,8 +12,8 @@ use std::time::Duration;
 
 use dlock::backend::redis::RedisBackend;
 use dlock::lock::{
-    Acquired, BackendError, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, LockStatus, OwnerToken, Patience,
-    Progress, Ttl,
+    Acquired, BackendError, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, LockStatus, Mode, OwnerToken,
+    Patience, Progress, Ttl,
 };
 
 use self::server::Server;
@@ -31,6 +32,7 @@ fn claim(name: &str, ttl: Duration) -> Claim {
         ttl: Ttl::Exactly(ttl),
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
+        mode: Mode::Exclusive,
     }
 }
 

@@ -45,6 +45,7 @@ fn claim(name: &str) -> Claim {
         ttl: Ttl::Exactly(TTL),
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
+        mode: dlock::lock::Mode::Exclusive,
     }
 }
 

@@ -2,6 +2,8 @@
 
 -- The longest a waiter that was offered the lock has to confirm it.
 local CONFIRM_MS = 3000
+-- The longest lease of a waiter, which looks every third of it.
+local PLACE_MS = 30000
 -- Whether the server refused to say who listens, so that leases alone decide.
 local deaf = false
 
@@ -33,18 +35,52 @@ local function condition(waiter, WAKE)
   return 'live'
 end
 
--- The waiter whose turn it is: `me`, who lives since it asks, or the first that lives; `holder` has had its turn.
-local function first(me, holder, WAKE)
+-- mode, ttl ms, holder data of what a waiter left about itself; nil when it cannot be read.
+local function entry_of(waiter)
+  return string.match(redis.call('HGET', KEYS[4], waiter) or '', '^dlock/1 (%S+) %d+ (%d+) (.*)$')
+end
+
+-- Keeps what is free of the lock for `waiter` until it confirms, and tells it.
+local function offer(waiter, mode, ttl, holder, WAKE)
+  redis.call('HSET', KEYS[3], waiter, (string.gsub(redis.call('HGET', KEYS[3], waiter), ' (%d+) ', function(offers)
+    return ' ' .. (offers + 1) .. ' '
+  end)))
+  local confirm = math.min(tonumber(ttl), CONFIRM_MS)
+  if is_sharing(mode) then
+    join(waiter, mode, 'offered', ttl, now_ms + confirm, holder)
+  else
+    set_alone(waiter, mode, 'offered', ttl, 0, confirm, holder)
+  end
+  hint(waiter, WAKE)
+end
+
+-- Offers the lock to everybody whose turn it is, in the order of the queue. Stops at the first who lives and has to wait,
+-- and returns it; or at `me`, who lives since it asks and wants `my_mode`: with true when it may enter. Whoever has been
+-- offered the lock has had its turn.
+local function advance(me, my_mode, WAKE)
   local rank = 0
   while true do
     local waiter = redis.call('ZRANGE', KEYS[2], rank, rank)[1]
-    if not waiter or waiter == me then
-      return waiter
+    if not waiter then
+      return nil, false
+    elseif waiter == me then
+      return me, may_enter(my_mode)
     end
-    local is = waiter == holder and 'silent' or condition(waiter, WAKE)
+    local is = (waiter == lock.owner or sharer_of(waiter)) and 'silent' or condition(waiter, WAKE)
     if is == 'live' then
-      return waiter
-    elseif is == 'gone' then
+      local mode, ttl, holder = entry_of(waiter)
+      if not mode then
+        is = 'gone'
+      elseif not may_enter(mode) then
+        return waiter, false
+      else
+        offer(waiter, mode, ttl, holder, WAKE)
+        if not is_sharing(mode) then
+          return nil, false
+        end
+      end
+    end
+    if is == 'gone' then
       leave(waiter)
     else
       rank = rank + 1
@@ -52,27 +88,27 @@ local function first(me, holder, WAKE)
   end
 end
 
--- Keeps the free lock for `waiter` until it confirms, and tells it; false when its entry cannot be read.
-local function offer(waiter, WAKE)
-  local mode, ttl, holder = string.match(redis.call('HGET', KEYS[4], waiter) or '', '^dlock/1 (%S+) %d+ (%d+) (.*)$')
-  local ends, offers, ear = string.match(redis.call('HGET', KEYS[3], waiter) or '', '^(%d+) (%d+) (%a+)$')
-  if not mode or not ends then
-    leave(waiter)
-    return false
-  end
-  redis.call('HSET', KEYS[3], waiter, ends .. ' ' .. (offers + 1) .. ' ' .. ear)
-  local value = waiter .. ' dlock/1 ' .. mode .. ' offered ' .. digits(now_us) .. ' ' .. ttl .. ' 0 ' .. holder
-  redis.call('SET', KEYS[1], value, 'PX', math.min(tonumber(ttl), CONFIRM_MS))
-  hint(waiter, WAKE)
-  return true
+-- Whether a waiter of this mode gets in as soon as any of the holders goes.
+local function waits_for_one(mode)
+  return is_marked() and mode == lock.mode
 end
 
--- Offers the free lock to whoever's turn it is; nil when nobody waits.
-local function hand_over(me, WAKE)
-  while true do
-    local waiter = first(me, nil, WAKE)
-    if not waiter or waiter == me or offer(waiter, WAKE) then
-      return waiter
-    end
+-- Milliseconds after which a waiter of this mode may find itself let in though nobody gave up: a lease has ended.
+local function due_in(mode)
+  if not waits_for_one(mode) then
+    return taken_for()
+  end
+  local first = math.huge
+  for _, sharer in pairs((all_sharers())) do
+    first = math.min(first, sharer.ends)
+  end
+  return first - now_ms
+end
+
+-- Tells the first waiter of an end that lies before its next look.
+local function warn(waiter, WAKE)
+  local mode, ttl = entry_of(waiter)
+  if mode and not waits_for_one(mode) and taken_for() < math.min(tonumber(ttl), PLACE_MS) / 3 then
+    hint(waiter, WAKE)
   end
 end

@@ -1,7 +1,8 @@
 -- Reads many keys at once; writes nothing.
 -- KEYS  for each key: lock, queue, leases, waiters, holders
--- ARGV  1 the most waiters shown for a key
--- returns {now µs, {value, kind, expiry ms, ms for which sharers live, {owner token, lease, entry, …}}, …}
+-- ARGV  1 the most waiters and the most sharers shown for a key
+-- returns {now µs, {value, kind, expiry ms, generation, {owner token, entry, … of sharers}, {owner token, lease, entry, …
+--         of waiters}}, …}
 --         kind  1: a string, 0: another type, whose name stands for the value, -1: no such key
 
 local time = redis.call('TIME')
@@ -22,12 +23,15 @@ for at = 1, #KEYS, 5 do
   elseif type(value) == 'table' then
     value, kind = redis.call('TYPE', lock).ok, 0
   end
-  local shared = 0
-  local holders = redis.pcall('HVALS', KEYS[at + 4])
-  for _, entry in ipairs(holders.err and {} or holders) do
-    local ends = tonumber(string.match(entry, '^(%d+) ') or '')
-    if ends then
-      shared = math.max(shared, math.floor(ends - now_us / 1000))
+  local generation, sharers = '', {}
+  local holders = redis.pcall('HGETALL', KEYS[at + 4])
+  for pair = 1, holders.err and 0 or #holders, 2 do
+    local ends = tonumber(string.match(holders[pair + 1], '^(%d+) ') or '')
+    if holders[pair] == 'generation' then
+      generation = holders[pair + 1]
+    elseif ends and ends > now_us / 1000 and #sharers < 2 * ARGV[1] then
+      table.insert(sharers, holders[pair])
+      table.insert(sharers, string.sub(holders[pair + 1], 1, 8192))
     end
   end
   local waiters = {}
@@ -37,6 +41,6 @@ for at = 1, #KEYS, 5 do
     table.insert(waiters, field(KEYS[at + 2], waiter))
     table.insert(waiters, field(KEYS[at + 3], waiter))
   end
-  table.insert(reply, { string.sub(value, 1, 8192), kind, redis.call('PTTL', lock), shared, waiters })
+  table.insert(reply, { string.sub(value, 1, 8192), kind, redis.call('PTTL', lock), generation, sharers, waiters })
 end
 return reply

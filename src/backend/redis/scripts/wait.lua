@@ -1,31 +1,45 @@
 -- A contender's look at a lock that is held or awaited: enqueues, keeps the place, confirms an offer, takes the lock when
--- it is free and this contender's turn, offers it when it is another's.
+-- it is free (or shared in the same mode) and this contender's turn, offers it to those whose turn comes before.
 -- KEYS  as in base.lua
--- ARGV  1 owner token, 2 ttl ms, 3 first expiry ms, 4 phase, 5 holder data, 6 prefix of the channels,
---       7 'listens', 'polls' or 'refuses' (never queues), 8 waiter's lease ms,
---       then pairs: an owner token seen in the lock before, and the ms that its lease has left as last seen
--- returns {'granted', fence, now µs}
+-- ARGV  1 owner token, 2 ttl ms, 3 first expiry ms, 4 phase, 5 holder data, 6 mode, 7 prefix of the channels,
+--       8 'listens', 'polls' or 'refuses' (never queues), 9 waiter's lease ms,
+--       then pairs: an owner token or generation seen in the lock before, and the ms that its lease has left as last seen
+-- returns {'granted', fence or 0, now µs}
 --         {'undone'}                                 the token was released before this request arrived
+--         {'mismatch', N}                            held or awaited with another number of slots
 --         {'vanished', ms}                           ours, once the lease that vanished is over: look again then
---         {'held', value, expiry ms, now µs, waiters ahead, 1 when it is our turn next, 1 when nobody
---          may be able to tell us, {those of the seen tokens that have given the lock up}}
+--         {'held', value, expiry ms, now µs, waiters ahead, oldest sharer, sharers, 1 when it is our turn next, 1 when
+--          nobody may be able to tell us, {those of the seen that have given the lock up}, ms until a lease may let us in}
 
-local me, WAKE = ARGV[1], ARGV[6]
-local queues = ARGV[7] ~= 'refuses'
-local value = redis.call('GET', KEYS[1])
+local me, mode, WAKE = ARGV[1], ARGV[6], ARGV[7]
+local queues = ARGV[8] ~= 'refuses'
+if type(lock.value) == 'table' then
+  return lock.value
+end
 if has_receipt(me, 'undone') or has_receipt(me, 'released') then
   return { 'undone' }
+end
+
+-- The N for which somebody waits, if it is another than ours.
+local function awaited_slots()
+  local stored = redis.call('HGETALL', KEYS[4])
+  for at = 1, #stored, 2 do
+    local theirs = string.match(stored[at + 1], '^dlock/1 (%S+) ')
+    if slots(theirs) and theirs ~= mode and condition(stored[at], WAKE) == 'live' then
+      return slots(theirs)
+    end
+  end
 end
 
 local function keep_place()
   if not redis.call('ZSCORE', KEYS[2], me) then
     local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
     redis.call('ZADD', KEYS[2], digits(math.max((tonumber(last or '') or 0) + 1, now_us)), me)
-    redis.call('HSET', KEYS[4], me, 'dlock/1 exclusive ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
+    redis.call('HSET', KEYS[4], me, 'dlock/1 ' .. mode .. ' ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
     -- Whoever may release runs with the same rights, as a rule: could it tell us?
     deaf = type(redis.pcall('PUBLISH', WAKE .. 'nobody', 'look')) == 'table'
   end
-  redis.call('HSET', KEYS[3], me, digits(now_ms + ARGV[8]) .. ' 0 ' .. ARGV[7])
+  redis.call('HSET', KEYS[3], me, digits(now_ms + ARGV[9]) .. ' 0 ' .. ARGV[8])
   for key = 2, 4 do
     redis.call('PEXPIRE', KEYS[key], DAY_MS)
   end
@@ -33,14 +47,13 @@ local function keep_place()
   deaf = condition(me, WAKE) ~= 'live' or deaf
 end
 
-local owner, mode, phase = parts(value)
 -- A lease that ended before its time, without being given up, may still be believed in by its holder.
 local given_up, unended = {}, 0
-for at = 9, #ARGV, 2 do
+for at = 10, #ARGV, 2 do
   local seen, left = ARGV[at], tonumber(ARGV[at + 1])
   if has_receipt(seen, 'released') or has_receipt(seen, 'shortened') then
     table.insert(given_up, seen)
-  elseif seen ~= me and seen ~= owner and left > unended then
+  elseif seen ~= me and seen ~= lock.owner and left > unended then
     unended = left
   end
 end
@@ -49,37 +62,69 @@ end
 local function take()
   local left = unended
   if left > 0 then
-    local kept = me .. ' dlock/1 exclusive offered ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' 0 ' .. ARGV[5]
     -- No longer than we live: each look keeps it on.
-    redis.call('SET', KEYS[1], kept, 'PX', digits(math.min(left + CONFIRM_MS, tonumber(ARGV[8]))))
+    local kept = math.min(left + CONFIRM_MS, tonumber(ARGV[9]))
+    if is_sharing(mode) then
+      join(me, mode, 'offered', ARGV[2], now_ms + kept, ARGV[5])
+    else
+      set_alone(me, mode, 'offered', ARGV[2], 0, kept, ARGV[5])
+    end
     return { 'vanished', left }
   end
   leave(me)
-  return { 'granted', grant(me, ARGV[2], ARGV[3], ARGV[4], ARGV[5]), now_us }
+  return { 'granted', grant(me, mode, ARGV[2], ARGV[3], ARGV[4], ARGV[5]), now_us }
 end
 
-if owner == me and mode == 'exclusive' and (phase == 'offered' or phase == 'running' or phase == 'one-shot') then
+local sharer = is_marked() and sharer_of(me)
+local phase = sharer and sharer.phase or (lock.owner == me and lock.phase)
+if phase == 'offered' or phase == 'running' or phase == 'one-shot' then
+  -- Whoever may enter beside us was told by whoever told us.
   return take()
+end
+local other = other_slots(mode)
+if not other and slots(mode) and not redis.call('ZSCORE', KEYS[2], me) then
+  other = awaited_slots()
+end
+if other then
+  return { 'mismatch', other }
 end
 if queues then
   keep_place()
 end
-local left = value and redis.call('PTTL', KEYS[1]) or shared_for()
-if not value and left == 0 then
-  local turn = hand_over(me, WAKE)
-  if not turn or turn == me then
-    return take()
+local turn, is_ours = advance(me, mode, WAKE)
+if is_ours or (not turn and may_enter(mode)) then
+  local taken = take()
+  if is_sharing(mode) then
+    -- The lock came free by time alone, or we are a newcomer: nobody has told those behind us.
+    local blocked = advance(nil, nil, WAKE)
+    if blocked then
+      warn(blocked, WAKE)
+    end
   end
-  value = redis.call('GET', KEYS[1])
-  left = redis.call('PTTL', KEYS[1])
-  owner = turn
+  return taken
 end
 local ahead, next = redis.call('ZCARD', KEYS[2]), 0
 if queues then
-  next = first(me, owner, WAKE) == me and 1 or 0
+  next = turn == me and 1 or 0
   ahead = redis.call('ZRANK', KEYS[2], me)
 end
-if owner and ahead > 0 and redis.call('ZSCORE', KEYS[2], owner) then
-  ahead = ahead - 1
+local function discount(token)
+  if token ~= me and ahead > 0 and redis.call('ZSCORE', KEYS[2], token) then
+    ahead = ahead - 1
+  end
 end
-return { 'held', string.sub(value or '', 1, 8192), left, now_us, ahead, next, deaf and 1 or 0, given_up }
+if lock.owner and not is_marked() then
+  discount(lock.owner)
+end
+local reply, sharers = held(ahead)
+for token, holder in pairs(sharers) do
+  if holder.phase == 'offered' then
+    discount(token)
+  end
+end
+reply[5] = ahead
+table.insert(reply, next)
+table.insert(reply, deaf and 1 or 0)
+table.insert(reply, given_up)
+table.insert(reply, due_in(mode))
+return reply
