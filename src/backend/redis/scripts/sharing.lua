@@ -17,7 +17,7 @@ local CLOCK_MS = 2
 local function settle(last_end)
   local was = lock.last_end
   lock.last_end = last_end
-  if math.abs(last_end - was) <= CLOCK_MS then
+  if last_end <= was and was - last_end <= CLOCK_MS then
     return false
   end
   redis.call('PEXPIREAT', KEYS[1], digits(last_end))
