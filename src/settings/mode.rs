@@ -54,8 +54,8 @@ fn total(stated: &Stated<String>) -> Result<u32, Error> {
 
 fn supported(mode: Mode, name: &str, backend: BackendName) -> Result<Mode, Error> {
     match backend {
-        BackendName::Redis => Ok(mode),
-        BackendName::File | BackendName::ZooKeeper => Err(Error::usage(format!(
+        BackendName::File | BackendName::Redis => Ok(mode),
+        BackendName::ZooKeeper => Err(Error::usage(format!(
             "{name} is not supported by this version on the {backend} backend; use -b redis, or hold the lock exclusively"
         ))),
     }
@@ -119,15 +119,13 @@ mod tests {
 
     #[test]
     fn a_backend_without_the_mode_refuses_it_wherever_it_was_named() {
-        for backend in [BackendName::File, BackendName::ZooKeeper] {
-            let deployment = Deployment { backend, ..Deployment::on_redis("redis://r1") };
-            let environment = Environment::of(&[("DLOCK_SLOTS", "3")]);
-            let sentence = mode(&nothing(), &environment, &deployment).expect_err("no such mode").to_string();
-            assert!(sentence.starts_with("DLOCK_SLOTS is not supported by this version on the"), "{sentence}");
-            let shared = cli::Sharing { shared: true, ..nothing() };
-            assert!(mode(&shared, &Environment::default(), &deployment).is_err());
-            let alone = cli::Sharing { exclusive: true, ..nothing() };
-            assert_eq!(mode(&alone, &environment, &deployment).ok(), Some(Mode::Exclusive));
-        }
+        let deployment = Deployment { backend: BackendName::ZooKeeper, ..Deployment::on_redis("redis://r1") };
+        let environment = Environment::of(&[("DLOCK_SLOTS", "3")]);
+        let sentence = mode(&nothing(), &environment, &deployment).expect_err("no such mode").to_string();
+        assert!(sentence.starts_with("DLOCK_SLOTS is not supported by this version on the"), "{sentence}");
+        let shared = cli::Sharing { shared: true, ..nothing() };
+        assert!(mode(&shared, &Environment::default(), &deployment).is_err());
+        let alone = cli::Sharing { exclusive: true, ..nothing() };
+        assert_eq!(mode(&alone, &environment, &deployment).ok(), Some(Mode::Exclusive));
     }
 }

@@ -10,7 +10,7 @@ use libc::{c_int, c_uint, pid_t};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-use super::ofd_lock::{Extent, lock_blocking};
+use super::ofd_lock::{Access, Extent, lock_blocking};
 use super::readiness::Readiness;
 
 /// A child that blocks until it is granted a lock. Dropped: the wait is over, and so is the child.
@@ -21,12 +21,12 @@ pub struct LockHelper {
 }
 
 impl LockHelper {
-    /// Starts to wait for a write lock on `extent` of `file`.
+    /// Starts to wait for a lock on `extent` of `file`.
     ///
     /// # Errors
     /// When there is no process or descriptor to be had.
-    pub fn start(file: BorrowedFd<'_>, extent: Extent) -> io::Result<Self> {
-        let child = fork_blocked(file, extent)?;
+    pub fn start(file: BorrowedFd<'_>, extent: Extent, access: Access) -> io::Result<Self> {
+        let child = fork_blocked(file, extent, access)?;
         let pidfd = match pidfd_open(child) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
@@ -75,7 +75,7 @@ fn reap(pidfd: &OwnedFd, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
 }
 
 /// Forks a child that ends with 0 when it has the lock, with the error number when it cannot get it.
-fn fork_blocked(file: BorrowedFd<'_>, extent: Extent) -> io::Result<pid_t> {
+fn fork_blocked(file: BorrowedFd<'_>, extent: Extent, access: Access) -> io::Result<pid_t> {
     // SAFETY: getpid cannot fail and touches nothing.
     #[expect(unsafe_code)]
     let parent = unsafe { libc::getpid() };
@@ -84,13 +84,13 @@ fn fork_blocked(file: BorrowedFd<'_>, extent: Extent) -> io::Result<pid_t> {
     #[expect(unsafe_code)]
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
-        0 => child_waits(parent, file, extent),
+        0 => child_waits(parent, file, extent, access),
         child => Ok(child),
     }
 }
 
 /// The child's whole life.
-fn child_waits(parent: pid_t, file: BorrowedFd<'_>, extent: Extent) -> ! {
+fn child_waits(parent: pid_t, file: BorrowedFd<'_>, extent: Extent, access: Access) -> ! {
     // SAFETY: plain system calls on values that live on this stack; no memory is allocated, nothing is unwound.
     #[expect(unsafe_code)]
     unsafe {
@@ -102,7 +102,7 @@ fn child_waits(parent: pid_t, file: BorrowedFd<'_>, extent: Extent) -> ! {
         close_all_but(file.as_raw_fd());
     }
     let status = loop {
-        match lock_blocking(file, extent) {
+        match lock_blocking(file, extent, access) {
             Ok(()) => break 0,
             Err(Errno::EINTR) => {}
             Err(errno) => break errno as c_int,

@@ -48,6 +48,31 @@ pub enum Extent {
     WholeFile,
 }
 
+/// Whether others may lock the same beside us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Beside whoever asks for the same.
+    Read,
+    /// Alone.
+    Write,
+}
+
+impl Access {
+    fn of_range(self) -> c_int {
+        match self {
+            Self::Read => libc::F_RDLCK,
+            Self::Write => libc::F_WRLCK,
+        }
+    }
+
+    fn of_whole_file(self) -> c_int {
+        match self {
+            Self::Read => libc::LOCK_SH,
+            Self::Write => libc::LOCK_EX,
+        }
+    }
+}
+
 /// Whether a lock was to be had at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempt {
@@ -55,34 +80,26 @@ pub enum Attempt {
     Busy,
 }
 
-/// Locks `extent` for writing, all of it or nothing, without waiting.
+/// Locks `extent`, all of it or nothing, without waiting.
 ///
 /// # Errors
 /// When the kernel refuses, e.g. `ENOLCK`.
-pub fn try_lock(file: BorrowedFd<'_>, extent: Extent) -> nix::Result<Attempt> {
+pub fn try_lock(file: BorrowedFd<'_>, extent: Extent, access: Access) -> nix::Result<Attempt> {
     attempt(match extent {
-        Extent::Bytes(range) => fcntl(file, FcntlArg::F_OFD_SETLK(&range.request(libc::F_WRLCK))).map(drop),
-        Extent::WholeFile => flock(file, libc::LOCK_EX | libc::LOCK_NB),
+        Extent::Bytes(range) => fcntl(file, FcntlArg::F_OFD_SETLK(&range.request(access.of_range()))).map(drop),
+        Extent::WholeFile => flock(file, access.of_whole_file() | libc::LOCK_NB),
     })
 }
 
-/// Like [`try_lock`] on the whole file, for reading: tells apart "shared" from "exclusive" holders.
-///
-/// # Errors
-/// When the kernel refuses.
-pub fn try_lock_shared(file: BorrowedFd<'_>) -> nix::Result<Attempt> {
-    attempt(flock(file, libc::LOCK_SH | libc::LOCK_NB))
-}
-
-/// Locks `extent` for writing and blocks until it is granted: for a process that does nothing else.
+/// Locks `extent` and blocks until it is granted: for a process that does nothing else.
 /// Async-signal-safe.
 ///
 /// # Errors
 /// When the kernel refuses, or a signal handler ran (`EINTR`).
-pub fn lock_blocking(file: BorrowedFd<'_>, extent: Extent) -> nix::Result<()> {
+pub fn lock_blocking(file: BorrowedFd<'_>, extent: Extent, access: Access) -> nix::Result<()> {
     match extent {
-        Extent::Bytes(range) => fcntl(file, FcntlArg::F_OFD_SETLKW(&range.request(libc::F_WRLCK))).map(drop),
-        Extent::WholeFile => flock(file, libc::LOCK_EX),
+        Extent::Bytes(range) => fcntl(file, FcntlArg::F_OFD_SETLKW(&range.request(access.of_range()))).map(drop),
+        Extent::WholeFile => flock(file, access.of_whole_file()),
     }
 }
 

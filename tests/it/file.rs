@@ -2,6 +2,7 @@
 
 mod directory;
 mod leases;
+mod modes;
 mod place;
 mod waiting;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::FileBackend;
 use super::directory::Missing;
 use super::lock_file::LockFile;
-use super::records::{Now, Record, WrittenPhase};
+use super::records::{Entry, Now, Record, WrittenPhase};
 use crate::lock::{BackendError, LockKey, OwnerToken, Prolonged, Release};
 use crate::sys::boottime::BootInstant;
 
@@ -32,8 +32,10 @@ pub(super) fn expires_at(end: BootInstant) -> SystemTime {
 enum Ownership {
     /// A one-shot lease that has not ended.
     Lease,
-    /// A living dlock process has the kernel's lock.
-    Process,
+    /// The same, of one among several; where it is written.
+    Member(i64, Box<Entry>),
+    /// A living dlock process, with this number if it is known, has the kernel's lock.
+    Process(Option<u32>),
     Nothing,
 }
 
@@ -51,19 +53,23 @@ impl FileBackend {
         let Some(file) = self.open_unused(key)? else { return Ok(Prolonged::NotHeld) };
         let _guard = file.guard().await?;
         let mut current = file.read()?;
-        match self.ownership(&file, &current.record, token)? {
-            Ownership::Nothing => Ok(Prolonged::NotHeld),
-            Ownership::Process => Ok(Prolonged::HeldByRun),
-            Ownership::Lease => {
-                let asked = current.record.asked_ttl_ms.or(current.record.ttl_ms).map(Duration::from_millis);
-                let ttl = ttl.or(asked).unwrap_or_default();
-                let end = LeaseEnd::after(ttl, self.now()?);
-                let renewed =
-                    Record { ttl_ms: Some(end.ttl_ms), end_boot_ns: Some(end.at.as_nanos()), ..current.record.clone() };
-                file.write(&mut current, renewed)?;
-                Ok(Prolonged::Set { ttl, expires_at: Some(expires_at(end.at)) })
-            }
+        let ownership = self.ownership(&file, &current.record, token)?;
+        let asked_ttl_ms = match &ownership {
+            Ownership::Nothing => return Ok(Prolonged::NotHeld),
+            Ownership::Process(_) => return Ok(Prolonged::HeldByRun),
+            Ownership::Lease => current.record.asked_ttl_ms.or(current.record.ttl_ms),
+            Ownership::Member(_, entry) => entry.asked_ttl_ms.or(entry.ttl_ms),
+        };
+        let ttl = ttl.or(asked_ttl_ms.map(Duration::from_millis)).unwrap_or_default();
+        let end = LeaseEnd::after(ttl, self.now()?);
+        if let Ownership::Member(index, entry) = ownership {
+            self.set_member(&file, &mut current, (index, *entry), &end)?;
+        } else {
+            let renewed =
+                Record { ttl_ms: Some(end.ttl_ms), end_boot_ns: Some(end.at.as_nanos()), ..current.record.clone() };
+            file.write(&mut current, renewed)?;
         }
+        Ok(Prolonged::Set { ttl, expires_at: Some(expires_at(end.at)) })
     }
 
     /// Releases what `token` holds, be it our own lock or a lease that any process may release.
@@ -80,13 +86,17 @@ impl FileBackend {
         let mut current = file.read()?;
         match self.ownership(&file, &current.record, token)? {
             Ownership::Nothing => Ok(Release::NotHeld),
-            Ownership::Process => Err(BackendError::usage(format!(
+            Ownership::Process(pid) => Err(BackendError::usage(format!(
                 "the kernel keeps this lock for the dlock run that has it{}; end that, and the lock is free",
-                current.record.holder.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+                pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
             ))),
             Ownership::Lease => {
                 let released = current.record.released(&self.now()?);
                 file.write(&mut current, released)?;
+                Ok(Release::Released)
+            }
+            Ownership::Member(index, _) => {
+                self.remove_member(&file, &mut current, index)?;
                 Ok(Release::Released)
             }
         }
@@ -99,6 +109,8 @@ impl FileBackend {
         if current.record.token.as_deref() == Some(token.secret()) {
             let cleared = current.record.free();
             file.write(&mut current, cleared)?;
+        } else if current.record.phase == WrittenPhase::Group {
+            self.regroup(file, &mut current)?;
         }
         guard.unlocked_with_the_rest();
         Ok(())
@@ -113,13 +125,20 @@ impl FileBackend {
     }
 
     fn ownership(&self, file: &LockFile, record: &Record, token: &OwnerToken) -> Result<Ownership, BackendError> {
+        if let Some((index, entry)) = self.member(file, record, token)? {
+            return Ok(match entry.phase {
+                WrittenPhase::OneShot if self.leases()?(&entry) => Ownership::Member(index, Box::new(entry)),
+                WrittenPhase::OneShot => Ownership::Nothing,
+                _ => Ownership::Process(entry.holder.pid),
+            });
+        }
         if record.token.as_deref() != Some(token.secret()) {
             return Ok(Ownership::Nothing);
         }
         Ok(match record.phase {
             WrittenPhase::OneShot if self.stands(record)? => Ownership::Lease,
             WrittenPhase::Running | WrittenPhase::Revoked | WrittenPhase::Unknown if file.owned_by_another()? => {
-                Ownership::Process
+                Ownership::Process(record.holder.pid)
             }
             _ => Ownership::Nothing,
         })

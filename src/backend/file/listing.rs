@@ -50,7 +50,7 @@ impl FileBackend {
         Ok(found)
     }
 
-    fn describe(&self, key: &LockKey, file: &LockFile) -> Result<LockStatus, BackendError> {
+    pub(super) fn describe(&self, key: &LockKey, file: &LockFile) -> Result<LockStatus, BackendError> {
         let mut record = file.read_unguarded()?;
         let mut owned = file.owned_by_another()?;
         for _ in 1..AGREEMENT_ATTEMPTS {
@@ -63,8 +63,7 @@ impl FileBackend {
         let now = BootInstant::now();
         let mut status = LockStatus::free(key.clone());
         let leased = self.stands(&record)?;
-        let boot_id = self.boot_id()?;
-        let mut entries = file.entries(|entry| entry.leased(boot_id, now))?;
+        let mut entries: Vec<Entry> = file.entries(self.leases()?)?.into_iter().map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| entry.since_boot_ns);
         if owned || leased {
             status.state = LockState::Held(record.sharing.mode());

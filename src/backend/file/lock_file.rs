@@ -12,11 +12,11 @@ use nix::sys::uio::{pread, pwrite};
 
 use super::directory::{self, Identity, io_errno};
 use super::locks::{self, EVERYTHING, GUARD, MAX_ENTRIES};
-use super::records::{Current, ENTRY_LEN, Entry, RECORDS_LEN, Record};
+use super::records::{Current, ENTRY_LEN, Entry, RECORDS_LEN, Record, Role};
 use crate::lock::{BackendError, FIRST_CONTACT};
 use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::lock_helper::LockHelper;
-use crate::sys::ofd_lock::{self, Attempt, ByteRange, Extent};
+use crate::sys::ofd_lock::{self, Access, Attempt, ByteRange, Extent};
 
 /// How often a reader that takes no lock looks again when it found no valid record. It takes two writes during one
 /// read to make that happen, and each is followed by a longer critical section than a read takes.
@@ -43,13 +43,21 @@ impl LockFile {
 
     /// Locks all of `range` or nothing, at once.
     pub(super) fn try_lock(&self, range: ByteRange) -> Result<Attempt, BackendError> {
-        ofd_lock::try_lock(self.descriptor(), locks::bytes(range)).map_err(|errno| self.failed(errno))
+        self.try_lock_for(Access::Write, range)
+    }
+
+    pub(super) fn try_lock_for(&self, access: Access, range: ByteRange) -> Result<Attempt, BackendError> {
+        ofd_lock::try_lock(self.descriptor(), locks::bytes(range), access).map_err(|errno| self.failed(errno))
     }
 
     /// Locks `range`, waiting for as long as it takes. Dropped half-way: whatever was granted stays locked until
     /// [`unlock`](Self::unlock).
     pub(super) async fn lock(&self, range: ByteRange) -> Result<(), BackendError> {
-        lock_waiting(self.descriptor(), locks::bytes(range), &self.path).await
+        self.lock_for(Access::Write, range).await
+    }
+
+    pub(super) async fn lock_for(&self, access: Access, range: ByteRange) -> Result<(), BackendError> {
+        lock_waiting(self.descriptor(), locks::bytes(range), access, &self.path).await
     }
 
     /// Locks the guard, which nobody who runs keeps for longer than a few system calls.
@@ -115,25 +123,46 @@ impl LockFile {
         self.write_at(&bytes, at)
     }
 
-    /// Puts `entry` into the table, with the guard held, and returns how many entries others keep alive there.
+    /// Puts `entry` into the table, with the guard held, and returns how many others wait there.
     ///
     /// It only shows us to `status`: no room, no entry.
-    pub(super) fn enter(&self, entry: &Entry) -> Result<usize, BackendError> {
-        let mut index = 0;
-        while self.try_lock(locks::entry(index))? == Attempt::Busy {
-            index += 1;
-            if index == MAX_ENTRIES {
-                return Ok(usize::try_from(index).unwrap_or(usize::MAX));
-            }
-        }
-        self.entry.set(Some(index));
+    pub(super) fn enter(&self, entry: &Entry, leased: impl Fn(&Entry) -> bool) -> Result<usize, BackendError> {
+        let Some(index) = self.own_entry(leased)? else {
+            return Ok(usize::try_from(MAX_ENTRIES).unwrap_or(usize::MAX));
+        };
         // What stood there before is of somebody who is gone, and must not seem to be alive.
-        if self.write_at(&entry.to_bytes(), entry_offset(index)).is_err() {
+        if self.write_entry(index, entry).is_err() {
             self.leave_table()?;
         }
-        // Every byte below was found locked, so only those above have to be asked for.
-        let below = usize::try_from(index).unwrap_or(usize::MAX);
-        Ok(below.saturating_add(self.live_entries(index + 1)?.len()))
+        let waiting = self.entries(|_| false)?;
+        Ok(waiting.iter().filter(|(_, other)| other.role == Role::Waiter).count())
+    }
+
+    /// Writes `entry` in the place of our own, or in a new one, with the guard held: the grant depends on it.
+    pub(super) fn enter_surely(&self, entry: &Entry, leased: impl Fn(&Entry) -> bool) -> Result<(), BackendError> {
+        match self.own_entry(leased)? {
+            Some(index) => self.write_entry(index, entry),
+            None => Err(BackendError::unavailable(format!("{} has no room for another holder", self.path.display()))),
+        }
+    }
+
+    /// The place of our entry, locked by us: the first that nobody has and no lease keeps. `None`: the table is full.
+    fn own_entry(&self, leased: impl Fn(&Entry) -> bool) -> Result<Option<i64>, BackendError> {
+        if let Some(index) = self.entry.get() {
+            return Ok(Some(index));
+        }
+        for index in 0..MAX_ENTRIES {
+            if self.try_lock(locks::entry(index))? == Attempt::Busy {
+                continue;
+            }
+            if self.read_entry(index)?.is_some_and(|entry| leased(&entry)) {
+                self.unlock(locks::entry(index))?;
+                continue;
+            }
+            self.entry.set(Some(index));
+            return Ok(Some(index));
+        }
+        Ok(None)
     }
 
     pub(super) fn is_entered(&self) -> bool {
@@ -148,23 +177,36 @@ impl LockFile {
         }
     }
 
-    /// The entries that others keep alive, by lock or by lease.
-    pub(super) fn entries(&self, leased: impl Fn(&Entry) -> bool) -> Result<Vec<Entry>, BackendError> {
-        let live = self.live_entries(0)?;
+    /// The entries that others keep alive, by lock or by lease, with their places.
+    pub(super) fn entries(&self, leased: impl Fn(&Entry) -> bool) -> Result<Vec<(i64, Entry)>, BackendError> {
+        let live = self.live_entries()?;
         let mut entries = Vec::new();
         for index in 0..self.table_len()? {
-            let mut bytes = [0; ENTRY_LEN];
-            let len = self.read_at(&mut bytes, entry_offset(index))?;
-            let Some(entry) = Entry::read(&bytes[..len]) else { continue };
+            let Some(entry) = self.read_entry(index)? else { continue };
             if live.binary_search(&index).is_ok() || leased(&entry) {
-                entries.push(entry);
+                entries.push((index, entry));
             }
         }
         Ok(entries)
     }
 
-    fn live_entries(&self, from: i64) -> Result<Vec<i64>, BackendError> {
-        locks::live_entries(self.descriptor(), from..self.table_len()?).map_err(|errno| self.failed(errno))
+    pub(super) fn write_entry(&self, index: i64, entry: &Entry) -> Result<(), BackendError> {
+        self.write_at(&entry.to_bytes(), entry_offset(index))
+    }
+
+    /// The bytes of slots that others have locked.
+    pub(super) fn used_slots(&self) -> Result<Vec<i64>, BackendError> {
+        locks::used_slots(self.descriptor()).map_err(|errno| self.failed(errno))
+    }
+
+    fn read_entry(&self, index: i64) -> Result<Option<Entry>, BackendError> {
+        let mut bytes = [0; ENTRY_LEN];
+        let len = self.read_at(&mut bytes, entry_offset(index))?;
+        Ok(Entry::read(&bytes[..len]))
+    }
+
+    fn live_entries(&self) -> Result<Vec<i64>, BackendError> {
+        locks::live_entries(self.descriptor(), self.table_len()?).map_err(|errno| self.failed(errno))
     }
 
     /// How many entries the file has room for at present.
@@ -208,14 +250,19 @@ impl Drop for Guarded<'_> {
     }
 }
 
-/// Locks `extent` for writing: at once where that is possible, else by a child that waits for it.
-pub(super) async fn lock_waiting(file: BorrowedFd<'_>, extent: Extent, path: &Path) -> Result<(), BackendError> {
+/// Locks `extent`: at once where that is possible, else by a child that waits for it.
+pub(super) async fn lock_waiting(
+    file: BorrowedFd<'_>,
+    extent: Extent,
+    access: Access,
+    path: &Path,
+) -> Result<(), BackendError> {
     let failed = |errno| directory::failed(path, errno);
     loop {
-        if ofd_lock::try_lock(file, extent).map_err(failed)? == Attempt::Locked {
+        if ofd_lock::try_lock(file, extent, access).map_err(failed)? == Attempt::Locked {
             return Ok(());
         }
-        let helper = LockHelper::start(file, extent).map_err(|error| {
+        let helper = LockHelper::start(file, extent, access).map_err(|error| {
             BackendError::system(format!("no process can be started to wait for {}: {error}", path.display()))
         })?;
         match helper.granted().await {

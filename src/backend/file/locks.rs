@@ -1,7 +1,6 @@
 //! Which byte of a lock file is locked for what. Breaks when two contenders share an open file description: the kernel
 //! grants a description everything it has already, so each contender opens its own.
 
-use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use crate::sys::ofd_lock::{self, ByteRange, Extent};
@@ -9,9 +8,12 @@ use crate::sys::ofd_lock::{self, ByteRange, Extent};
 /// Where the locked bytes begin: far behind any data, so that no program which locks what it writes meets them.
 const BASE: i64 = 1 << 40;
 
+/// How many holders can share a key by number.
+pub(super) const MAX_SLOTS: i64 = 1 << 16;
+
 /// The first N are the places of `--slots N`.
-const SLOTS: ByteRange = ByteRange { start: BASE, len: 1 << 16 };
-const OWNERSHIP: ByteRange = ByteRange::byte(BASE + (1 << 16));
+pub(super) const SLOTS: ByteRange = ByteRange { start: BASE, len: MAX_SLOTS };
+pub(super) const OWNERSHIP: ByteRange = ByteRange::byte(BASE + MAX_SLOTS);
 const TURNSTILE: ByteRange = ByteRange::byte(OWNERSHIP.start + 1);
 
 /// Held by whoever writes, for that moment; nobody waits for anything else while holding it.
@@ -44,14 +46,28 @@ pub(super) fn entry(index: i64) -> ByteRange {
     ByteRange::byte(ENTRIES.start + index)
 }
 
-/// Those of `entries` that somebody else keeps alive, in ascending order.
+/// The byte of one slot.
+pub(super) fn slot(index: i64) -> ByteRange {
+    ByteRange::byte(SLOTS.start + index)
+}
+
+/// Those of the first `count` entries that somebody else keeps alive, in ascending order.
+pub(super) fn live_entries(file: BorrowedFd<'_>, count: i64) -> nix::Result<Vec<i64>> {
+    locked_by_others(file, ByteRange { len: count.clamp(0, MAX_ENTRIES), ..ENTRIES })
+}
+
+/// The slots that somebody else has, in ascending order.
+pub(super) fn used_slots(file: BorrowedFd<'_>) -> nix::Result<Vec<i64>> {
+    locked_by_others(file, SLOTS)
+}
+
+/// Which bytes of `area` others have locked, counted from its start.
 ///
 /// The kernel names one conflict at a time and any of them, so the range is divided at each until all is known: two
-/// questions for each entry found.
-pub(super) fn live_entries(file: BorrowedFd<'_>, entries: Range<i64>) -> nix::Result<Vec<i64>> {
-    let mut live = Vec::new();
-    let (from, to) = (entries.start.clamp(0, MAX_ENTRIES), entries.end.clamp(0, MAX_ENTRIES));
-    let mut unknown = vec![ByteRange { start: ENTRIES.start + from, len: (to - from).max(0) }];
+/// questions for each byte found.
+fn locked_by_others(file: BorrowedFd<'_>, area: ByteRange) -> nix::Result<Vec<i64>> {
+    let mut locked = Vec::new();
+    let mut unknown = vec![area];
     while let Some(range) = unknown.pop() {
         if range.len == 0 {
             continue;
@@ -60,12 +76,12 @@ pub(super) fn live_entries(file: BorrowedFd<'_>, entries: Range<i64>) -> nix::Re
         let end = range.start + range.len;
         let from = found.start.max(range.start);
         let to = (found.start + found.len).min(end);
-        live.extend((from..to).map(|byte| byte - ENTRIES.start));
+        locked.extend((from..to).map(|byte| byte - area.start));
         unknown.push(ByteRange { start: range.start, len: from - range.start });
         unknown.push(ByteRange { start: to, len: end - to });
     }
-    live.sort_unstable();
-    Ok(live)
+    locked.sort_unstable();
+    Ok(locked)
 }
 
 /// Whether anybody else holds the key, as far as the kernel knows.

@@ -3,12 +3,15 @@
 
 mod contenders;
 mod directory;
+mod group;
+mod joining;
 mod lease;
 mod listing;
 mod lock_file;
 mod locks;
 mod plain;
 mod records;
+mod vacancy;
 mod waiting;
 
 use std::cell::OnceCell;
@@ -27,7 +30,7 @@ use crate::sys::boottime::BootInstant;
 use contenders::Contenders;
 use directory::{Missing, NamespaceDir};
 use lock_file::LockFile;
-use records::{Now, Record, Standing};
+use records::{Entry, Now, Record, Standing};
 
 pub use directory::default_directory;
 
@@ -109,6 +112,12 @@ impl FileBackend {
 
     fn now(&self) -> Result<Now, BackendError> {
         Ok(Now { boot_id: self.boot_id()?.to_owned(), boottime: BootInstant::now() })
+    }
+
+    /// Tells the entries that a lease keeps alive at this moment.
+    fn leases(&self) -> Result<impl Fn(&Entry) -> bool, BackendError> {
+        let (boot_id, now) = (self.boot_id()?, BootInstant::now());
+        Ok(move |entry: &Entry| entry.leased(boot_id, now))
     }
 
     /// Microseconds since 1970, 0 while the clock stands before that.

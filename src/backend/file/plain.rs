@@ -9,7 +9,7 @@ use crate::lock::{
     Mode, OwnerToken, Patience, Phase, Progress, Release, token,
 };
 use crate::sys::boottime::BootInstant;
-use crate::sys::ofd_lock::{self, Attempt, Extent};
+use crate::sys::ofd_lock::{self, Access, Attempt, Extent};
 
 use super::FileBackend;
 use super::directory::{failed, open_plain};
@@ -26,6 +26,15 @@ impl FileBackend {
                 "with an empty namespace the file is only locked, never written, so no lease can be kept in it; name a namespace",
             ));
         }
+        let access = match claim.mode {
+            Mode::Exclusive => Access::Write,
+            Mode::Shared => Access::Read,
+            Mode::Slots(_) => {
+                return Err(BackendError::usage(
+                    "with an empty namespace the file is only locked, alone or shared, so nothing counts slots; name a namespace",
+                ));
+            }
+        };
         let requested_at = BootInstant::now();
         let path = Path::new(claim.key.as_str());
         let undo = |file: &OwnedFd| {
@@ -33,10 +42,10 @@ impl FileBackend {
         };
         let turn = self.plain.enter(&claim.key, &claim.token, || open_plain(claim.key.as_str()), undo)?;
         let file = turn.file().as_fd();
-        if ofd_lock::try_lock(file, Extent::WholeFile).map_err(|errno| failed(path, errno))? == Attempt::Busy {
+        if ofd_lock::try_lock(file, Extent::WholeFile, access).map_err(|errno| failed(path, errno))? == Attempt::Busy {
             let Patience::Queue { .. } = claim.patience else { return Ok(Acquired::Held(Contention::default())) };
             progress(Progress::Waiting(Contention::default()));
-            lock_waiting(file, Extent::WholeFile, path).await?;
+            lock_waiting(file, Extent::WholeFile, access, path).await?;
         }
         turn.keep();
         Ok(Acquired::Granted(Lease {
@@ -64,10 +73,11 @@ impl FileBackend {
     pub(super) fn plain_status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
         let failed = |errno| failed(Path::new(key.as_str()), errno);
         let file = open_plain(key.as_str())?;
-        let mode = if ofd_lock::try_lock_shared(file.as_fd()).map_err(failed)? == Attempt::Busy {
+        let try_lock = |access| ofd_lock::try_lock(file.as_fd(), Extent::WholeFile, access).map_err(failed);
+        let mode = if try_lock(Access::Read)? == Attempt::Busy {
             Some(Mode::Exclusive)
         } else {
-            let alone = ofd_lock::try_lock(file.as_fd(), Extent::WholeFile).map_err(failed)? == Attempt::Locked;
+            let alone = try_lock(Access::Write)? == Attempt::Locked;
             (!alone).then_some(Mode::Shared)
         };
         ofd_lock::unlock(file.as_fd(), Extent::WholeFile).map_err(failed)?;

@@ -127,6 +127,8 @@ pub(super) struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ttl_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) asked_ttl_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end_boot_ns: Option<u64>,
 }
 
@@ -227,6 +229,15 @@ impl Record {
 }
 
 impl Sharing {
+    pub(super) fn of(mode: Mode) -> Self {
+        let named = |mode: &str| Some(mode.to_owned());
+        match mode {
+            Mode::Exclusive => Self::default(),
+            Mode::Shared => Self { mode: named("shared"), slots: None },
+            Mode::Slots(total) => Self { mode: named("slots"), slots: Some(total) },
+        }
+    }
+
     fn bounded(self) -> Self {
         Self { mode: self.mode.filter(|mode| mode.len() <= LONGEST_MODE.len()), ..self }
     }

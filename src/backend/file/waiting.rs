@@ -1,22 +1,18 @@
 //! Taking the lock and standing in line for it. Breaks when a grant is believed that the records forbid, or when a wait that
 //! was given up is granted afterwards.
 
-use std::time::Duration;
-
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-
 use super::FileBackend;
 use super::directory::{Missing, NamespaceDir};
 use super::lease::{LeaseEnd, expires_at};
 use super::lock_file::{LockFile, elapsed};
-use super::locks::{EXCLUSIVE, HEAD, HEAD_AND_GUARD, PLACE, UNCONTENDED};
-use super::records::{Entry, Record, Role, Standing, WrittenPhase, key_hex, next_fence, wall_time};
+use super::locks::{EXCLUSIVE, GUARD, HEAD, HEAD_AND_GUARD, OWNERSHIP, PLACE, SLOTS, UNCONTENDED};
+use super::records::{Current, Entry, Record, Role, Sharing, Standing, WrittenPhase, key_hex, next_fence, wall_time};
+use super::vacancy::Change;
 use crate::lock::{
-    Acquired, BackendError, Claim, Contention, FencingToken, Lease, LeaseKind, LockKey, Patience, Progress,
+    Acquired, BackendError, Claim, Contention, FencingToken, Lease, LeaseKind, LockKey, Mode, Patience, Progress,
 };
-use crate::sys::boottime::{BootInstant, BootTimer};
+use crate::sys::boottime::BootInstant;
 use crate::sys::ofd_lock::Attempt;
-use crate::sys::readiness::Readiness;
 
 /// What the records say to a contender to whom the kernel has given everything.
 enum Decision {
@@ -27,7 +23,7 @@ enum Decision {
 }
 
 /// How one description fared.
-enum Outcome {
+pub(super) enum Outcome {
     Settled(Acquired),
     Replaced,
 }
@@ -53,13 +49,13 @@ fn open(place: &NamespaceDir, name: &str) -> Result<LockFile, BackendError> {
 }
 
 /// One claim at one file.
-struct Attempting<'a> {
-    backend: &'a FileBackend,
+pub(super) struct Attempting<'a> {
+    pub(super) backend: &'a FileBackend,
     place: &'a NamespaceDir,
     name: &'a str,
-    claim: &'a Claim,
+    pub(super) claim: &'a Claim,
     requested_at: BootInstant,
-    progress: &'a dyn Fn(Progress),
+    pub(super) progress: &'a dyn Fn(Progress),
 }
 
 impl Attempting<'_> {
@@ -70,11 +66,13 @@ impl Attempting<'_> {
         };
         let opened = || open(self.place, self.name);
         let turn = self.backend.contenders.enter(&self.claim.key, &self.claim.token, opened, undo)?;
-        let outcome = self.reach(turn.file()).await?;
+        let outcome = match self.claim.mode {
+            Mode::Exclusive => self.reach(turn.file()).await?,
+            Mode::Shared | Mode::Slots(_) => self.reach_beside(turn.file()).await?,
+        };
         match &outcome {
             Outcome::Settled(Acquired::Granted(_)) if self.claim.kind == LeaseKind::Running => {
-                turn.file().unlock(HEAD_AND_GUARD)?;
-                turn.file().leave_table()?;
+                self.keep_place(turn.file())?;
                 turn.keep();
             }
             // The records keep a one-shot lease, nobody the rest.
@@ -82,6 +80,21 @@ impl Attempting<'_> {
             Outcome::Replaced => turn.retire(),
         }
         Ok(outcome)
+    }
+
+    /// Unlocks what only a contender needs.
+    fn keep_place(&self, file: &LockFile) -> Result<(), BackendError> {
+        match self.claim.mode {
+            Mode::Exclusive => {
+                file.unlock(HEAD_AND_GUARD)?;
+                file.leave_table()
+            }
+            Mode::Shared => {
+                file.unlock(SLOTS)?;
+                file.unlock(HEAD_AND_GUARD)
+            }
+            Mode::Slots(_) => file.unlock(OWNERSHIP.through(GUARD)),
+        }
     }
 
     /// Takes part until it is settled. Whatever was locked for that still is, the guard too after a grant.
@@ -116,7 +129,7 @@ impl Attempting<'_> {
                 None => {
                     // Whoever stood in line has an entry already.
                     if !file.is_entered() {
-                        file.enter(&self.entry())?;
+                        file.enter(&self.entry(), self.backend.leases()?)?;
                     }
                     change.insert(Change::watch(file)?)
                 }
@@ -132,7 +145,7 @@ impl Attempting<'_> {
     async fn stand_in_line(&self, file: &LockFile) -> Result<(), BackendError> {
         let contention = {
             let _guard = file.guard().await?;
-            let ahead = file.enter(&self.entry())?;
+            let ahead = file.enter(&self.entry(), self.backend.leases()?)?;
             self.seen(file, Some(ahead))?
         };
         (self.progress)(Progress::Waiting(contention));
@@ -145,40 +158,69 @@ impl Attempting<'_> {
 
     /// Reads the records and, if they allow it, writes ours. Needs everything and the guard.
     fn decide(&self, file: &LockFile) -> Result<Decision, BackendError> {
-        if !self.place.is_current(self.name, file.identity)? {
+        if self.is_replaced(file)? {
             return Ok(Decision::Replaced);
         }
         let mut current = file.read()?;
-        if current.record.depends_on_boot() {
-            let now = self.backend.now()?;
-            match current.record.standing(&now.boot_id, now.boottime) {
-                Standing::Kernel => {}
-                Standing::Until(end) => return Ok(Decision::HeldUntil(end, seen_in(&current.record, now.boottime))),
-                Standing::Delayed(delay) => {
-                    let until = now.boottime + delay;
-                    let delayed = current.record.delayed(until);
-                    file.write(&mut current, delayed)?;
-                    return Ok(Decision::HeldUntil(until, seen_in(&current.record, now.boottime)));
-                }
-            }
+        if let Some((until, contention)) = self.kept_out(file, &mut current)? {
+            return Ok(Decision::HeldUntil(until, contention));
         }
         let fence = next_fence(current.record.fence, self.backend.wall_us());
-        let ttl = self.claim.ttl.duration();
-        let end = match self.claim.kind {
-            LeaseKind::Running => None,
-            LeaseKind::OneShot => Some(LeaseEnd::after(ttl, self.backend.now()?)),
-        };
+        let end = self.lease_end()?;
         file.write(&mut current, self.record(fence, end.as_ref()))?;
-        Ok(Decision::Granted(Lease {
+        Ok(Decision::Granted(self.lease(Some(FencingToken(fence)), end.as_ref())))
+    }
+
+    /// Until when the records keep us out, and who it is; what a dead holder asked for is written before.
+    pub(super) fn kept_out(
+        &self,
+        file: &LockFile,
+        current: &mut Current,
+    ) -> Result<Option<(BootInstant, Contention)>, BackendError> {
+        if !current.record.depends_on_boot() {
+            return Ok(None);
+        }
+        let now = self.backend.now()?;
+        let until = match current.record.standing(&now.boot_id, now.boottime) {
+            Standing::Kernel => return Ok(None),
+            Standing::Until(end) => end,
+            Standing::Delayed(delay) => {
+                let until = now.boottime + delay;
+                let delayed = current.record.delayed(until);
+                file.write(current, delayed)?;
+                until
+            }
+        };
+        Ok(Some((until, self.contention(file, &current.record, now.boottime)?)))
+    }
+
+    /// When the lease that we ask for would end, from now.
+    pub(super) fn lease_end(&self) -> Result<Option<LeaseEnd>, BackendError> {
+        match self.claim.kind {
+            LeaseKind::Running => Ok(None),
+            LeaseKind::OneShot => Ok(Some(LeaseEnd::after(self.claim.ttl.duration(), self.backend.now()?))),
+        }
+    }
+
+    pub(super) fn lease(&self, fence: Option<FencingToken>, end: Option<&LeaseEnd>) -> Lease {
+        Lease {
             key: self.claim.key.clone(),
             token: self.claim.token.clone(),
-            ttl,
-            fence: Some(FencingToken(fence)),
+            ttl: self.claim.ttl.duration(),
+            fence,
             requested_at: self.requested_at,
-            valid_until: end.as_ref().map(|end| end.at),
+            valid_until: end.map(|end| end.at),
             renew_every: None,
             expires_at: end.map(|end| expires_at(end.at)),
-        }))
+        }
+    }
+
+    pub(super) fn is_replaced(&self, file: &LockFile) -> Result<bool, BackendError> {
+        self.place.is_current(self.name, file.identity).map(|is_current| !is_current)
+    }
+
+    pub(super) fn whole_key(&self) -> Option<String> {
+        whole_key(&self.claim.key, self.name)
     }
 
     fn record(&self, fence: u64, end: Option<&LeaseEnd>) -> Record {
@@ -189,7 +231,7 @@ impl Attempting<'_> {
             holder: self.claim.holder.clone(),
             since_us: Some(self.backend.wall_us()),
             since_boot_ns: Some(BootInstant::now().as_nanos()),
-            key_hex: whole_key(&self.claim.key, self.name),
+            key_hex: self.whole_key(),
             ..Record::default()
         };
         match end {
@@ -205,9 +247,10 @@ impl Attempting<'_> {
         }
     }
 
-    fn entry(&self) -> Entry {
+    pub(super) fn entry(&self) -> Entry {
         Entry {
             role: Role::Waiter,
+            sharing: Sharing::of(self.claim.mode),
             id: Some(self.claim.token.id()),
             holder: self.claim.holder.clone(),
             since_us: Some(self.backend.wall_us()),
@@ -217,62 +260,35 @@ impl Attempting<'_> {
     }
 
     /// Who holds it, as far as the records tell while somebody may be writing them.
-    fn seen(&self, file: &LockFile, ahead: Option<usize>) -> Result<Contention, BackendError> {
+    pub(super) fn seen(&self, file: &LockFile, ahead: Option<usize>) -> Result<Contention, BackendError> {
         let record = file.read_unguarded()?;
-        Ok(Contention { ahead, ..seen_in(&record, BootInstant::now()) })
+        Ok(Contention { ahead, ..self.contention(file, &record, BootInstant::now())? })
     }
-}
 
-fn seen_in(record: &Record, now: BootInstant) -> Contention {
-    if record.phase == WrittenPhase::Free {
-        return Contention::default();
-    }
-    Contention {
-        holder: Some(record.holder.clone()),
-        since: record.since_us.map(wall_time),
-        held_for: record.since_boot_ns.and_then(|then| elapsed(then, now)),
-        ..Contention::default()
+    fn contention(&self, file: &LockFile, record: &Record, now: BootInstant) -> Result<Contention, BackendError> {
+        let (holder, since_us, since_boot_ns, others) = match record.phase {
+            WrittenPhase::Free => return Ok(Contention::default()),
+            WrittenPhase::Group => {
+                let mut members = file.entries(self.backend.leases()?)?;
+                members.retain(|(_, entry)| entry.role == Role::Holder);
+                let others = members.len().saturating_sub(1);
+                let first = members.into_iter().min_by_key(|(_, entry)| entry.since_boot_ns);
+                let Some((_, entry)) = first else { return Ok(Contention::default()) };
+                (entry.holder, entry.since_us, entry.since_boot_ns, others)
+            }
+            _ => (record.holder.clone(), record.since_us, record.since_boot_ns, 0),
+        };
+        Ok(Contention {
+            holder: Some(holder),
+            others,
+            since: since_us.map(wall_time),
+            held_for: since_boot_ns.and_then(|then| elapsed(then, now)),
+            ahead: None,
+        })
     }
 }
 
 /// `None` where the file's name tells it.
 fn whole_key(key: &LockKey, name: &str) -> Option<String> {
     LockKey::decode(name).is_none().then(|| key_hex(key))
-}
-
-/// How often the head looks when the kernel gives it no notice: sooner than people notice, and one look takes 20 µs.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Tells the head of the queue that somebody wrote to the file.
-struct Change {
-    /// `None` when the user's other programs have used up what there is of inotify (128 instances by default). A lock
-    /// must not fail for that.
-    events: Option<Readiness<Inotify>>,
-    timer: BootTimer,
-}
-
-impl Change {
-    fn watch(file: &LockFile) -> Result<Self, BackendError> {
-        let events = || {
-            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-            inotify.add_watch(&file.path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).ok()?;
-            Readiness::new(inotify).ok()
-        };
-        let timer = BootTimer::new()
-            .map_err(|error| BackendError::system(format!("no timer for the lease's end is to be had: {error}")))?;
-        Ok(Self { events: events(), timer })
-    }
-
-    /// Completes when the file has changed, at `until` at the latest.
-    async fn next_or(&mut self, until: BootInstant) {
-        match &self.events {
-            Some(events) => {
-                tokio::select! {
-                    _ = events.readable(Inotify::read_events) => {}
-                    () = self.timer.sleep_until(until) => {}
-                }
-            }
-            None => self.timer.sleep_until(until.min(BootInstant::now() + LOOK_EVERY)).await,
-        }
-    }
 }
