@@ -125,9 +125,9 @@ impl Jobs {
         let log = log.to_str().expect("temporary directories have plain names");
         let mut outcomes = Outcomes::default();
         while !self.over.load(Ordering::Relaxed) {
-            let job = self.started.fetch_add(1, Ordering::Relaxed);
+            let number = self.started.fetch_add(1, Ordering::Relaxed);
             let key = &self.keys[usize::from(random()) % self.keys.len()];
-            let job = format!("job-{job}");
+            let job = format!("job-{number}");
             let began = Instant::now();
             let call = ["run", "-k", key, "--ttl", "3s", "-w", "50s", "-q", "--", "perl", "-e", NOTES, log, &job];
             let run = place.dlock(call).start();
@@ -144,7 +144,10 @@ impl Jobs {
             }
             assert!(!matches!(ended.status.code(), Some(75 | 70 | 1)), "nobody waits for ever: {}", ended.account());
             outcomes.longest_ms = outcomes.longest_ms.max(began.elapsed().as_millis());
-            eventually("nothing of the job is left", || run.job().is_empty());
+            // A look at every process of the machine: not after each job.
+            if number.is_multiple_of(8) {
+                eventually("nothing of the job is left", || run.job().is_empty());
+            }
         }
         outcomes
     }
