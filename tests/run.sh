@@ -28,6 +28,7 @@ missing_packages() {
     command -v redis-server >/dev/null || echo redis-server
     command -v java >/dev/null || echo default-jre-headless
     [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
+    command -v openssl >/dev/null || echo openssl
     command -v setsid >/dev/null || echo util-linux
 }
 
@@ -58,7 +59,7 @@ command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or late
 read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
 if [ "${#packages[@]}" -gt 0 ]; then
     command -v apt-get >/dev/null ||
-        fail "the tests need a C linker, redis-server, java, and ZooKeeper 3.8 as /usr/share/java/zookeeper.jar;" \
+        fail "the tests need a C linker, redis-server, openssl, java, and ZooKeeper 3.8 as /usr/share/java/zookeeper.jar;" \
             "on Debian and Ubuntu this script would install: ${packages[*]}"
     printf 'tests/run.sh: installing %s\n' "${packages[*]}" >&2
     install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"

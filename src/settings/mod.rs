@@ -5,6 +5,7 @@ mod deployment;
 pub mod duration;
 mod source;
 mod target;
+mod tls;
 
 use std::ffi::OsString;
 use std::time::Duration;

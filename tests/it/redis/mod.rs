@@ -4,6 +4,7 @@ mod failing;
 mod holding;
 mod reading;
 mod server;
+mod transport;
 mod waiting;
 
 use std::cell::RefCell;

@@ -1,6 +1,7 @@
 //! What the suites stand on: the real binary, real servers on loopback, and a look at the real processes.
 
 mod call;
+mod certificates;
 mod executable;
 mod place;
 mod processes;
@@ -9,6 +10,7 @@ mod servers;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
+pub(crate) use certificates::Certificates;
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{Process, processes_with};
