@@ -49,6 +49,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l descendants -d 'Proc
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -67,6 +70,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-ex
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -86,6 +92,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease 
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -97,6 +106,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The ow
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -107,6 +119,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -s k -l key -d 'Name
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -121,6 +136,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -s h -l help -d 'Pri
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r

@@ -247,14 +247,27 @@ pub struct Backend {
 
     /// Redis server [default: redis://127.0.0.1:6379]
     ///
-    /// redis://[user[:password]@]host[:port][/db]. A password is safer in --redis-password-file or in
-    /// DLOCK_REDIS_PASSWORD: everybody on this host can read command lines.
+    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD]. A
+    /// password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can read command
+    /// lines.
     #[arg(long, value_name = "URL")]
     pub redis: Vec<String>,
 
     /// File whose first line is the Redis password
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub redis_password_file: Option<PathBuf>,
+
+    /// File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system's]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_ca: Option<PathBuf>,
+
+    /// File with the certificate that dlock shows to the server (PEM)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the private key of --tls-cert (PEM, without a passphrase)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
 
     /// ZooKeeper servers [default: 127.0.0.1:2181]
     ///

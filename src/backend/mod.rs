@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod redis;
+pub mod tls;
 pub mod zookeeper;
 
 use crate::lock::{BackendError, LockBackend};

@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
-use super::target;
+use super::{target, tls};
 use crate::backend::Target;
+use crate::backend::redis::Transport;
+use crate::backend::tls::Tls;
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::{OsReason, Quoted};
@@ -93,7 +95,19 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             let url = redis_url(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let located = target::redis(&url, password, &namespace)?;
+            let endpoint = target::redis_endpoint(&url, password)?;
+            let files = tls::Files::named(typed, environment)?;
+            let tls = match endpoint.transport {
+                Transport::Tls => {
+                    files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
+                    files.read(environment)?
+                }
+                Transport::Plain => {
+                    files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
+                    Tls::default()
+                }
+            };
+            let located = target::redis(endpoint, tls, &namespace);
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
             let file = file.map(|file| file.value.to_string_lossy().into_owned());
             variables.set_or_remove("DLOCK_REDIS_PASSWORD_FILE", file);
@@ -166,6 +180,9 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
     let flags = [
         ("--redis", BackendName::Redis, !typed.redis.is_empty()),
         ("--redis-password-file", BackendName::Redis, typed.redis_password_file.is_some()),
+        ("--tls-ca", BackendName::Redis, typed.tls_ca.is_some()),
+        ("--tls-cert", BackendName::Redis, typed.tls_cert.is_some()),
+        ("--tls-key", BackendName::Redis, typed.tls_key.is_some()),
         ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
         ("--dir", BackendName::File, typed.dir.is_some()),
     ];
@@ -233,7 +250,7 @@ fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result
 }
 
 /// The path from the root: a nested dlock may stand in another directory.
-fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, Error> {
+pub(super) fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, Error> {
     let Some(stated) = path else { return Ok(None) };
     let invalid = |reason| {
         let value = stated.value.to_string_lossy();
@@ -261,8 +278,9 @@ struct Variables(Vec<(String, Option<String>)>);
 
 impl Default for Variables {
     fn default() -> Self {
-        let places = ["DLOCK_BACKEND", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK", "DLOCK_DIR"];
-        let names = places.iter().chain(&["DLOCK_NAMESPACE"]).chain(SECRETS);
+        let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK"];
+        let files = ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR"];
+        let names = places.iter().chain(&files).chain(SECRETS);
         Self(names.map(|name| ((*name).to_owned(), None)).collect())
     }
 }

@@ -7,6 +7,7 @@ mod mode;
 mod source;
 mod stopping;
 mod target;
+mod tls;
 
 use std::ffi::OsString;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::deployment::Located;
 use super::source::{Level, Stated};
+use crate::backend::tls::Tls;
 use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
 use crate::lock::Namespace;
@@ -17,28 +18,27 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
     }
 }
 
-pub(super) fn redis(
-    url: &Stated<String>,
-    password: Option<Stated<String>>,
-    namespace: &Namespace,
-) -> Result<Located, Error> {
+/// The server with the password that counts.
+pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
-    let endpoint =
+    let mut endpoint =
         redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
-    let config = redis::Config { endpoint, namespace: namespace.clone() };
     // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
-    let typed_in_url = url.level == Level::CommandLine && config.endpoint.password.is_some();
-    let config = match password {
-        Some(password) if password.level == Level::CommandLine || !typed_in_url => {
-            config.with_password(redis::Secret::new(password.value))
-        }
-        Some(_) | None => config,
-    };
-    Ok(Located {
-        endpoint: config.endpoint.masked(),
-        variable: Some(config.endpoint.without_password()),
-        target: Target::Redis(config),
-    })
+    let typed_in_url = url.level == Level::CommandLine && endpoint.password.is_some();
+    if let Some(password) = password
+        && (password.level == Level::CommandLine || !typed_in_url)
+    {
+        endpoint.password = Some(redis::Secret::new(password.value));
+    }
+    Ok(endpoint)
+}
+
+pub(super) fn redis(endpoint: redis::Endpoint, tls: Tls, namespace: &Namespace) -> Located {
+    Located {
+        endpoint: endpoint.masked(),
+        variable: Some(endpoint.without_password()),
+        target: Target::Redis(redis::Config { endpoint, namespace: namespace.clone(), tls }),
+    }
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {

@@ -1,5 +1,7 @@
 //! What went wrong, as a sentence that says what to do. What breaks it: a server that words an error differently.
 
+use std::time::Duration;
+
 use redis::{ErrorKind, RedisError};
 
 use super::endpoint::Endpoint;
@@ -101,6 +103,11 @@ pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
         "ERR" => detail.contains("unknown command") || detail.contains("unsupported"),
         _ => false,
     }
+}
+
+/// A time limit as messages name it.
+pub(super) fn seconds(limit: Duration) -> String {
+    format!("{} s", (limit.as_secs_f64() * 10.0).round() / 10.0)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! fail-over, a stepped clock), which is why its answers are worth no more than their lease, and a request that is carried
 //! out after its undoing.
 
+mod dial;
 mod ear;
 mod endpoint;
 mod failure;
@@ -9,6 +10,7 @@ mod names;
 mod node;
 mod reading;
 mod reply;
+mod stream;
 mod value;
 mod waiting;
 
@@ -19,7 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Cmd;
 
-pub use endpoint::{Endpoint, InvalidUrl, Secret};
+pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 
 use self::failure::Failure;
 use self::names::Names;
@@ -27,6 +29,7 @@ use self::node::Node;
 use self::reply::{Answer, Renewed, Set};
 use self::value::ServerTime;
 use self::waiting::{Waiting, contention, place};
+use crate::backend::tls::Tls;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
@@ -74,15 +77,8 @@ const RENEWALS_PER_LEASE: u32 = 3;
 pub struct Config {
     pub endpoint: Endpoint,
     pub namespace: Namespace,
-}
-
-impl Config {
-    /// The same with a password from a file or the environment, which goes before the URL's.
-    #[must_use]
-    pub fn with_password(mut self, password: Secret) -> Self {
-        self.endpoint.password = Some(password);
-        self
-    }
+    /// For a server that is reached by TLS.
+    pub tls: Tls,
 }
 
 /// Locks as strings on one server, with a queue beside each; `docs/protocol.md` has every byte.
@@ -101,9 +97,9 @@ impl RedisBackend {
     /// # Errors
     /// None at present; what a URL can get wrong, [`Endpoint::parse`] has refused.
     pub fn open(config: &Config) -> Result<Self, BackendError> {
-        let Config { endpoint, namespace } = config.clone();
+        let Config { endpoint, namespace, tls } = config.clone();
         Ok(Self {
-            node: Node::new(endpoint),
+            node: Node::new(endpoint, tls),
             namespace,
             on_their_way: RefCell::default(),
             maybe_released: RefCell::default(),

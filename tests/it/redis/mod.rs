@@ -5,6 +5,7 @@ mod holding;
 mod modes;
 mod reading;
 mod server;
+mod transport;
 mod waiting;
 
 use std::cell::RefCell;

@@ -1,6 +1,7 @@
 //! What the suites stand on: the real binary, real servers on loopback, and a look at the real processes.
 
 mod call;
+mod certificates;
 mod exec_gate;
 mod executable;
 mod place;
@@ -13,6 +14,7 @@ mod terminal;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
+pub(crate) use certificates::Certificates;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
