@@ -5,6 +5,7 @@ mod errors;
 mod failing;
 mod holding;
 mod modes;
+mod mute;
 mod reading;
 mod server;
 mod transport;
