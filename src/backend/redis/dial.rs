@@ -4,12 +4,14 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{Address, Endpoint, Transport};
 use super::failure::{Failure, seconds};
@@ -29,7 +31,7 @@ const UNCONFIRMED_MS: u32 = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE
 /// The shortest record that begins a TLS handshake; a TLS server answers it with an alert, as it is empty.
 const EMPTY_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
 
-/// How long such an alert may take: a round trip or two.
+/// How long such an alert may take, or the answer to a PING: a round trip or two.
 const HELLO_LIMIT: Duration = Duration::from_secs(1);
 
 /// Connects to `endpoint` by `deadline`, `limit` from when it was begun.
@@ -66,7 +68,7 @@ pub(super) async fn dial(
         };
         match endpoint.transport {
             Transport::Plain => return Ok(Stream::Tcp(stream)),
-            Transport::Tls => match timeout_at(share, tls.over(stream, host)).await {
+            Transport::Tls => match timeout_at(share, secured(tls, stream, host, *address, &url)).await {
                 Ok(Ok(stream)) => {
                     return Ok(Stream::Tls { stream: Box::new(stream), refusal: Refusal::default() });
                 }
@@ -82,6 +84,47 @@ pub(super) async fn dial(
         }
     }
     Err(last)
+}
+
+/// The handshake, left as soon as the server is found to be a plain one: that takes a handshake for the beginning of a
+/// command, and waits for the rest.
+async fn secured(
+    tls: &Tls,
+    stream: TcpStream,
+    host: &str,
+    address: SocketAddr,
+    url: &str,
+) -> Result<TlsStream<TcpStream>, NoTls> {
+    let mut handshake = pin!(tls.over(stream, host));
+    let plain = || {
+        let text = format!("{url} does not speak TLS; write redis:// instead of rediss://");
+        NoTls::Impossible(BackendError::misconfigured(text))
+    };
+    if let Ok(outcome) = timeout_at(Instant::now() + HELLO_LIMIT, &mut handshake).await {
+        return match outcome {
+            Err(NoTls::Failed(error)) if tls::refusal(&error).is_none() && speaks_plainly(address).await => {
+                Err(plain())
+            }
+            outcome => outcome,
+        };
+    }
+    tokio::select! {
+        outcome = &mut handshake => outcome,
+        true = speaks_plainly(address) => Err(plain()),
+    }
+}
+
+/// Whether what does not finish a handshake is a Redis server without TLS.
+async fn speaks_plainly(address: SocketAddr) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(b"PING\r\n").await?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).await?;
+        // An error (no password, no connection left) is a Redis server's as well.
+        io::Result::Ok(answer == *b"+PONG" || answer[0] == b'-')
+    };
+    timeout_at(Instant::now() + HELLO_LIMIT, asked).await.is_ok_and(|answer| answer.unwrap_or(false))
 }
 
 /// Whether what hung up on us without an answer speaks TLS.

@@ -1,8 +1,11 @@
 //! The Redis backend on real servers, driven without the command line.
 
+mod credentials;
+mod errors;
 mod failing;
 mod holding;
 mod modes;
+mod mute;
 mod reading;
 mod server;
 mod transport;

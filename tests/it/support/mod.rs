@@ -19,7 +19,7 @@ pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{MARK, Process, processes_with};
-pub(crate) use proxy::{Proxy, scripted_server, silent_server};
+pub(crate) use proxy::{Muteness, Proxy, mute_proxy, scripted_server, silent_server};
 pub(crate) use pty::Pty;
 pub(crate) use scripts::{LOOK_FOR_ANOTHER_JOB, STUBBORN};
 pub(crate) use servers::{Leads, Server, free_port};
