@@ -2,8 +2,10 @@
 
 mod failing;
 mod holding;
+mod masters;
 mod modes;
 mod reading;
+mod replicas;
 mod server;
 mod transport;
 mod waiting;
