@@ -91,7 +91,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__acquire)
-            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --zk --dir --namespace --label --json --export --quiet --verbose --help"
+            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --label --json --export --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -199,6 +199,10 @@ _dlock() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --zk)
@@ -386,7 +390,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__list)
-            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --zk --dir --namespace --json --quiet --verbose --help"
+            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -464,6 +468,10 @@ _dlock() {
                     fi
                     return 0
                     ;;
+                --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -508,7 +516,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__release)
-            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --zk --dir --namespace --quiet --verbose --help"
+            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -598,6 +606,10 @@ _dlock() {
                     fi
                     return 0
                     ;;
+                --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -621,7 +633,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__renew)
-            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --zk --dir --namespace --quiet --verbose --help"
+            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -715,6 +727,10 @@ _dlock() {
                     fi
                     return 0
                     ;;
+                --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -738,7 +754,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --zk --dir --namespace --label --quiet --verbose --help"
+            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -876,6 +892,10 @@ _dlock() {
                     fi
                     return 0
                     ;;
+                --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -903,7 +923,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__status)
-            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --zk --dir --namespace --json --exclusive --shared --slots --exit-code --quiet --verbose --help"
+            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --json --exclusive --shared --slots --exit-code --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -987,6 +1007,10 @@ _dlock() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --zk)

@@ -245,11 +245,12 @@ pub struct Backend {
     #[arg(short, long, value_name = "NAME")]
     pub backend: Option<String>,
 
-    /// Redis server [default: redis://127.0.0.1:6379]
+    /// Redis server; several are independent masters [default: redis://127.0.0.1:6379]
     ///
-    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD]. A
-    /// password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can read command
-    /// lines.
+    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD]. May be
+    /// given several times, or as a comma list: the lock is then held by whoever a majority of the servers grants it,
+    /// exclusively. A password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can
+    /// read command lines.
     #[arg(long, value_name = "URL")]
     pub redis: Vec<String>,
 
@@ -268,6 +269,12 @@ pub struct Backend {
     /// File with the private key of --tls-cert (PEM, without a passphrase)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
+
+    /// A grant counts only when N replicas of the Redis server have it, and so does each renewal
+    ///
+    /// Else the lock is given back, with status 69.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub wait_replicas: Option<String>,
 
     /// ZooKeeper servers [default: 127.0.0.1:2181]
     ///

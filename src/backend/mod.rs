@@ -12,6 +12,7 @@ use crate::lock::{BackendError, LockBackend};
 pub enum Target {
     File(file::Config),
     Redis(redis::Config),
+    RedisMasters(redis::masters::Config),
     ZooKeeper(zookeeper::Config),
 }
 
@@ -23,6 +24,7 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
     Ok(match target {
         Target::File(config) => Box::new(file::FileBackend::open(config)?),
         Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
+        Target::RedisMasters(config) => Box::new(redis::masters::MastersBackend::open(config)?),
         Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
-use super::{target, tls};
+use super::{masters, target, tls};
 use crate::backend::Target;
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
@@ -61,7 +61,7 @@ pub struct Deployment {
     pub namespace: Namespace,
     /// As shown in messages, secrets masked.
     pub endpoint: String,
-    /// Said once on stderr when nobody asked for the file backend.
+    /// Said once on stderr: that nobody asked for the file backend, or what is unwise about the servers.
     pub notice: Option<String>,
     /// Variables of the command's environment that name the same deployment; `None`: remove it.
     pub environment: Vec<(String, Option<String>)>,
@@ -92,23 +92,23 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located
         }
         BackendName::Redis => {
-            let url = redis_url(typed, environment)?;
+            let urls = redis_urls(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let endpoint = target::redis_endpoint(&url, password)?;
+            let endpoints = masters::endpoints(&urls, password.as_ref())?;
             let files = tls::Files::named(typed, environment)?;
-            let tls = match endpoint.transport {
-                Transport::Tls => {
-                    files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
-                    files.read(environment)?
-                }
-                Transport::Plain => {
-                    files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
-                    Tls::default()
-                }
+            let tls = if endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tls) {
+                files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
+                files.read(environment)?
+            } else {
+                files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
+                Tls::default()
             };
-            let located = target::redis(endpoint, tls, &namespace);
+            let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
+            let replicas_variable = (replicas > 0).then(|| replicas.to_string());
+            let located = target::redis(endpoints, tls, replicas, &namespace);
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
+            variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
             let file = file.map(|file| file.value.to_string_lossy().into_owned());
             variables.set_or_remove("DLOCK_REDIS_PASSWORD_FILE", file);
             located
@@ -127,6 +127,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located.endpoint
         )
     });
+    let notice = notice.or_else(|| masters::warning(&located.target));
     Ok(Deployment {
         target: located.target,
         backend,
@@ -183,6 +184,7 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
         ("--tls-ca", BackendName::Redis, typed.tls_ca.is_some()),
         ("--tls-cert", BackendName::Redis, typed.tls_cert.is_some()),
         ("--tls-key", BackendName::Redis, typed.tls_key.is_some()),
+        ("--wait-replicas", BackendName::Redis, typed.wait_replicas.is_some()),
         ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
         ("--dir", BackendName::File, typed.dir.is_some()),
     ];
@@ -207,33 +209,17 @@ fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespac
     Namespace::new(stated.value.as_str()).map_err(|reason| stated.invalid(reason))
 }
 
-fn redis_url(typed: &cli::Backend, environment: &Environment) -> Result<Stated<String>, Error> {
+fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<Vec<String>>, Error> {
     let stated = if typed.redis.is_empty() {
         text(None, "redis", environment)?.unwrap_or_else(|| on_command_line(DEFAULT_REDIS.to_owned(), "redis"))
     } else {
         on_command_line(typed.redis.join(","), "redis")
     };
-    let mut urls = urls(&stated.value);
-    urls.dedup();
-    match (urls.pop(), urls.is_empty()) {
-        (Some(url), true) => Ok(Stated { value: url, ..stated }),
-        (None, _) => Err(stated.invalid("there is no URL in it")),
-        (Some(_), false) => {
-            Err(Error::usage(format!("{}: several servers are not supported by this version", stated.name)))
-        }
+    let urls = masters::urls(&stated.value);
+    if urls.is_empty() {
+        return Err(stated.invalid("there is no URL in it"));
     }
-}
-
-/// The URLs of a comma list. A comma before anything but another URL belongs to the one that it stands in.
-fn urls(list: &str) -> Vec<String> {
-    let mut urls: Vec<String> = Vec::new();
-    for piece in list.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-        match urls.last_mut() {
-            Some(url) if !piece.contains("://") => *url += &format!(",{piece}"),
-            _ => urls.push(piece.to_owned()),
-        }
-    }
-    urls
+    Ok(stated.map(|_| urls))
 }
 
 /// The password from the file, else from its own variable.
@@ -279,7 +265,7 @@ struct Variables(Vec<(String, Option<String>)>);
 impl Default for Variables {
     fn default() -> Self {
         let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK"];
-        let files = ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR"];
+        let files = ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS"];
         let names = places.iter().chain(&files).chain(SECRETS);
         Self(names.map(|name| ((*name).to_owned(), None)).collect())
     }

@@ -33,12 +33,26 @@ pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<Strin
     Ok(endpoint)
 }
 
-pub(super) fn redis(endpoint: redis::Endpoint, tls: Tls, namespace: &Namespace) -> Located {
-    Located {
-        endpoint: endpoint.masked(),
-        variable: Some(endpoint.without_password()),
-        target: Target::Redis(redis::Config { endpoint, namespace: namespace.clone(), tls }),
-    }
+/// One server, or several independent masters.
+pub(super) fn redis(
+    mut endpoints: Vec<redis::Endpoint>,
+    tls: Tls,
+    wait_replicas: u32,
+    namespace: &Namespace,
+) -> Located {
+    let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
+    let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
+    let namespace = namespace.clone();
+    let target = match endpoints.pop() {
+        Some(endpoint) if endpoints.is_empty() => {
+            Target::Redis(redis::Config { endpoint, namespace, tls, wait_replicas })
+        }
+        last => {
+            endpoints.extend(last);
+            Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
+        }
+    };
+    Located { endpoint: shown, variable: Some(variable), target }
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {

@@ -53,6 +53,24 @@ pub(super) struct Turn {
     pub(super) deaf: bool,
 }
 
+/// What masters/take.lua says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Granted {
+        /// The highest number that was recorded here.
+        fence: u64,
+        now: ServerTime,
+    },
+    Held {
+        value: Vec<u8>,
+        now: ServerTime,
+    },
+    OtherNumber(u64),
+    /// Held by this very token.
+    Twice,
+    Undone,
+}
+
 /// What renew.lua says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renewed {
@@ -115,6 +133,19 @@ pub(super) fn answer(reply: &Value) -> Option<Answer> {
             },
             given_up: rest.get(2).map(texts).unwrap_or_default(),
         }),
+        _ => return None,
+    })
+}
+
+pub(super) fn taken(reply: &Value) -> Option<Taken> {
+    let Value::Array(parts) = reply else { return None };
+    let (word, rest) = parts.split_first()?;
+    Some(match (bytes(word)?, rest) {
+        (b"granted", [fence, now]) => Taken::Granted { fence: whole(fence)?, now: time(now)? },
+        (b"held", [value, _, now]) => Taken::Held { value: bytes(value)?.to_vec(), now: time(now)? },
+        (b"masters", [number]) => Taken::OtherNumber(whole(number)?),
+        (b"twice", []) => Taken::Twice,
+        (b"undone", []) => Taken::Undone,
         _ => return None,
     })
 }

@@ -69,5 +69,6 @@ impl DerefMut for Server {
 pub(super) fn backend(url: &str, namespace: &str) -> RedisBackend {
     let endpoint = Endpoint::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
     let namespace = Namespace::new(namespace).expect("a valid namespace");
-    RedisBackend::open(&Config { endpoint, namespace, tls: Tls::default() }).expect("opening sends nothing")
+    RedisBackend::open(&Config { endpoint, namespace, tls: Tls::default(), wait_replicas: 0 })
+        .expect("opening sends nothing")
 }
