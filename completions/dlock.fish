@@ -48,6 +48,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l descendants -d 'Proc
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -63,6 +64,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-ex
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -80,6 +82,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease 
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -91,6 +94,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The ow
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -101,6 +105,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -s k -l key -d 'Name
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -112,6 +117,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -s h -l help -d 'Pri
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r

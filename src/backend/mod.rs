@@ -11,6 +11,8 @@ use crate::lock::{BackendError, LockBackend};
 pub enum Target {
     File(file::Config),
     Redis(redis::Config),
+    /// A lock that another library shares.
+    RedisLayout(redis::Config, redis::Layout),
     ZooKeeper(zookeeper::Config),
 }
 
@@ -22,6 +24,7 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
     Ok(match target {
         Target::File(config) => Box::new(file::FileBackend::open(config)?),
         Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
+        Target::RedisLayout(config, layout) => Box::new(redis::LayoutBackend::open(config, *layout)),
         Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
     })
 }

@@ -21,6 +21,7 @@ pub(super) fn redis(
     url: &Stated<String>,
     password: Option<Stated<String>>,
     namespace: &Namespace,
+    layout: Option<redis::Layout>,
 ) -> Result<Located, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
     let endpoint =
@@ -37,7 +38,10 @@ pub(super) fn redis(
     Ok(Located {
         endpoint: config.endpoint.masked(),
         variable: Some(config.endpoint.without_password()),
-        target: Target::Redis(config),
+        target: match layout {
+            Some(layout) => Target::RedisLayout(config, layout),
+            None => Target::Redis(config),
+        },
     })
 }
 

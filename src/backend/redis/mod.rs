@@ -5,6 +5,7 @@
 mod ear;
 mod endpoint;
 mod failure;
+mod layout;
 mod names;
 mod node;
 mod reading;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use redis::Cmd;
 
 pub use endpoint::{Endpoint, InvalidUrl, Secret};
+pub use layout::{Layout, LayoutBackend};
 
 use self::failure::Failure;
 use self::names::Names;

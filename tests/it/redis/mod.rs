@@ -2,6 +2,7 @@
 
 mod failing;
 mod holding;
+mod layouts;
 mod reading;
 mod server;
 mod waiting;
