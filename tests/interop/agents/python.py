@@ -10,7 +10,8 @@ import redis_lock
 library, url = sys.argv[1:]
 # It warns of every lock that it did not get.
 logging.disable(logging.WARNING)
-client = redis.Redis.from_url(url)
+# Its own default would end a BLPOP that waits for longer.
+client = redis.Redis.from_url(url, socket_timeout=None)
 
 
 class RedisPy:

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use dlock::lock::OwnerToken;
+use dlock::backend::redis::{Config, Endpoint, Layout, LayoutBackend};
+use dlock::lock::{LockBackend as _, Namespace, OwnerToken, Release};
 
-use super::names;
 use super::server::Server;
+use super::{claim, key, names, unheard};
 use crate::support::{Dlock, eventually};
 
 const PYTHON: &str = "python-redis-lock";
@@ -222,6 +223,27 @@ fn a_waiter_is_woken_by_a_message_and_gets_in_after_an_expiry_that_nobody_tells(
         }
         server.command::<i64>(&["PEXPIRE", lock, "400"]);
         call(&server, layout, &wait).finish().succeeds();
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_was_released_while_its_request_was_on_its_way_is_never_granted() {
+    let server = Server::start(&[]);
+    for layout in Layout::ALL {
+        let endpoint = Endpoint::parse(&format!("redis://127.0.0.1:{}", server.port)).expect("a valid URL");
+        let namespace = Namespace::new("").expect("a valid namespace");
+        let backend = LayoutBackend::open(&Config { endpoint, namespace }, layout);
+        let claim = claim("job", Duration::from_secs(20));
+        server.command::<()>(&["CLIENT", "PAUSE", "500", "ALL"]);
+        let given_up = tokio::time::timeout(Duration::from_millis(100), backend.acquire(&claim, &unheard)).await;
+        assert!(given_up.is_err(), "a paused server does not answer");
+        backend.release(&key("job"), &claim.token).await.expect("the server answers again");
+        let late = backend.acquire(&claim, &unheard).await;
+        assert!(late.is_err(), "{late:?}");
+        let stored: Vec<String> = names(&server).into_iter().filter(|name| name.ends_with("job")).collect();
+        assert!(!stored.contains(&"job".to_owned()) && !stored.contains(&"lock:job".to_owned()), "{stored:?}");
+        assert!(matches!(backend.release(&key("job"), &claim.token).await, Ok(Release::NotHeld)), "{layout:?}");
+        backend.close().await;
     }
 }
 
