@@ -86,7 +86,11 @@ node_redlock() {
         npm install --prefix "$home/node" --no-fund --no-audit --loglevel=error
 }
 
+# Which needs Go 1.26: from 1.21 on, go fetches that by itself.
 redsync() {
+    if ! [[ $(go env GOVERSION) =~ ^go1\.([0-9]+) ]] || [ "${BASH_REMATCH[1]}" -lt 21 ]; then
+        fail "go 1.21 or later is needed, see https://go.dev/dl; $(command -v go) is $(go env GOVERSION)"
+    fi
     mkdir -p "$home/go/source" && cp "$agents"/go/* "$home/go/source" &&
         go -C "$home/go/source" build -mod=mod -o "$home/go/agent" .
 }
