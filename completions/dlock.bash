@@ -91,7 +91,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__acquire)
-            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --label --json --export --quiet --verbose --help"
+            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --label --json --export --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -202,6 +202,10 @@ _dlock() {
                     return 0
                     ;;
                 --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -390,7 +394,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__list)
-            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --json --quiet --verbose --help"
+            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --json --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -472,6 +476,10 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -516,7 +524,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__release)
-            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --quiet --verbose --help"
+            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -610,6 +618,10 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -633,7 +645,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__renew)
-            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --quiet --verbose --help"
+            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -731,6 +743,10 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -754,7 +770,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --label --quiet --verbose --help"
+            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -896,6 +912,10 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --layout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --zk)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -923,7 +943,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__status)
-            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --zk --dir --namespace --json --exclusive --shared --slots --exit-code --quiet --verbose --help"
+            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --json --exclusive --shared --slots --exit-code --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1010,6 +1030,10 @@ _dlock() {
                     return 0
                     ;;
                 --wait-replicas)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --layout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -276,6 +276,13 @@ pub struct Backend {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub wait_replicas: Option<String>,
 
+    /// Share locks with another library: redisson or python-redis-lock [default: dlock]
+    ///
+    /// Exclusive only, without a fencing token and without a queue. On Redis every library that locks by SET NX shares
+    /// dlock's own layout: give --namespace '' and the library's name of the lock.
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+
     /// ZooKeeper servers [default: 127.0.0.1:2181]
     ///
     /// h1:2181,h2:2181[/chroot]

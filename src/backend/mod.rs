@@ -13,6 +13,8 @@ pub enum Target {
     File(file::Config),
     Redis(redis::Config),
     RedisMasters(redis::masters::Config),
+    /// A lock that another library shares.
+    RedisLayout(redis::Config, redis::Layout),
     ZooKeeper(zookeeper::Config),
 }
 
@@ -25,6 +27,7 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
         Target::File(config) => Box::new(file::FileBackend::open(config)?),
         Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
         Target::RedisMasters(config) => Box::new(redis::masters::MastersBackend::open(config)?),
+        Target::RedisLayout(config, layout) => Box::new(redis::LayoutBackend::open(config, *layout)),
         Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
     })
 }

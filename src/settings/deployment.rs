@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
 use super::{masters, target, tls};
-use crate::backend::Target;
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
+use crate::backend::{Target, redis};
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::{OsReason, Quoted};
@@ -18,6 +18,8 @@ use crate::lock::pace::Upkeep;
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
 const DEFAULT_ZK: &str = "127.0.0.1:2181";
+/// The layout that nobody has to ask for.
+const OWN_LAYOUT: &str = "dlock";
 const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
 
 /// Variables that hold secrets: removed from a command's environment, and never part of `acquire --export`, where
@@ -59,6 +61,8 @@ pub struct Deployment {
     pub target: Target,
     pub backend: BackendName,
     pub namespace: Namespace,
+    /// Whose format the lock has, as users write it.
+    pub layout: &'static str,
     /// As shown in messages, secrets masked.
     pub endpoint: String,
     /// Said once on stderr: that nobody asked for the file backend, or what is unwise about the servers.
@@ -84,6 +88,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     let mut variables = Variables::default();
     variables.set("DLOCK_BACKEND", backend.to_string());
     variables.set("DLOCK_NAMESPACE", namespace.as_str().to_owned());
+    let mut layout_name = OWN_LAYOUT;
     let located = match backend {
         BackendName::File => {
             let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
@@ -106,7 +111,12 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             };
             let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
-            let located = target::redis(endpoints, tls, replicas, &namespace);
+            let shared_with = layout(typed, environment)?;
+            let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
+            if let Some(library) = shared_with {
+                layout_name = library.name();
+                variables.set("DLOCK_LAYOUT", layout_name.to_owned());
+            }
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
             variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
             let file = file.map(|file| file.value.to_string_lossy().into_owned());
@@ -132,6 +142,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
         target: located.target,
         backend,
         namespace,
+        layout: layout_name,
         endpoint: located.endpoint,
         notice,
         environment: variables.0,
@@ -185,6 +196,7 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
         ("--tls-cert", BackendName::Redis, typed.tls_cert.is_some()),
         ("--tls-key", BackendName::Redis, typed.tls_key.is_some()),
         ("--wait-replicas", BackendName::Redis, typed.wait_replicas.is_some()),
+        ("--layout", BackendName::Redis, typed.layout.is_some()),
         ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
         ("--dir", BackendName::File, typed.dir.is_some()),
     ];
@@ -207,6 +219,19 @@ fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespac
             .unwrap_or_else(|| on_command_line(DEFAULT_NAMESPACE.to_owned(), "namespace")),
     };
     Namespace::new(stated.value.as_str()).map_err(|reason| stated.invalid(reason))
+}
+
+/// The library whose format the lock has; `None`: dlock's own.
+fn layout(typed: &cli::Backend, environment: &Environment) -> Result<Option<redis::Layout>, Error> {
+    let Some(stated) = text(typed.layout.as_ref(), "layout", environment)? else { return Ok(None) };
+    if stated.value == OWN_LAYOUT {
+        return Ok(None);
+    }
+    let known = redis::Layout::ALL.into_iter().find(|layout| layout.name() == stated.value);
+    known.map(Some).ok_or_else(|| {
+        let names = redis::Layout::ALL.map(redis::Layout::name).join(" or ");
+        stated.invalid(format!("there is no such layout; use {OWN_LAYOUT}, {names}"))
+    })
 }
 
 fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<Vec<String>>, Error> {
@@ -265,7 +290,8 @@ struct Variables(Vec<(String, Option<String>)>);
 impl Default for Variables {
     fn default() -> Self {
         let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK"];
-        let files = ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS"];
+        let files =
+            ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS", "DLOCK_LAYOUT"];
         let names = places.iter().chain(&files).chain(SECRETS);
         Self(names.map(|name| ((*name).to_owned(), None)).collect())
     }

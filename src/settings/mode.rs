@@ -59,6 +59,12 @@ fn supported(mode: Mode, name: &str, deployment: &Deployment) -> Result<Mode, Er
             "{name} needs one server that counts the holders; several independent masters can only be held exclusively"
         )));
     }
+    if let Target::RedisLayout(_, layout) = &deployment.target {
+        let layout = layout.name();
+        return Err(Error::usage(format!(
+            "{name} does not go with --layout {layout}, which knows one holder only; use dlock's own layout"
+        )));
+    }
     let backend = deployment.backend;
     match backend {
         BackendName::Redis => Ok(mode),

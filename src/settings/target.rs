@@ -39,20 +39,31 @@ pub(super) fn redis(
     tls: Tls,
     wait_replicas: u32,
     namespace: &Namespace,
-) -> Located {
+    layout: Option<redis::Layout>,
+) -> Result<Located, Error> {
     let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
     let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
     let namespace = namespace.clone();
-    let target = match endpoints.pop() {
-        Some(endpoint) if endpoints.is_empty() => {
+    if let Some(layout) = layout
+        && (endpoints.len() > 1 || wait_replicas > 0)
+    {
+        let name = layout.name();
+        let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
+        return Err(Error::usage(format!("--layout {name}: {reason}")));
+    }
+    let target = match (endpoints.pop(), layout) {
+        (Some(endpoint), Some(layout)) => {
+            Target::RedisLayout(redis::Config { endpoint, namespace, tls, wait_replicas }, layout)
+        }
+        (Some(endpoint), None) if endpoints.is_empty() => {
             Target::Redis(redis::Config { endpoint, namespace, tls, wait_replicas })
         }
-        last => {
+        (last, _) => {
             endpoints.extend(last);
             Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
         }
     };
-    Located { endpoint: shown, variable: Some(variable), target }
+    Ok(Located { endpoint: shown, variable: Some(variable), target })
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {

@@ -6,6 +6,7 @@ mod dial;
 mod ear;
 mod endpoint;
 mod failure;
+mod layout;
 pub mod masters;
 mod names;
 mod node;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 use redis::Cmd;
 
 pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
+pub use layout::{Layout, LayoutBackend};
 
 use self::failure::Failure;
 use self::names::Names;

@@ -212,7 +212,7 @@ fn groups<const N: usize>(list: &Value) -> Option<Vec<[Vec<u8>; N]>> {
     Some(groups.iter().map(group).collect())
 }
 
-fn bytes(value: &Value) -> Option<&[u8]> {
+pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) => Some(text.as_bytes()),
@@ -226,14 +226,14 @@ fn texts(value: &Value) -> Vec<String> {
     items.iter().filter_map(bytes).filter_map(|text| String::from_utf8(text.to_vec()).ok()).collect()
 }
 
-fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
     }
 }
 
-fn time(value: &Value) -> Option<ServerTime> {
+pub(super) fn time(value: &Value) -> Option<ServerTime> {
     whole(value).map(ServerTime::from_micros)
 }
 

@@ -78,7 +78,7 @@ fn a_flag_of_another_backend_is_refused_and_a_variable_ignored() {
     assert_eq!(sentence, Err("--zk belongs to the zk backend, and the backend chosen is file".into()));
     let sentence = chosen(&[("dir", "/srv")], &[("DLOCK_REDIS", "redis://r1/")]);
     assert_eq!(sentence, Err("--dir belongs to the file backend, and the backend chosen is redis".into()));
-    assert_eq!(chosen(&[("backend", "zk")], &[("DLOCK_DIR", "/srv")]), Ok("zk".into()));
+    assert_eq!(chosen(&[("backend", "zk")], &[("DLOCK_DIR", "/srv"), ("DLOCK_LAYOUT", "redisson")]), Ok("zk".into()));
 }
 
 #[test]

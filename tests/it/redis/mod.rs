@@ -4,6 +4,7 @@ mod credentials;
 mod errors;
 mod failing;
 mod holding;
+mod layouts;
 mod masters;
 mod modes;
 mod mute;
