@@ -47,8 +47,13 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l stop-signal -d 'Sign
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l on-lost -d 'When the lease is lost: kill, or warn and leave the command alone [default: kill]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l descendants -d 'Processes that the command leaves behind when it ends: ignore, wait or kill [default: ignore]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -65,8 +70,13 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l slots -d 'At mos
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -84,8 +94,13 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name 
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease from now [default: what the lock was acquired with]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -95,8 +110,13 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Prin
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -105,8 +125,13 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s k -l key -d 'Name of the lock; the same as a positional KEY' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
@@ -119,8 +144,13 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -s q -l quiet -d 'No
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r

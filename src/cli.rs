@@ -1,5 +1,6 @@
 //! The command line as typed: names, help and examples. What it means is decided in `settings`.
 
+mod backend;
 mod texts;
 
 use std::ffi::OsString;
@@ -7,9 +8,10 @@ use std::path::PathBuf;
 
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+pub use backend::Backend;
+
 const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
-const BACKEND: &str = "Backend";
 const WAITING: &str = "Waiting";
 const STOPPING: &str = "Stopping the command";
 const OUTPUT: &str = "Output";
@@ -233,47 +235,6 @@ pub struct Man {
     /// Write all pages into this directory instead
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "page")]
     pub out: Option<PathBuf>,
-}
-
-/// Where the lock lives.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = BACKEND)]
-pub struct Backend {
-    /// file, redis or zk [default: as --redis or --zk imply, else file]
-    ///
-    /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
-    #[arg(short, long, value_name = "NAME")]
-    pub backend: Option<String>,
-
-    /// Redis server [default: redis://127.0.0.1:6379]
-    ///
-    /// redis://[user[:password]@]host[:port][/db]. A password is safer in --redis-password-file or in
-    /// DLOCK_REDIS_PASSWORD: everybody on this host can read command lines.
-    #[arg(long, value_name = "URL")]
-    pub redis: Vec<String>,
-
-    /// File whose first line is the Redis password
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub redis_password_file: Option<PathBuf>,
-
-    /// ZooKeeper servers [default: 127.0.0.1:2181]
-    ///
-    /// h1:2181,h2:2181[/chroot]
-    #[arg(long, value_name = "HOSTS")]
-    pub zk: Option<String>,
-
-    /// Existing directory for lock files [default: this user's own]
-    ///
-    /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
-    /// only in a directory that both name.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
-    pub dir: Option<PathBuf>,
-
-    /// What sets dlock's keys apart from others' [default: dlock]
-    ///
-    /// Empty: KEY exactly as given, to share a lock with another program.
-    #[arg(long, value_name = "NS")]
-    pub namespace: Option<String>,
 }
 
 /// What to do when somebody else holds the lock.

@@ -28,13 +28,14 @@ missing_packages() {
     command -v redis-server >/dev/null || echo redis-server
     command -v java >/dev/null || echo default-jre-headless
     [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
+    command -v openssl >/dev/null || echo openssl
     command -v setsid >/dev/null || echo util-linux
     command -v vi >/dev/null || echo vim-tiny
     command -v less >/dev/null || echo less
     command -v make >/dev/null || echo make
     command -v strace >/dev/null || echo strace
     command -v sudo >/dev/null || echo sudo
-    command -v perl >/dev/null || echo perl
+    perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null || echo perl
 }
 
 # Debian starts the services of a package that it installs; nobody asked for these, and the tests start their own.
@@ -64,7 +65,7 @@ command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or late
 read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
 if [ "${#packages[@]}" -gt 0 ]; then
     command -v apt-get >/dev/null ||
-        fail "the tests need a C linker, redis-server, java, ZooKeeper 3.8 as /usr/share/java/zookeeper.jar," \
+        fail "the tests need a C linker, redis-server, openssl, java, ZooKeeper 3.8 as /usr/share/java/zookeeper.jar," \
             "vi, less, make, strace, sudo and perl; on Debian and Ubuntu this script would install: ${packages[*]}"
     printf 'tests/run.sh: installing %s\n' "${packages[*]}" >&2
     install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"

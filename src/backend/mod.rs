@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod redis;
+pub mod tls;
 pub mod zookeeper;
 
 use crate::lock::{BackendError, LockBackend};
@@ -11,6 +12,9 @@ use crate::lock::{BackendError, LockBackend};
 pub enum Target {
     File(file::Config),
     Redis(redis::Config),
+    RedisMasters(redis::masters::Config),
+    /// A lock that another library shares.
+    RedisLayout(redis::Config, redis::Layout),
     ZooKeeper(zookeeper::Config),
 }
 
@@ -22,6 +26,8 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
     Ok(match target {
         Target::File(config) => Box::new(file::FileBackend::open(config)?),
         Target::Redis(config) => Box::new(redis::RedisBackend::open(config)?),
+        Target::RedisMasters(config) => Box::new(redis::masters::MastersBackend::open(config)?),
+        Target::RedisLayout(config, layout) => Box::new(redis::LayoutBackend::open(config, *layout)),
         Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
     })
 }

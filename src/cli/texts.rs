@@ -19,6 +19,7 @@ Environment:
   command line comes first. Switches take 1/0, true/false, yes/no or on/off.
   An empty variable is unset, except DLOCK_NAMESPACE. DLOCK_REDIS_PASSWORD
   holds the Redis password; --redis-password-file comes before it.
+  SSL_CERT_FILE names the authorities that TLS trusts; --tls-ca comes before it.
 
 Exit status:
   run: the command's own; when a signal killed it, dlock dies of the same signal

@@ -1,5 +1,6 @@
 //! `dlock status`: who holds these keys, and who waits for them.
 
+use crate::error::phrase::Quoted;
 use crate::error::{Attempt, Error};
 use crate::exit_code::{Ending, NOT_ACQUIRED};
 use crate::lock::LockStatus;
@@ -18,6 +19,7 @@ pub(super) fn status(settings: &StatusSettings) -> Ending {
             statuses.push(status.map_err(|error| Error::backend(Attempt::Status(key.clone()), error))?);
         }
         print(&statuses, settings.form, &settings.deployment)?;
+        tell_differences(&statuses, stderr);
         Ok(match settings.verdict {
             Verdict::WouldRefuse(mode) if statuses.iter().any(|status| status.would_refuse(mode)) => {
                 Ending::Status(NOT_ACQUIRED)
@@ -25,6 +27,15 @@ pub(super) fn status(settings: &StatusSettings) -> Ending {
             Verdict::WouldRefuse(_) | Verdict::Answered => Ending::SUCCESS,
         })
     })
+}
+
+/// Says where single servers tell something else than the majority that decides.
+pub(super) fn tell_differences(statuses: &[LockStatus], stderr: Stderr) {
+    for status in statuses {
+        for difference in &status.differences {
+            stderr.notice(format_args!("{}: {difference}", Quoted(status.key.as_str())));
+        }
+    }
 }
 
 /// Prints the statuses in the form asked for.

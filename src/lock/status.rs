@@ -14,6 +14,8 @@ pub struct LockStatus {
     pub holders: Vec<HolderEntry>,
     /// In the order in which they will be served, as far as the backend knows it.
     pub waiters: Vec<WaiterEntry>,
+    /// What single servers say otherwise, each a part of a sentence, where a majority of them decides.
+    pub differences: Vec<String>,
 }
 
 /// Whether anybody holds the key, and how.
@@ -71,7 +73,14 @@ impl LockStatus {
     /// A key that nobody holds or awaits.
     #[must_use]
     pub fn free(key: LockKey) -> Self {
-        Self { key, state: LockState::Free, fence: None, holders: Vec::new(), waiters: Vec::new() }
+        Self {
+            key,
+            state: LockState::Free,
+            fence: None,
+            holders: Vec::new(),
+            waiters: Vec::new(),
+            differences: Vec::new(),
+        }
     }
 
     /// Whether somebody stands in the way of a contender of this mode that does not wait.

@@ -124,7 +124,7 @@ impl<'a> Key<'a> {
             key: status.key.as_str(),
             backend: deployment.backend.to_string(),
             namespace: deployment.namespace.as_str(),
-            layout: "dlock",
+            layout: deployment.layout,
             state: if mode.is_some() { "held" } else { "free" },
             mode: mode.map(mode_name),
             slots,

@@ -142,6 +142,7 @@ mod tests {
             fence: Some(FencingToken(12)),
             holders: vec![holder],
             waiters: vec![waiter],
+            differences: vec![],
         };
         let free = LockStatus::free(LockKey::new("a\u{1b}b").expect("a key"));
         assert_eq!(

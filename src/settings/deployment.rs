@@ -5,8 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
-use super::target;
-use crate::backend::Target;
+use super::{masters, target, tls};
+use crate::backend::redis::Transport;
+use crate::backend::tls::Tls;
+use crate::backend::{Target, redis};
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::{OsReason, Quoted};
@@ -16,6 +18,8 @@ use crate::lock::pace::Upkeep;
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
 const DEFAULT_ZK: &str = "127.0.0.1:2181";
+/// The layout that nobody has to ask for.
+const OWN_LAYOUT: &str = "dlock";
 const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
 
 /// Variables that hold secrets: removed from a command's environment, and never part of `acquire --export`, where
@@ -57,9 +61,11 @@ pub struct Deployment {
     pub target: Target,
     pub backend: BackendName,
     pub namespace: Namespace,
+    /// Whose format the lock has, as users write it.
+    pub layout: &'static str,
     /// As shown in messages, secrets masked.
     pub endpoint: String,
-    /// Said once on stderr when nobody asked for the file backend.
+    /// Said once on stderr: that nobody asked for the file backend, or what is unwise about the servers.
     pub notice: Option<String>,
     /// Variables of the command's environment that name the same deployment; `None`: remove it.
     pub environment: Vec<(String, Option<String>)>,
@@ -82,6 +88,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     let mut variables = Variables::default();
     variables.set("DLOCK_BACKEND", backend.to_string());
     variables.set("DLOCK_NAMESPACE", namespace.as_str().to_owned());
+    let mut layout_name = OWN_LAYOUT;
     let located = match backend {
         BackendName::File => {
             let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
@@ -90,11 +97,28 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located
         }
         BackendName::Redis => {
-            let url = redis_url(typed, environment)?;
+            let urls = redis_urls(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let located = target::redis(&url, password, &namespace)?;
+            let endpoints = masters::endpoints(&urls, password.as_ref())?;
+            let files = tls::Files::named(typed, environment)?;
+            let tls = if endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tls) {
+                files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
+                files.read(environment)?
+            } else {
+                files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
+                Tls::default()
+            };
+            let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
+            let replicas_variable = (replicas > 0).then(|| replicas.to_string());
+            let shared_with = layout(typed, environment)?;
+            let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
+            if let Some(library) = shared_with {
+                layout_name = library.name();
+                variables.set("DLOCK_LAYOUT", layout_name.to_owned());
+            }
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
+            variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
             let file = file.map(|file| file.value.to_string_lossy().into_owned());
             variables.set_or_remove("DLOCK_REDIS_PASSWORD_FILE", file);
             located
@@ -113,10 +137,12 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located.endpoint
         )
     });
+    let notice = notice.or_else(|| masters::warning(&located.target));
     Ok(Deployment {
         target: located.target,
         backend,
         namespace,
+        layout: layout_name,
         endpoint: located.endpoint,
         notice,
         environment: variables.0,
@@ -166,6 +192,11 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
     let flags = [
         ("--redis", BackendName::Redis, !typed.redis.is_empty()),
         ("--redis-password-file", BackendName::Redis, typed.redis_password_file.is_some()),
+        ("--tls-ca", BackendName::Redis, typed.tls_ca.is_some()),
+        ("--tls-cert", BackendName::Redis, typed.tls_cert.is_some()),
+        ("--tls-key", BackendName::Redis, typed.tls_key.is_some()),
+        ("--wait-replicas", BackendName::Redis, typed.wait_replicas.is_some()),
+        ("--layout", BackendName::Redis, typed.layout.is_some()),
         ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
         ("--dir", BackendName::File, typed.dir.is_some()),
     ];
@@ -190,33 +221,30 @@ fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespac
     Namespace::new(stated.value.as_str()).map_err(|reason| stated.invalid(reason))
 }
 
-fn redis_url(typed: &cli::Backend, environment: &Environment) -> Result<Stated<String>, Error> {
+/// The library whose format the lock has; `None`: dlock's own.
+fn layout(typed: &cli::Backend, environment: &Environment) -> Result<Option<redis::Layout>, Error> {
+    let Some(stated) = text(typed.layout.as_ref(), "layout", environment)? else { return Ok(None) };
+    if stated.value == OWN_LAYOUT {
+        return Ok(None);
+    }
+    let known = redis::Layout::ALL.into_iter().find(|layout| layout.name() == stated.value);
+    known.map(Some).ok_or_else(|| {
+        let names = redis::Layout::ALL.map(redis::Layout::name).join(" or ");
+        stated.invalid(format!("there is no such layout; use {OWN_LAYOUT}, {names}"))
+    })
+}
+
+fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<Vec<String>>, Error> {
     let stated = if typed.redis.is_empty() {
         text(None, "redis", environment)?.unwrap_or_else(|| on_command_line(DEFAULT_REDIS.to_owned(), "redis"))
     } else {
         on_command_line(typed.redis.join(","), "redis")
     };
-    let mut urls = urls(&stated.value);
-    urls.dedup();
-    match (urls.pop(), urls.is_empty()) {
-        (Some(url), true) => Ok(Stated { value: url, ..stated }),
-        (None, _) => Err(stated.invalid("there is no URL in it")),
-        (Some(_), false) => {
-            Err(Error::usage(format!("{}: several servers are not supported by this version", stated.name)))
-        }
+    let urls = masters::urls(&stated.value);
+    if urls.is_empty() {
+        return Err(stated.invalid("there is no URL in it"));
     }
-}
-
-/// The URLs of a comma list. A comma before anything but another URL belongs to the one that it stands in.
-fn urls(list: &str) -> Vec<String> {
-    let mut urls: Vec<String> = Vec::new();
-    for piece in list.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
-        match urls.last_mut() {
-            Some(url) if !piece.contains("://") => *url += &format!(",{piece}"),
-            _ => urls.push(piece.to_owned()),
-        }
-    }
-    urls
+    Ok(stated.map(|_| urls))
 }
 
 /// The password from the file, else from its own variable.
@@ -233,7 +261,7 @@ fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result
 }
 
 /// The path from the root: a nested dlock may stand in another directory.
-fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, Error> {
+pub(super) fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<PathBuf>>, Error> {
     let Some(stated) = path else { return Ok(None) };
     let invalid = |reason| {
         let value = stated.value.to_string_lossy();
@@ -261,8 +289,10 @@ struct Variables(Vec<(String, Option<String>)>);
 
 impl Default for Variables {
     fn default() -> Self {
-        let places = ["DLOCK_BACKEND", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK", "DLOCK_DIR"];
-        let names = places.iter().chain(&["DLOCK_NAMESPACE"]).chain(SECRETS);
+        let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK"];
+        let files =
+            ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS", "DLOCK_LAYOUT"];
+        let names = places.iter().chain(&files).chain(SECRETS);
         Self(names.map(|name| ((*name).to_owned(), None)).collect())
     }
 }

@@ -3,10 +3,12 @@
 mod contest;
 mod deployment;
 pub mod duration;
+mod masters;
 mod mode;
 mod source;
 mod stopping;
 mod target;
+mod tls;
 
 use std::ffi::OsString;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 use super::contest::exclusive;
 use super::source::{Environment, Level, Stated, name_at, switch_at, text_at};
 use super::{BackendName, Deployment};
+use crate::backend::Target;
 use crate::cli;
 use crate::error::Error;
 use crate::lock::Mode;
@@ -28,7 +29,7 @@ pub(super) fn mode(typed: &cli::Sharing, environment: &Environment, deployment: 
             (None, None | Some(false), None) => continue,
             (None, _, _) => return Ok(Mode::Exclusive),
         };
-        return supported(mode, &name_at(level, long), deployment.backend);
+        return supported(mode, &name_at(level, long), deployment);
     }
     Ok(Mode::Exclusive)
 }
@@ -52,7 +53,19 @@ fn total(stated: &Stated<String>) -> Result<u32, Error> {
     total.ok_or_else(|| stated.invalid(format!("slots are a whole number from 1 to {}", u32::MAX)))
 }
 
-fn supported(mode: Mode, name: &str, backend: BackendName) -> Result<Mode, Error> {
+fn supported(mode: Mode, name: &str, deployment: &Deployment) -> Result<Mode, Error> {
+    if matches!(deployment.target, Target::RedisMasters(_)) {
+        return Err(Error::usage(format!(
+            "{name} needs one server that counts the holders; several independent masters can only be held exclusively"
+        )));
+    }
+    if let Target::RedisLayout(_, layout) = &deployment.target {
+        let layout = layout.name();
+        return Err(Error::usage(format!(
+            "{name} does not go with --layout {layout}, which knows one holder only; use dlock's own layout"
+        )));
+    }
+    let backend = deployment.backend;
     match backend {
         BackendName::File | BackendName::Redis => Ok(mode),
         BackendName::ZooKeeper => Err(Error::usage(format!(

@@ -47,7 +47,7 @@ impl Environment {
     /// Of this process.
     #[must_use]
     pub fn inherited() -> Self {
-        let is_read = |name: &str| name.starts_with("DLOCK_") || name == "SHELL";
+        let is_read = |name: &str| name.starts_with("DLOCK_") || name == "SHELL" || name == "SSL_CERT_FILE";
         let readable = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self(readable.filter(|(name, _)| is_read(name)).collect())
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::deployment::Located;
 use super::source::{Level, Stated};
+use crate::backend::tls::Tls;
 use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
 use crate::lock::Namespace;
@@ -17,28 +18,52 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
     }
 }
 
-pub(super) fn redis(
-    url: &Stated<String>,
-    password: Option<Stated<String>>,
-    namespace: &Namespace,
-) -> Result<Located, Error> {
+/// The server with the password that counts.
+pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
-    let endpoint =
+    let mut endpoint =
         redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
-    let config = redis::Config { endpoint, namespace: namespace.clone() };
     // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
-    let typed_in_url = url.level == Level::CommandLine && config.endpoint.password.is_some();
-    let config = match password {
-        Some(password) if password.level == Level::CommandLine || !typed_in_url => {
-            config.with_password(redis::Secret::new(password.value))
+    let typed_in_url = url.level == Level::CommandLine && endpoint.password.is_some();
+    if let Some(password) = password
+        && (password.level == Level::CommandLine || !typed_in_url)
+    {
+        endpoint.password = Some(redis::Secret::new(password.value));
+    }
+    Ok(endpoint)
+}
+
+/// One server, or several independent masters.
+pub(super) fn redis(
+    mut endpoints: Vec<redis::Endpoint>,
+    tls: Tls,
+    wait_replicas: u32,
+    namespace: &Namespace,
+    layout: Option<redis::Layout>,
+) -> Result<Located, Error> {
+    let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
+    let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
+    let namespace = namespace.clone();
+    if let Some(layout) = layout
+        && (endpoints.len() > 1 || wait_replicas > 0)
+    {
+        let name = layout.name();
+        let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
+        return Err(Error::usage(format!("--layout {name}: {reason}")));
+    }
+    let target = match (endpoints.pop(), layout) {
+        (Some(endpoint), Some(layout)) => {
+            Target::RedisLayout(redis::Config { endpoint, namespace, tls, wait_replicas }, layout)
         }
-        Some(_) | None => config,
+        (Some(endpoint), None) if endpoints.is_empty() => {
+            Target::Redis(redis::Config { endpoint, namespace, tls, wait_replicas })
+        }
+        (last, _) => {
+            endpoints.extend(last);
+            Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
+        }
     };
-    Ok(Located {
-        endpoint: config.endpoint.masked(),
-        variable: Some(config.endpoint.without_password()),
-        target: Target::Redis(config),
-    })
+    Ok(Located { endpoint: shown, variable: Some(variable), target })
 }
 
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{A_WHILE, Kind, Place, Proxy, Running, eventually, sentences, within};
+use crate::support::{
+    A_WHILE, Kind, LOOK_FOR_ANOTHER_JOB, Place, Proxy, Running, STUBBORN, eventually, sentences, within,
+};
 
 sentences! {
     file: Place::shared(Kind::File), [
@@ -52,27 +54,6 @@ sentences! {
 /// Long enough for two busy cores to renew in time, short enough to wait for.
 const TTL: Duration = Duration::from_secs(4);
 const TTL_OPTION: &str = "4s";
-
-/// A tree that does not want to die: TERM is ignored, one part has its own session, one is an orphan in its own.
-const STUBBORN: &str = r#"
-trap '' TERM
-sleep 1000 &
-setsid sh -c 'sleep 1001; :' &
-(setsid sh -c 'sleep 1002 & sleep 1003' &)
-echo ready
-cat >/dev/null
-wait
-"#;
-
-/// Looks, as the first thing that it does, for anything that is left of another job.
-const LOOK_FOR_ANOTHER_JOB: &str = r#"
-for environ in $(grep -lazx "JOB_UNDER_TEST=$1" /proc/[0-9]*/environ 2>/dev/null); do
-    name=$(cat "${environ%environ}comm" 2>/dev/null)
-    case $name in dlock | lock-keeper | "") ;; *) echo "still there: $name" ;; esac
-done
-echo ready
-cat >/dev/null
-"#;
 
 /// A run whose command is [`STUBBORN`] and has started all of it.
 #[track_caller]

@@ -35,6 +35,8 @@ mod matrix;
 
 mod slow_stderr;
 
+mod storm;
+
 mod wrong_input;
 
 // The project around it.

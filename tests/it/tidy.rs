@@ -144,7 +144,8 @@ fn backends_never_import_each_other() {
         if own == "mod" {
             continue;
         }
-        for imported in words_after(&code(&path), "backend::") {
+        // TLS is no backend.
+        for imported in words_after(&code(&path), "backend::").into_iter().filter(|imported| imported != "tls") {
             assert_eq!(imported, own, "{} imports another backend", path.display());
         }
     }

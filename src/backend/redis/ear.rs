@@ -7,17 +7,18 @@
 use std::io;
 
 use redis::{RedisError, Value};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::endpoint::Endpoint;
 use super::failure::refuses_to_notify;
+use super::stream::Stream;
 
 /// Long enough for the confirmation of the longest key's channel.
 const CHUNK: usize = 4096;
 
 pub(super) enum Ear {
     Listens {
-        stream: TcpStream,
+        stream: Stream,
         /// Something arrived together with the confirmation.
         heard: bool,
     },
@@ -41,7 +42,7 @@ impl From<io::Error> for NoEar {
 
 impl Ear {
     /// Subscribes to `channel`. When this returns, the subscription is confirmed.
-    pub(super) async fn open(stream: TcpStream, endpoint: &Endpoint, channel: &str) -> Result<Self, NoEar> {
+    pub(super) async fn open(mut stream: Stream, endpoint: &Endpoint, channel: &str) -> Result<Self, NoEar> {
         let mut request = Vec::new();
         let mut greetings = 0;
         if let Some(password) = &endpoint.password {
@@ -52,7 +53,8 @@ impl Ear {
         }
         // Channels belong to no database: SELECT is not needed.
         request.extend(redis::cmd("SUBSCRIBE").arg(channel).get_packed_command());
-        write(&stream, &request).await?;
+        stream.write_all(&request).await?;
+        stream.flush().await?;
 
         let confirmation = format!("*3\r\n$9\r\nsubscribe\r\n${}\r\n{channel}\r\n:1\r\n", channel.len()).into_bytes();
         let mut answer = Vec::new();
@@ -64,7 +66,7 @@ impl Ear {
                     Err(why) => Err(why),
                 };
             }
-            read(&stream, &mut answer).await?;
+            read(&mut stream, &mut answer).await?;
         }
     }
 
@@ -107,33 +109,16 @@ fn confirmed(answer: &mut Vec<u8>, greetings: &mut usize, confirmation: &[u8]) -
     (!confirmation.starts_with(answer)).then_some(Err(NoEar::Stranger))
 }
 
-/// Adds what there is to read, at least one byte.
-async fn read(stream: &TcpStream, into: &mut Vec<u8>) -> io::Result<()> {
+/// Adds what there is to read, at least one byte. May be dropped at any point.
+async fn read(stream: &mut Stream, into: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; CHUNK];
-    loop {
-        stream.readable().await?;
-        match stream.try_read(&mut chunk) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(length) => {
-                into.extend_from_slice(&chunk[..length]);
-                return Ok(());
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+    match stream.read(&mut chunk).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        length => {
+            into.extend_from_slice(&chunk[..length]);
+            Ok(())
         }
     }
-}
-
-async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.writable().await?;
-        match stream.try_write(bytes) {
-            Ok(length) => bytes = &bytes[length..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

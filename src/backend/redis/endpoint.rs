@@ -1,14 +1,20 @@
 //! Where the server is and who asks it. What breaks it: a secret that gets into a message.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 use thiserror::Error;
 
 const DEFAULT_PORT: u16 = 6379;
 
 /// What a user name may contain as it stands when the URL is written again.
 const USER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// And what a path may.
+const PATH: &AsciiSet = &USER.remove(b'/');
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,11 +38,25 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One Redis server, as a URL names it.
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// What is spoken below Redis' own protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Plain,
+    Tls,
+}
+
+/// One Redis server, as a URL names it: all that a connection to it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    pub host: String,
-    pub port: u16,
+    pub address: Address,
+    pub transport: Transport,
     pub user: Option<String>,
     pub password: Option<Secret>,
     pub db: u32,
@@ -47,7 +67,7 @@ pub struct Endpoint {
 pub enum InvalidUrl {
     #[error("{0} is not supported by this version; use redis://[user[:password]@]host[:port][/db]")]
     Unsupported(&'static str),
-    #[error("\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db]")]
+    #[error("\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss:// or unix:///path")]
     Scheme(String),
     #[error("the URL names no host; use redis://[user[:password]@]host[:port][/db]")]
     NoHost,
@@ -61,27 +81,33 @@ pub enum InvalidUrl {
     Credentials,
     #[error("a Redis URL takes no options after \"?\" or \"#\"")]
     Options,
+    #[error("a Unix socket is named unix:///path, with ?db=N&user=NAME&pass=PASSWORD behind it where they are needed")]
+    Socket,
 }
 
 impl Endpoint {
-    /// Reads `redis://[user[:password]@]host[:port][/db]`, with or without the scheme.
+    /// Reads `redis://[user[:password]@]host[:port][/db]`, with or without the scheme, `rediss://` for TLS, or
+    /// `unix:///path[?db=N&user=NAME&pass=PASSWORD]`.
     ///
     /// # Errors
     /// [`InvalidUrl`] in one sentence.
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
         match scheme.to_ascii_lowercase().as_str() {
-            "redis" => {}
-            "rediss" => return Err(InvalidUrl::Unsupported("TLS (rediss://)")),
-            "unix" | "redis+unix" => return Err(InvalidUrl::Unsupported("a unix socket (unix://)")),
-            "redis-sentinel" => return Err(InvalidUrl::Unsupported("Sentinel (redis-sentinel://)")),
-            "redis-cluster" => return Err(InvalidUrl::Unsupported("Cluster (redis-cluster://)")),
+            "redis" => Self::parse_tcp(rest, Transport::Plain),
+            "rediss" => Self::parse_tcp(rest, Transport::Tls),
+            "unix" => Self::parse_unix(rest),
+            "redis-sentinel" => Err(InvalidUrl::Unsupported("Sentinel (redis-sentinel://)")),
+            "redis-cluster" => Err(InvalidUrl::Unsupported("Cluster (redis-cluster://)")),
             // Whatever stands before "://" may be a password that contains it.
             other if other.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
-                return Err(InvalidUrl::Scheme(other.to_owned()));
+                Err(InvalidUrl::Scheme(other.to_owned()))
             }
-            _ => return Err(InvalidUrl::Credentials),
+            _ => Err(InvalidUrl::Credentials),
         }
+    }
+
+    fn parse_tcp(rest: &str, transport: Transport) -> Result<Self, InvalidUrl> {
         // The last @ ends the credentials: one that was not percent-encoded belongs to the password.
         let (credentials, address) = match rest.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
@@ -97,46 +123,88 @@ impl Endpoint {
             return Err(InvalidUrl::Unsupported("a list of servers"));
         }
         let (user, password) = match credentials {
-            Some(text) => parse_credentials(text)?,
+            Some(text) => {
+                let (user, password) = text.split_once(':').unwrap_or((text, ""));
+                (decoded(user)?, decoded(password)?.map(Secret))
+            }
             None => (None, None),
         };
         let (host_and_port, db) = address.split_once('/').unwrap_or((address, ""));
         let (host, port) = parse_address(host_and_port)?;
-        Ok(Self { host, port, user, password, db: parse_db(db)? })
+        Ok(Self { address: Address::Tcp { host, port }, transport, user, password, db: parse_db(db)? })
+    }
+
+    fn parse_unix(rest: &str) -> Result<Self, InvalidUrl> {
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if path.contains(',') {
+            return Err(InvalidUrl::Unsupported("a list of servers"));
+        }
+        if !path.starts_with('/') || path.contains('#') {
+            return Err(InvalidUrl::Socket);
+        }
+        let path: Vec<u8> = percent_decode_str(path).collect();
+        if path.contains(&0) {
+            return Err(InvalidUrl::Socket);
+        }
+        let address = Address::Unix(OsString::from_vec(path).into());
+        let mut endpoint = Self { address, transport: Transport::Plain, user: None, password: None, db: 0 };
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("db", db)) => endpoint.db = parse_db(db)?,
+                Some(("user", user)) => endpoint.user = decoded(user)?,
+                Some(("pass", password)) => endpoint.password = decoded(password)?.map(Secret),
+                _ => return Err(InvalidUrl::Socket),
+            }
+        }
+        Ok(endpoint)
     }
 
     /// The URL as it may be shown to anybody.
     #[must_use]
     pub fn masked(&self) -> String {
-        self.written(if self.password.is_some() { ":***" } else { "" })
+        self.written(self.password.as_ref().map(|_| "***"))
     }
 
     /// The URL without its password, which [`Endpoint::parse`] reads again.
     #[must_use]
     pub fn without_password(&self) -> String {
-        self.written("")
+        self.written(None)
     }
 
-    fn written(&self, password: &str) -> String {
-        let user = self.user.as_deref().map(|user| utf8_percent_encode(user, USER).to_string()).unwrap_or_default();
-        let at = if user.is_empty() && password.is_empty() { "" } else { "@" };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
-        format!("redis://{user}{password}{at}{host}:{}{db}", self.port)
+    fn written(&self, password: Option<&str>) -> String {
+        let user = self.user.as_deref().map(|user| utf8_percent_encode(user, USER).to_string());
+        let scheme = match self.transport {
+            Transport::Plain => "redis",
+            Transport::Tls => "rediss",
+        };
+        match &self.address {
+            Address::Tcp { host, port } => {
+                let at = if user.is_none() && password.is_none() { "" } else { "@" };
+                let user = user.unwrap_or_default();
+                let password = password.map(|password| format!(":{password}")).unwrap_or_default();
+                let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+                let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
+                format!("{scheme}://{user}{password}{at}{host}:{port}{db}")
+            }
+            Address::Unix(path) => {
+                let path = percent_encode(path.as_os_str().as_bytes(), PATH);
+                let db = (self.db != 0).then(|| format!("db={}", self.db));
+                let user = user.map(|user| format!("user={user}"));
+                let password = password.map(|password| format!("pass={password}"));
+                let options: Vec<String> = [db, user, password].into_iter().flatten().collect();
+                let mark = if options.is_empty() { "" } else { "?" };
+                format!("unix://{path}{mark}{}", options.join("&"))
+            }
+        }
     }
 }
 
-fn parse_credentials(text: &str) -> Result<(Option<String>, Option<Secret>), InvalidUrl> {
-    let decode = |part: &str| {
-        let valid = part
-            .split('%')
-            .skip(1)
-            .all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
-        let text = percent_decode_str(part).decode_utf8().ok().filter(|_| valid).ok_or(InvalidUrl::Credentials)?;
-        Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
-    };
-    let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Ok((decode(user)?, decode(password)?.map(Secret)))
+/// The text behind percent-encoding; `None` when it is empty.
+fn decoded(part: &str) -> Result<Option<String>, InvalidUrl> {
+    let valid =
+        part.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
+    let text = percent_decode_str(part).decode_utf8().ok().filter(|_| valid).ok_or(InvalidUrl::Credentials)?;
+    Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
 }
 
 fn parse_address(text: &str) -> Result<(String, u16), InvalidUrl> {
@@ -190,105 +258,4 @@ fn number(text: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn parsed(url: &str) -> Endpoint {
-        Endpoint::parse(url).unwrap_or_else(|why| panic!("{url}: {why}"))
-    }
-
-    #[test]
-    fn a_full_url_is_taken_apart_and_decoded() {
-        let endpoint = parsed("redis://al%40ice:p%2Fw%3A%40@r1.example:7000/3");
-        assert_eq!(endpoint.host, "r1.example");
-        assert_eq!(endpoint.port, 7000);
-        assert_eq!(endpoint.user.as_deref(), Some("al@ice"));
-        assert_eq!(endpoint.password.as_ref().map(Secret::reveal), Some("p/w:@"));
-        assert_eq!(endpoint.db, 3);
-    }
-
-    #[test]
-    fn whatever_a_url_leaves_out_has_its_default() {
-        for url in ["redis://r1", "redis://r1/", "r1", "r1:6379", "redis://r1:6379/0", "REDIS://r1"] {
-            let endpoint = parsed(url);
-            assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.db), ("r1", 6379, 0), "{url}");
-            assert_eq!((endpoint.user, endpoint.password), (None, None), "{url}");
-        }
-    }
-
-    #[test]
-    fn an_ipv6_address_stands_in_brackets_with_or_without_a_port() {
-        assert_eq!(parsed("redis://[::1]").host, "::1");
-        assert_eq!(parsed("[fe80::2]:7001").port, 7001);
-        assert_eq!(parsed("redis://[::1]:7001/2").masked(), "redis://[::1]:7001/2");
-        for url in ["redis://::1", "redis://fe80::2:7001", "redis://[::1", "redis://[r1]", "redis://[::1]7001"] {
-            assert!(Endpoint::parse(url).is_err(), "{url}");
-        }
-    }
-
-    #[test]
-    fn a_password_without_a_user_is_the_default_users() {
-        let endpoint = parsed("redis://:pw@r1");
-        assert_eq!((endpoint.user.as_deref(), endpoint.password.as_ref().map(Secret::reveal)), (None, Some("pw")));
-    }
-
-    #[test]
-    fn secrets_are_masked_in_every_form_that_is_shown() {
-        let endpoint = parsed("redis://bob:hunter2@r1/1");
-        assert_eq!(endpoint.masked(), "redis://bob:***@r1:6379/1");
-        assert_eq!(endpoint.without_password(), "redis://bob@r1:6379/1");
-        assert!(!format!("{endpoint:?}").contains("hunter2"));
-    }
-
-    #[test]
-    fn what_a_later_version_will_support_is_refused_by_name() {
-        for (url, what) in [
-            ("rediss://r1", "TLS"),
-            ("unix:///run/redis.sock", "unix socket"),
-            ("redis-sentinel://s1:26379/main", "Sentinel"),
-            ("redis-cluster://c1,c2", "Cluster"),
-            ("redis://r1,redis://r2", "list"),
-            ("r1:1,r2:2", "list"),
-        ] {
-            let why = Endpoint::parse(url).expect_err(url).to_string();
-            assert!(why.contains(what) && why.contains("not supported by this version"), "{url}: {why}");
-        }
-    }
-
-    #[test]
-    fn each_wrong_part_is_named() {
-        assert_eq!(Endpoint::parse("http://r1"), Err(InvalidUrl::Scheme("http".into())));
-        assert_eq!(Endpoint::parse("redis://"), Err(InvalidUrl::NoHost));
-        assert_eq!(Endpoint::parse(""), Err(InvalidUrl::NoHost));
-        assert_eq!(Endpoint::parse("redis://:6379"), Err(InvalidUrl::NoHost));
-        for port in ["0", "65536", "-1", "+1", "abc", "", "99999999999"] {
-            assert_eq!(Endpoint::parse(&format!("redis://r1:{port}")), Err(InvalidUrl::Port(port.into())));
-        }
-        for db in ["x", "-1", "1/2", "2147483648"] {
-            assert_eq!(Endpoint::parse(&format!("redis://r1/{db}")), Err(InvalidUrl::Database(db.into())));
-        }
-        assert_eq!(Endpoint::parse("redis://r1/0?protocol=resp3"), Err(InvalidUrl::Options));
-        assert_eq!(Endpoint::parse("redis://u:%zz@r1"), Err(InvalidUrl::Credentials));
-        assert_eq!(Endpoint::parse("redis://u:p/w@r1"), Err(InvalidUrl::Credentials));
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_the_parser_panic_and_no_error_shows_a_password(text in ".*", password in "[a-zA-Z0-9]{12}") {
-            Endpoint::parse(&text).ok();
-            if let Err(why) = Endpoint::parse(&format!("redis://user:{password}@{text}")) {
-                prop_assert!(!why.to_string().contains(&password));
-            }
-        }
-
-        #[test]
-        fn a_url_without_its_password_reads_as_the_same_endpoint(
-            user in proptest::option::of("[a-z@:/% é]{1,8}"), port in 1u16.., db in 0u32..100,
-        ) {
-            let endpoint = Endpoint { host: "r1".into(), port, user, password: None, db };
-            prop_assert_eq!(Endpoint::parse(&endpoint.without_password()), Ok(endpoint));
-        }
-    }
-}
+mod tests;

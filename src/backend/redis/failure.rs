@@ -1,5 +1,7 @@
 //! What went wrong, as a sentence that says what to do. What breaks it: a server that words an error differently.
 
+use std::time::Duration;
+
 use redis::{ErrorKind, RedisError};
 
 use super::endpoint::Endpoint;
@@ -47,13 +49,16 @@ impl Failure {
 }
 
 /// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
-const REFUSALS: [(&str, Kind, &str); 23] = [
+const REFUSALS: [(&str, Kind, &str); 25] = [
     // What a request of more than ten words is told before the password has been.
     ("unauthenticated", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
     ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
     ("WRONGPASS", Kind::Denied, "does not accept this user and password"),
     ("invalid password", Kind::Denied, "does not accept this user and password"),
     ("NOPERM", Kind::Denied, "does not permit this user what a lock needs"),
+    // A command inside a script: of Redis 7, and of Redis 6.2.
+    ("ACL failure in script", Kind::Denied, "does not permit this user what a lock needs"),
+    ("user executing the script can't", Kind::Denied, "does not permit this user what a lock needs"),
     ("DENIED", Kind::Denied, "runs in protected mode and refuses other hosts; give it a password"),
     ("READONLY", Kind::Unavailable, "is a read-only replica; name the master"),
     ("MASTERDOWN", Kind::Unavailable, "is a replica that has lost its master; name the master"),
@@ -101,6 +106,11 @@ pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
         "ERR" => detail.contains("unknown command") || detail.contains("unsupported"),
         _ => false,
     }
+}
+
+/// A time limit as messages name it.
+pub(super) fn seconds(limit: Duration) -> String {
+    format!("{} s", (limit.as_secs_f64() * 10.0).round() / 10.0)
 }
 
 #[cfg(test)]

@@ -2,13 +2,18 @@
 //! fail-over, a stepped clock), which is why its answers are worth no more than their lease, and a request that is carried
 //! out after its undoing.
 
+mod dial;
 mod ear;
 mod endpoint;
 mod failure;
+mod layout;
+pub mod masters;
 mod names;
 mod node;
+mod quorum;
 mod reading;
 mod reply;
+mod stream;
 mod value;
 mod waiting;
 
@@ -19,14 +24,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Cmd;
 
-pub use endpoint::{Endpoint, InvalidUrl, Secret};
+pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
+pub use layout::{Layout, LayoutBackend};
 
 use self::failure::Failure;
 use self::names::Names;
 use self::node::Node;
-use self::reply::{Answer, Renewed, Set};
-use self::value::ServerTime;
+use self::reply::{Answer, Held, Renewed, Set};
+use self::value::{LockValue, ServerTime};
 use self::waiting::{Waiting, contention, place};
+use crate::backend::tls::Tls;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
@@ -74,21 +81,17 @@ const RENEWALS_PER_LEASE: u32 = 3;
 pub struct Config {
     pub endpoint: Endpoint,
     pub namespace: Namespace,
-}
-
-impl Config {
-    /// The same with a password from a file or the environment, which goes before the URL's.
-    #[must_use]
-    pub fn with_password(mut self, password: Secret) -> Self {
-        self.endpoint.password = Some(password);
-        self
-    }
+    /// For a server that is reached by TLS.
+    pub tls: Tls,
+    /// How many replicas have to have a grant before it counts.
+    pub wait_replicas: u32,
 }
 
 /// Locks as strings on one server, with a queue beside each; `docs/protocol.md` has every byte.
 pub struct RedisBackend {
     node: Node,
     namespace: Namespace,
+    wait_replicas: u32,
     /// Claims of which a request may still be on its way: their release leaves word that it comes too late.
     on_their_way: RefCell<HashSet<(LockKey, OwnerToken)>>,
     /// Claims whose release may have been carried out without our learning of it.
@@ -101,10 +104,11 @@ impl RedisBackend {
     /// # Errors
     /// None at present; what a URL can get wrong, [`Endpoint::parse`] has refused.
     pub fn open(config: &Config) -> Result<Self, BackendError> {
-        let Config { endpoint, namespace } = config.clone();
+        let Config { endpoint, namespace, tls, wait_replicas } = config.clone();
         Ok(Self {
-            node: Node::new(endpoint),
+            node: Node::new(endpoint, tls),
             namespace,
+            wait_replicas,
             on_their_way: RefCell::default(),
             maybe_released: RefCell::default(),
         })
@@ -160,16 +164,8 @@ impl RedisBackend {
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
         let ttl = claim.ttl.duration();
-        let mut lease = Lease {
-            key: claim.key.clone(),
-            token: claim.token.clone(),
-            ttl,
-            fence: Some(fence).filter(|number| *number > 0).map(FencingToken),
-            requested_at: sent,
-            valid_until: Some(sent + of_server_lease(first_expiry(claim))),
-            renew_every: Some(ttl / RENEWALS_PER_LEASE),
-            expires_at: None,
-        };
+        let fence = Some(fence).filter(|number| *number > 0).map(FencingToken);
+        let mut lease = lease_of(claim, sent, sent + of_server_lease(first_expiry(claim)), fence);
         if claim.kind == LeaseKind::OneShot {
             let mut granted_at = now;
             if first_expiry(claim) < ttl {
@@ -188,6 +184,39 @@ impl RedisBackend {
             lease.expires_at = granted_at.wall().map(|at| at + ttl);
         }
         Ok(lease)
+    }
+
+    /// The lease, once enough replicas have it. Otherwise the caller releases it.
+    async fn replicated(&self, lease: Lease) -> Result<Acquired, BackendError> {
+        self.confirm_replicas(lease.ttl).await?;
+        Ok(Acquired::Granted(lease))
+    }
+
+    /// Waits, once and not for long, until the replicas have what was written last on this connection.
+    async fn confirm_replicas(&self, ttl: Duration) -> Result<(), BackendError> {
+        if self.wait_replicas == 0 {
+            return Ok(());
+        }
+        let url = self.node.endpoint().masked();
+        // On another connection it would be answered for somebody else's writes.
+        if !self.node.is_linked() {
+            return Err(BackendError::unavailable(format!(
+                "{url} closed the connection before its replicas confirmed"
+            )));
+        }
+        // Half of what a renewal may take in all.
+        let limit = (ttl / 20).min(Duration::from_secs(1));
+        let wanted = self.wait_replicas;
+        let mut request = redis::cmd("WAIT");
+        request.arg(wanted).arg(millis(limit));
+        match self.node.ask(&request, limit + limit / 2).await.map_err(|failure| failure.error)? {
+            redis::Value::Int(count) if count >= i64::from(wanted) => Ok(()),
+            redis::Value::Int(count) => Err(BackendError::unavailable(format!(
+                "{count} of the {wanted} replicas that --wait-replicas asks for confirmed it to {url} within {}",
+                humantime::format_duration(limit)
+            ))),
+            _ => Err(unexpected(&self.node)),
+        }
     }
 
     async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
@@ -216,15 +245,16 @@ impl LockBackend for RedisBackend {
             answer = self.look(claim, &names, "refuses", &[], FIRST_CONTACT).await?;
         }
         match (answer, claim.patience) {
-            (Answer::Granted { fence, now }, _) => self.granted(claim, sent, fence, now).await.map(Acquired::Granted),
+            (Answer::Granted { fence, now }, _) => self.replicated(self.granted(claim, sent, fence, now).await?).await,
+            (Answer::Held(held), _) if masters_of(&held) != 1 => Err(other_masters(masters_of(&held))),
             (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(contention(&held))),
             (Answer::Held(held), Patience::Queue { reconnect_for }) => {
                 let waiting = Waiting::new(self, claim, &names, progress, reconnect_for)?;
-                waiting.until_granted(Some(held)).await.map(Acquired::Granted)
+                self.replicated(waiting.until_granted(Some(held)).await?).await
             }
             (Answer::Awaited, Patience::Queue { reconnect_for }) => {
                 let waiting = Waiting::new(self, claim, &names, progress, reconnect_for)?;
-                waiting.until_granted(None).await.map(Acquired::Granted)
+                self.replicated(waiting.until_granted(None).await?).await
             }
             (Answer::OtherSlots(total), _) => Err(other_slots(total)),
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
@@ -234,7 +264,11 @@ impl LockBackend for RedisBackend {
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
         let valid_until = BootInstant::now() + of_server_lease(lease.ttl);
-        Ok(match self.raise(lease).await? {
+        let renewed = self.raise(lease).await?;
+        if renewed != Renewed::Lost {
+            self.confirm_replicas(lease.ttl).await?;
+        }
+        Ok(match renewed {
             Renewed::Ours(_) => Renewal::Renewed { valid_until },
             Renewed::Revoked(_) => Renewal::Revoked { valid_until },
             Renewed::Lost => Renewal::Lost,
@@ -251,7 +285,11 @@ impl LockBackend for RedisBackend {
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &names.all(), &args);
         let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
-        Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
+        let set = reply::set(&reply).ok_or_else(|| unexpected(&self.node))?;
+        if let Set::Ttl(ttl, _) = set {
+            self.confirm_replicas(ttl).await?;
+        }
+        Ok(match set {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,
             Set::NotOurs => Prolonged::NotHeld,
@@ -320,6 +358,21 @@ impl<'a> Contender<'a> {
     }
 }
 
+/// What is granted to a claim whose first request was sent at `sent`.
+fn lease_of(claim: &Claim, sent: BootInstant, valid_until: BootInstant, fence: Option<FencingToken>) -> Lease {
+    let ttl = claim.ttl.duration();
+    Lease {
+        key: claim.key.clone(),
+        token: claim.token.clone(),
+        ttl,
+        fence,
+        requested_at: sent,
+        valid_until: Some(valid_until),
+        renew_every: Some(ttl / RENEWALS_PER_LEASE),
+        expires_at: None,
+    }
+}
+
 fn first_expiry(claim: &Claim) -> Duration {
     match claim.kind {
         LeaseKind::Running => claim.ttl.duration(),
@@ -353,6 +406,20 @@ fn millis(duration: Duration) -> String {
 fn other_slots(total: u32) -> BackendError {
     BackendError::misconfigured(format!(
         "others use it with --slots {total}; give all the same number, or wait until nobody holds or awaits it"
+    ))
+}
+
+/// How many masters the holder counts.
+fn masters_of(held: &Held) -> u32 {
+    match LockValue::parse(&held.value) {
+        LockValue::Ours(record) => record.masters,
+        LockValue::Foreign => 1,
+    }
+}
+
+fn other_masters(number: u32) -> BackendError {
+    BackendError::misconfigured(format!(
+        "held by somebody who counts {number} masters, and only this one was named here; name the same everywhere"
     ))
 }
 

@@ -27,8 +27,13 @@ impl Names {
                 "on Redis a key in an empty namespace cannot be a hash tag and nothing else",
             ));
         }
+        Ok(Self::at(lock))
+    }
+
+    /// The names round a lock that stands at `lock`, whatever key that belongs to.
+    pub(super) fn at(lock: String) -> Self {
         let side = if has_hash_tag(&lock) { format!("{lock}{MARK}") } else { format!("{{{lock}}}{MARK}") };
-        Ok(Self { lock, side })
+        Self { lock, side }
     }
 
     pub(super) fn lock(&self) -> &str {

@@ -2,27 +2,31 @@
 //! taken for another's; a server that accepts and never answers.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisConnectionInfo, RedisError, Value};
-use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use super::dial::{dial, speaks_tls};
 use super::ear::{Ear, NoEar};
 use super::endpoint::Endpoint;
-use super::failure::Failure;
+use super::failure::{Failure, seconds};
+use super::stream::Refusal;
+use crate::backend::tls::Tls;
 use crate::lock::BackendError;
 
 /// A Redis server, connected to on the first request and again whenever the connection has failed.
 pub(super) struct Node {
     endpoint: Endpoint,
+    tls: Tls,
     link: RefCell<Option<Rc<Link>>>,
     /// Whether this server wants to have answered AUTH before it reads a long request.
     greets_apart: Cell<bool>,
+    /// Whether it has ever answered as a Redis server does.
+    is_known: Cell<bool>,
 }
 
 struct Link {
@@ -30,6 +34,7 @@ struct Link {
     driver: RefCell<Option<JoinHandle<()>>>,
     /// Whether the user, password and database have been sent.
     greeted: Cell<bool>,
+    refusal: Refusal,
 }
 
 impl Drop for Link {
@@ -56,8 +61,8 @@ impl Drop for InFlight<'_> {
 }
 
 impl Node {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint, link: RefCell::new(None), greets_apart: Cell::new(false) }
+    pub(super) fn new(endpoint: Endpoint, tls: Tls) -> Self {
+        Self { endpoint, tls, link: RefCell::new(None), greets_apart: Cell::new(false), is_known: Cell::new(false) }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -101,16 +106,23 @@ impl Node {
         }
     }
 
-    /// Listens to `channel` on a connection of its own. When this returns, the subscription is confirmed.
+    /// Listens to `channel` on a connection of its own. When this returns, the subscription is confirmed, or has to be
+    /// done without.
     pub(super) async fn listen(&self, channel: &str, limit: Duration) -> Result<Ear, Failure> {
         let deadline = Instant::now() + limit;
-        let stream = self.dial(deadline, limit).await?;
-        match timeout_at(deadline, Ear::open(stream, &self.endpoint, channel)).await {
+        let stream = dial(&self.endpoint, &self.tls, deadline, limit).await?;
+        let refusal = stream.refusal();
+        match timeout_at(deadline - limit / 2, Ear::open(stream, &self.endpoint, channel)).await {
             Ok(Ok(ear)) => Ok(ear),
             Ok(Err(NoEar::Refused(error))) => Err(Failure::of(&self.endpoint, &error)),
-            Ok(Err(NoEar::Lost(error))) => Err(Failure::of(&self.endpoint, &RedisError::from(error))),
             Ok(Err(NoEar::Stranger)) => Err(Failure::stranger(&self.endpoint)),
-            Err(_) => Err(self.silent(limit)),
+            Ok(Err(NoEar::Lost(error))) if refusal.get().is_some() => {
+                let failure = Failure::of(&self.endpoint, &RedisError::from(error));
+                Err(self.explained(failure, &refusal, deadline).await)
+            }
+            // A proxy without pub/sub hangs up or says nothing, and serves everything else. Whether the server itself is
+            // away, the request that follows will tell.
+            Ok(Err(NoEar::Lost(_))) | Err(_) => Ok(Ear::Polls),
         }
     }
 
@@ -138,14 +150,15 @@ impl Node {
         if let Some(link) = self.link.borrow().as_ref() {
             return Ok(link.clone());
         }
-        let stream = self.dial(deadline, limit).await?;
+        let stream = dial(&self.endpoint, &self.tls, deadline, limit).await?;
+        let refusal = stream.refusal();
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         // RESP2 without user, password or database: nothing is sent yet. They go out with the first request.
         let silent = RedisConnectionInfo::default().set_skip_set_lib_name();
         let (connection, driver) = MultiplexedConnection::new_with_config(&silent, stream, config)
             .await
             .map_err(|error| Failure::of(&self.endpoint, &error))?;
-        let link = Rc::new(Link::driven(connection, driver));
+        let link = Rc::new(Link::driven(connection, driver, refusal));
         *self.link.borrow_mut() = Some(link.clone());
         Ok(link)
     }
@@ -162,15 +175,35 @@ impl Node {
         match reply.and_then(Value::extract_error) {
             Ok(value) => {
                 in_flight.answered = true;
+                self.is_known.set(true);
                 Ok(value)
             }
             Err(error) => {
-                let failure = Failure::of(&self.endpoint, &error);
+                let failure = self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await;
                 // A user that was refused is refused for as long as the connection lives; a changed password is not.
                 in_flight.answered = failure.answered && failure.error.may_pass();
                 Err(failure)
             }
         }
+    }
+
+    /// Says more of a connection that ended without an answer, where more can be known.
+    async fn explained(&self, failure: Failure, refusal: &Refusal, deadline: Instant) -> Failure {
+        if failure.answered {
+            self.is_known.set(true);
+            return failure;
+        }
+        if let Some((kind, words)) = refusal.get() {
+            let text = format!("{} {words}", self.endpoint.masked());
+            return Failure::unanswered(BackendError::new(*kind, text));
+        }
+        if !self.is_known.get() && speaks_tls(&self.endpoint, deadline).await {
+            return Failure::unanswered(BackendError::misconfigured(format!(
+                "{} speaks TLS; write rediss:// instead of redis://",
+                self.endpoint.masked()
+            )));
+        }
+        failure
     }
 
     async fn send(&self, link: &Link, request: &Cmd) -> Result<Value, RedisError> {
@@ -205,66 +238,6 @@ impl Node {
         connection.send_packed_command(request).await
     }
 
-    async fn dial(&self, deadline: Instant, limit: Duration) -> Result<TcpStream, Failure> {
-        let url = self.endpoint.masked();
-        let addresses = self.resolve(deadline, limit).await?;
-        let mut last = Failure::unanswered(BackendError::unavailable(format!("{url} has no address")));
-        for (tried, address) in addresses.iter().enumerate() {
-            // Each address gets its share, so that one that swallows packets leaves time for the next.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            let error = match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-                // Nobody listened, and the kernel gave us the very port that we asked for: we reached ourselves.
-                Ok(Ok(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => {
-                    std::io::Error::from_raw_os_error(libc::ECONNREFUSED)
-                }
-                Ok(Ok(stream)) => {
-                    // Neither can fail on a socket that has just been connected, and a lock is as good without.
-                    stream.set_nodelay(true).ok();
-                    // An abandoned connection is reset, so that what the server has not read yet is not carried out.
-                    stream.set_zero_linger().ok();
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    last = Failure::unanswered(BackendError::unavailable(format!(
-                        "cannot reach {url} within {}; check host, port and firewall",
-                        seconds(limit)
-                    )));
-                    continue;
-                }
-            };
-            last = Failure::unanswered(match error.raw_os_error() {
-                Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS) => {
-                    BackendError::system(format!("no socket for {url}: {}", reason(&error)))
-                }
-                Some(libc::ECONNREFUSED) => BackendError::unavailable(format!(
-                    "{url} refuses the connection; check that the server runs and listens there"
-                )),
-                _ => BackendError::unavailable(format!("cannot connect to {url}: {}", reason(&error))),
-            });
-        }
-        Err(last)
-    }
-
-    async fn resolve(&self, deadline: Instant, limit: Duration) -> Result<Vec<SocketAddr>, Failure> {
-        let Endpoint { host, port, .. } = &self.endpoint;
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, *port)]);
-        }
-        let url = self.endpoint.masked();
-        match timeout_at(deadline, lookup_host((host.as_str(), *port))).await {
-            Ok(Ok(addresses)) => Ok(addresses.collect()),
-            Ok(Err(_)) => Err(Failure::unanswered(BackendError::unavailable(format!(
-                "the host of {url} cannot be resolved; check its name"
-            )))),
-            Err(_) => Err(Failure::unanswered(BackendError::unavailable(format!(
-                "the host of {url} could not be resolved within {}",
-                seconds(limit)
-            )))),
-        }
-    }
-
     fn silent(&self, limit: Duration) -> Failure {
         Failure::unanswered(BackendError::unavailable(format!(
             "{} does not answer within {}; it may be frozen, overloaded or no Redis server",
@@ -275,9 +248,13 @@ impl Node {
 }
 
 impl Link {
-    fn driven(connection: MultiplexedConnection, driver: impl Future<Output = ()> + Send + 'static) -> Self {
+    fn driven(
+        connection: MultiplexedConnection,
+        driver: impl Future<Output = ()> + Send + 'static,
+        refusal: Refusal,
+    ) -> Self {
         let driver = RefCell::new(Some(tokio::spawn(driver)));
-        Self { connection, driver, greeted: Cell::new(false) }
+        Self { connection, driver, greeted: Cell::new(false), refusal }
     }
 }
 
@@ -291,14 +268,4 @@ fn greeted(replies: Vec<Value>) -> Result<(), RedisError> {
         }
     }
     Ok(())
-}
-
-fn seconds(limit: Duration) -> String {
-    format!("{} s", (limit.as_secs_f64() * 10.0).round() / 10.0)
-}
-
-/// The kernel's words without the number that Rust appends.
-fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

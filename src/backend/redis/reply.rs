@@ -53,6 +53,24 @@ pub(super) struct Turn {
     pub(super) deaf: bool,
 }
 
+/// What masters/take.lua says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Granted {
+        /// The highest number that was recorded here.
+        fence: u64,
+        now: ServerTime,
+    },
+    Held {
+        value: Vec<u8>,
+        now: ServerTime,
+    },
+    OtherNumber(u64),
+    /// Held by this very token.
+    Twice,
+    Undone,
+}
+
 /// What renew.lua says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Renewed {
@@ -119,6 +137,19 @@ pub(super) fn answer(reply: &Value) -> Option<Answer> {
     })
 }
 
+pub(super) fn taken(reply: &Value) -> Option<Taken> {
+    let Value::Array(parts) = reply else { return None };
+    let (word, rest) = parts.split_first()?;
+    Some(match (bytes(word)?, rest) {
+        (b"granted", [fence, now]) => Taken::Granted { fence: whole(fence)?, now: time(now)? },
+        (b"held", [value, _, now]) => Taken::Held { value: bytes(value)?.to_vec(), now: time(now)? },
+        (b"masters", [number]) => Taken::OtherNumber(whole(number)?),
+        (b"twice", []) => Taken::Twice,
+        (b"undone", []) => Taken::Undone,
+        _ => return None,
+    })
+}
+
 pub(super) fn renewed(reply: &Value) -> Option<Renewed> {
     let Value::Array(parts) = reply else { return None };
     Some(match parts.as_slice() {
@@ -181,7 +212,7 @@ fn groups<const N: usize>(list: &Value) -> Option<Vec<[Vec<u8>; N]>> {
     Some(groups.iter().map(group).collect())
 }
 
-fn bytes(value: &Value) -> Option<&[u8]> {
+pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) => Some(text.as_bytes()),
@@ -195,14 +226,14 @@ fn texts(value: &Value) -> Vec<String> {
     items.iter().filter_map(bytes).filter_map(|text| String::from_utf8(text.to_vec()).ok()).collect()
 }
 
-fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Value) -> Option<u64> {
     match value {
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
     }
 }
 
-fn time(value: &Value) -> Option<ServerTime> {
+pub(super) fn time(value: &Value) -> Option<ServerTime> {
     whole(value).map(ServerTime::from_micros)
 }
 

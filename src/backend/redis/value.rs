@@ -26,6 +26,8 @@ pub(super) struct Record {
     pub(super) fence: Option<FencingToken>,
     /// What others are kept out for beyond the lease itself.
     delay: Duration,
+    /// How many masters it is one lock with.
+    pub(super) masters: u32,
     pub(super) holder: Holder,
 }
 
@@ -68,8 +70,9 @@ impl Record {
         let since = ServerTime(words.next()?.parse().ok()?);
         let ttl = Duration::from_millis(words.next()?.parse().ok()?);
         let fence = words.next()?.parse().ok().filter(|number| *number > 0).map(FencingToken);
+        let masters = words.clone().find_map(|word| word.strip_prefix("masters=")?.parse().ok()).unwrap_or(1);
         let holder = Holder::from_json(json);
-        Some(Self { token, mode, phase, since, ttl, fence, delay: delay(words), holder })
+        Some(Self { token, mode, phase, since, ttl, fence, delay: delay(words), masters, holder })
     }
 
     /// How `status` shows it.

@@ -36,6 +36,7 @@ fn a_held_key_shows_every_field_of_the_schema_in_its_order() {
             position: 1,
             mode: Mode::Exclusive,
         }],
+        differences: vec![],
     };
     assert_eq!(
         statuses(&[status], &deployment()),

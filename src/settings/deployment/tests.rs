@@ -1,4 +1,5 @@
 use super::*;
+use crate::settings::masters::urls;
 
 fn typed(flags: &[(&str, &str)]) -> cli::Backend {
     let mut typed = cli::Backend::default();
@@ -77,7 +78,7 @@ fn a_flag_of_another_backend_is_refused_and_a_variable_ignored() {
     assert_eq!(sentence, Err("--zk belongs to the zk backend, and the backend chosen is file".into()));
     let sentence = chosen(&[("dir", "/srv")], &[("DLOCK_REDIS", "redis://r1/")]);
     assert_eq!(sentence, Err("--dir belongs to the file backend, and the backend chosen is redis".into()));
-    assert_eq!(chosen(&[("backend", "zk")], &[("DLOCK_DIR", "/srv")]), Ok("zk".into()));
+    assert_eq!(chosen(&[("backend", "zk")], &[("DLOCK_DIR", "/srv"), ("DLOCK_LAYOUT", "redisson")]), Ok("zk".into()));
 }
 
 #[test]
@@ -87,8 +88,26 @@ fn unknown_backends_and_those_of_a_later_version_are_refused() {
     let sentence = chosen(&[], &[("DLOCK_BACKEND", "redis+zk")]);
     let expected = r#"invalid DLOCK_BACKEND "redis+zk": not supported by this version; use file, redis or zk"#;
     assert_eq!(sentence, Err(expected.into()));
-    let sentence = chosen(&[("redis", "redis://r1/"), ("redis", "redis://r2/")], &[]);
-    assert_eq!(sentence, Err("--redis: several servers are not supported by this version".into()));
+}
+
+#[test]
+fn several_urls_are_independent_masters_each_named_once_and_nothing_else_beside_them() {
+    let masters = resolved(&[("redis", "redis://r1/,redis://:pw@r2:7000"), ("redis", "redis://r3")], &[]);
+    let masters = masters.expect("three masters");
+    assert!(matches!(&masters.target, Target::RedisMasters(config) if config.endpoints.len() == 3));
+    assert_eq!(masters.endpoint, "redis://r1:6379,redis://:***@r2:7000,redis://r3:6379");
+    assert_eq!(masters.notice, None);
+    let two = resolved(&[("redis", "redis://r1,redis://r2")], &[]).expect("two masters");
+    assert!(two.notice.is_some_and(|notice| notice.starts_with("2 masters survive no more failures than 1 would")));
+    for (urls, word) in [
+        ("redis://r1,redis://R1:6379/3", "twice"),
+        ("redis://a@r1,redis://b@r1", "twice"),
+        ("redis://r1,redis-sentinel://s1/main", "mixes"),
+        ("redis-cluster://c1,c2,redis://r1", "mixes"),
+    ] {
+        let sentence = resolved(&[("redis", urls)], &[]).expect_err(urls).to_string();
+        assert!(sentence.contains(word), "{sentence}");
+    }
 }
 
 #[test]
@@ -99,7 +118,6 @@ fn a_comma_separates_urls_and_nothing_else() {
     assert_eq!(urls(" , "), [""; 0]);
     let sentence = resolved(&[("redis", "redis-sentinel://h1,h2/service")], &[]).expect_err("a later version");
     assert!(sentence.contains("Sentinel"), "{sentence}");
-    assert_eq!(chosen(&[("redis", "redis://r1/"), ("redis", "redis://r1/")], &[]), Ok("redis".into()));
 }
 
 #[test]

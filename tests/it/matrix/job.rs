@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use super::cell::{End, Moment, Victim};
-use crate::support::{ExecGate, Place, Process, Running, eventually, within};
+use crate::support::{ExecGate, LOOK_FOR_ANOTHER_JOB, Place, Process, Running, STUBBORN, eventually, within};
 
 pub(super) const KEY: &str = "job";
 
@@ -15,27 +15,6 @@ const TTL_OPTION: &str = "4s";
 
 /// Without a limit a waiter that has lost its server gives up after a TTL.
 const PATIENCE: &str = "60s";
-
-/// A tree that does not want to die: TERM is ignored, one part has its own session, one is an orphan in its own.
-const STUBBORN: &str = r#"
-trap '' TERM
-sleep 1000 &
-setsid sh -c 'sleep 1001; :' &
-(setsid sh -c 'sleep 1002 & sleep 1003' &)
-echo $$
-echo ready
-cat >/dev/null
-"#;
-
-/// Looks, as the first thing that it does, for anything that is left of another job.
-const LOOK_FOR_ANOTHER_JOB: &str = r#"
-for environ in $(grep -lazx "JOB_UNDER_TEST=$1" /proc/[0-9]*/environ 2>/dev/null); do
-    name=$(cat "${environ%environ}comm" 2>/dev/null)
-    case $name in dlock | lock-keeper | lock-guard | "") ;; *) echo "still there: $name" ;; esac
-done
-echo ready
-cat >/dev/null
-"#;
 
 #[derive(Debug)]
 pub(super) struct Job {

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dlock::backend::redis::{Config, Endpoint, RedisBackend, Secret};
-use dlock::lock::{ErrorKind, LockBackend as _, LockState, Namespace, Release, Renewal};
+use dlock::lock::{ErrorKind, LockBackend as _, LockState, Release, Renewal};
 
 use super::server::{Server, backend};
 use super::{claim, failed, granted, key, names, one_shot, unheard, until_status};
@@ -56,14 +55,6 @@ async fn passwords_users_and_databases_are_sent_with_the_first_request() {
     let lease = granted(&in_db_3, &claim("job", TTL)).await;
     granted(&in_db_0, &claim("job", TTL)).await;
     assert!(matches!(in_db_3.renew(&lease).await, Ok(Renewal::Renewed { .. })));
-
-    let endpoint = Endpoint::parse(&at(":wrong@", "")).expect("a valid URL");
-    let config = Config { endpoint, namespace: Namespace::new("dlock").expect("a valid namespace") };
-    let from_file = RedisBackend::open(&config.with_password(Secret::new("s3cret"))).expect("opening sends nothing");
-    assert_eq!(
-        from_file.status(&key("job")).await.expect("status is answered").state,
-        LockState::Held(dlock::lock::Mode::Exclusive)
-    );
 }
 
 #[tokio::test]

@@ -1,10 +1,17 @@
 //! The Redis backend on real servers, driven without the command line.
 
+mod credentials;
+mod errors;
 mod failing;
 mod holding;
+mod layouts;
+mod masters;
 mod modes;
+mod mute;
 mod reading;
+mod replicas;
 mod server;
+mod transport;
 mod waiting;
 
 use std::cell::RefCell;

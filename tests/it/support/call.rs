@@ -166,6 +166,10 @@ impl Running {
         Process::find(self.pid).unwrap_or_else(|| panic!("{} is gone: {}", self.call, self.stderr()))
     }
 
+    pub(crate) fn front_pid(&self) -> i32 {
+        self.pid
+    }
+
     /// The keeper: the front's child, which does not call itself dlock.
     #[track_caller]
     pub(crate) fn keeper(&self) -> Process {

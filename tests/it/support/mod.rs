@@ -1,23 +1,27 @@
 //! What the suites stand on: the real binary, real servers on loopback, and a look at the real processes.
 
 mod call;
+mod certificates;
 mod exec_gate;
 mod executable;
 mod place;
 mod processes;
 mod proxy;
 mod pty;
+mod scripts;
 mod servers;
 mod terminal;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
+pub(crate) use certificates::Certificates;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{MARK, Process, processes_with};
-pub(crate) use proxy::{Proxy, scripted_server, silent_server};
+pub(crate) use proxy::{Muteness, Proxy, mute_proxy, scripted_server, silent_server};
 pub(crate) use pty::Pty;
+pub(crate) use scripts::{LOOK_FOR_ANOTHER_JOB, STUBBORN};
 pub(crate) use servers::{Leads, Server, free_port};
 pub(crate) use terminal::{CTRL_C, CTRL_Z, ESCAPE, Terminal};
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};

@@ -98,3 +98,62 @@ pub(crate) fn scripted_server(answer: fn(&[u8]) -> Option<Vec<u8>>) -> u16 {
     });
     port
 }
+
+/// What a proxy does to those who want to be told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Muteness {
+    /// It knows no SUBSCRIBE.
+    Refuses,
+    /// It takes SUBSCRIBE and answers nothing.
+    Swallows,
+    /// It subscribes, and passes nothing on that is published.
+    Loses,
+}
+
+/// A proxy before the server that serves every request, and tells nobody anything. Returns its port.
+pub(crate) fn mute_proxy(server_port: u16, muteness: Muteness) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
+            let listens = Arc::new(AtomicBool::new(false));
+            let [mut from_client, mut to_client] = twice(client);
+            let [mut from_server, mut to_server] = twice(server);
+            let mut refusal = to_client.try_clone().expect("there are descriptors");
+            let told = Arc::clone(&listens);
+            thread::spawn(move || {
+                let mut piece = [0; 16 * 1024];
+                while let Ok(read @ 1..) = from_client.read(&mut piece) {
+                    let subscribes = piece[..read].windows(15).any(|words| words == b"$9\r\nSUBSCRIBE\r\n");
+                    told.fetch_or(subscribes, Ordering::Relaxed);
+                    let outcome = match muteness {
+                        Muteness::Refuses if subscribes => refusal.write_all(b"-ERR unknown command 'SUBSCRIBE'\r\n"),
+                        Muteness::Swallows if subscribes => Ok(()),
+                        _ => to_server.write_all(&piece[..read]),
+                    };
+                    if outcome.is_err() {
+                        break;
+                    }
+                }
+                to_server.shutdown(Shutdown::Both).ok();
+            });
+            thread::spawn(move || {
+                let mut piece = [0; 16 * 1024];
+                let mut confirmed = false;
+                while let Ok(read @ 1..) = from_server.read(&mut piece) {
+                    let published = listens.load(Ordering::Relaxed) && std::mem::replace(&mut confirmed, true);
+                    if !published && to_client.write_all(&piece[..read]).is_err() {
+                        break;
+                    }
+                }
+                to_client.shutdown(Shutdown::Both).ok();
+            });
+        }
+    });
+    port
+}
+
+fn twice(stream: TcpStream) -> [TcpStream; 2] {
+    [stream.try_clone().expect("there are descriptors"), stream]
+}

@@ -45,6 +45,10 @@ end
 --   last_end                    of a marker: when the longest lease of its holders ends
 local lock = { value = redis.pcall('GET', KEYS[1]), stored = redis.call('HLEN', KEYS[7]) }
 lock.owner, lock.mode, lock.phase = parts(lock.value)
+if type(lock.value) == 'table' and not string.find(lock.value.err, 'WRONGTYPE', 1, true) then
+  -- Not allowed to look, or no master to ask: whose it is remains unknown, which is no answer about the owner.
+  return lock.value
+end
 if lock.stored > 0 then
   lock.generation = redis.call('HGET', KEYS[7], 'generation')
 end

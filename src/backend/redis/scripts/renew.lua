@@ -6,9 +6,22 @@
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local now_ms = math.floor(now_us / 1000)
-local value = redis.pcall('GET', KEYS[1])
+
+-- What another type hides is not ours. Any other error (rights taken away, a replica that lost its master) says nothing
+-- about the owner, and ends the script as an error.
+local function look(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then
+    return reply
+  elseif string.find(reply.err, 'WRONGTYPE', 1, true) then
+    return nil
+  end
+  return redis.call(...)
+end
+
+local value = look('GET', KEYS[1])
 local owner, mode, phase, words =
-  string.match(type(value) == 'string' and value or '', '^([0-9a-f]+) dlock/1 (%S+) (%S+) ([^{]*)')
+  string.match(value or '', '^([0-9a-f]+) dlock/1 (%S+) (%S+) ([^{]*)')
 
 local function owns()
   return phase == 'running' or phase == 'one-shot' or phase == 'revoked'
@@ -28,7 +41,7 @@ if mode == 'exclusive' then
   end
 else
   -- One of several: the value is their marker.
-  local kept = owner and redis.pcall('HMGET', KEYS[2], 'generation', ARGV[1]) or {}
+  local kept = owner and look('HMGET', KEYS[2], 'generation', ARGV[1]) or {}
   local generation, entry = kept[1], kept[2]
   local ends, rest
   ends, phase, rest, words = string.match(entry or '', '^(%d+) (%S+) (([^{]*).*)$')

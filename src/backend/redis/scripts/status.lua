@@ -9,23 +9,29 @@ local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
 local reply = { now_us }
 
-local function field(key, name)
-  local text = redis.pcall('HGET', key, name)
-  return type(text) == 'string' and text or ''
+-- The reply, or nil where the key is of another type; any other error is the script's.
+local function look(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then
+    return reply
+  elseif string.find(reply.err, 'WRONGTYPE', 1, true) then
+    return nil
+  end
+  return redis.call(...)
 end
 
 for at = 1, #KEYS, 5 do
   local lock = KEYS[at]
-  local value = redis.pcall('GET', lock)
+  local value = look('GET', lock)
   local kind = 1
-  if not value then
+  if value == false then
     value, kind = '', -1
-  elseif type(value) == 'table' then
+  elseif value == nil then
     value, kind = redis.call('TYPE', lock).ok, 0
   end
   local generation, sharers = '', {}
-  local holders = redis.pcall('HGETALL', KEYS[at + 4])
-  for pair = 1, holders.err and 0 or #holders, 2 do
+  local holders = look('HGETALL', KEYS[at + 4]) or {}
+  for pair = 1, #holders, 2 do
     local ends = tonumber(string.match(holders[pair + 1], '^(%d+) ') or '')
     if holders[pair] == 'generation' then
       generation = holders[pair + 1]
@@ -35,11 +41,10 @@ for at = 1, #KEYS, 5 do
     end
   end
   local waiters = {}
-  local queue = redis.pcall('ZRANGE', KEYS[at + 1], 0, ARGV[1] - 1)
-  for _, waiter in ipairs(queue.err and {} or queue) do
+  for _, waiter in ipairs(look('ZRANGE', KEYS[at + 1], 0, ARGV[1] - 1) or {}) do
     table.insert(waiters, waiter)
-    table.insert(waiters, field(KEYS[at + 2], waiter))
-    table.insert(waiters, field(KEYS[at + 3], waiter))
+    table.insert(waiters, look('HGET', KEYS[at + 2], waiter) or '')
+    table.insert(waiters, look('HGET', KEYS[at + 3], waiter) or '')
   end
   table.insert(reply, { string.sub(value, 1, 8192), kind, redis.call('PTTL', lock), generation, sharers, waiters })
 end

@@ -1,0 +1,223 @@
+//! Locks in the layout of another library. What breaks it: as for dlock's own layout, and an application that deletes
+//! what is not its own.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Value;
+
+use super::super::failure::Failure;
+use super::super::node::Node;
+use super::super::value::ServerTime;
+use super::super::{Config, RENEWALS_PER_LEASE, eval, first_expiry, millis, unexpected};
+use super::reply::{self, Answer, Set};
+use super::waiting::Waiting;
+use super::{Layout, Place};
+use crate::lock::validity::of_server_lease;
+use crate::lock::{
+    Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LeaseKind, LockBackend, LockKey, LockStatus,
+    Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+};
+use crate::sys::boottime::BootInstant;
+
+const ACQUIRE: &str = include_str!("scripts/acquire.lua");
+const RENEW: &str = include_str!("scripts/renew.lua");
+const PROLONG: &str = include_str!("scripts/prolong.lua");
+const RELEASE: &str = include_str!("scripts/release.lua");
+const STATUS: &str = include_str!("scripts/status.lua");
+
+/// Locks that an application's own library holds and awaits as well; exclusive only, without a fencing token, and
+/// without a queue: the layouts have no place for them.
+pub struct LayoutBackend {
+    pub(super) node: Node,
+    layout: Layout,
+    namespace: Namespace,
+    /// Claims of which a request may still be on its way: their release leaves word that it comes too late.
+    on_their_way: RefCell<HashSet<(LockKey, OwnerToken)>>,
+    /// Claims whose release may have been carried out without our learning of it.
+    maybe_released: RefCell<HashSet<(LockKey, OwnerToken)>>,
+}
+
+impl LayoutBackend {
+    /// Nothing is sent before the first request.
+    #[must_use]
+    pub fn open(config: &Config, layout: Layout) -> Self {
+        let Config { endpoint, namespace, tls, wait_replicas: _ } = config.clone();
+        Self {
+            node: Node::new(endpoint, tls),
+            layout,
+            namespace,
+            on_their_way: RefCell::default(),
+            maybe_released: RefCell::default(),
+        }
+    }
+
+    fn place(&self, key: &LockKey) -> Result<Place, BackendError> {
+        Place::of(self.layout, &self.namespace, key)
+    }
+
+    /// One try to take the lock; a retry of the same claim, whatever became of the first, is harmless.
+    pub(super) async fn attempt(&self, claim: &Claim, place: &Place, limit: Duration) -> Result<Answer, BackendError> {
+        let owner = self.layout.owner(&claim.token);
+        let phase = match claim.kind {
+            LeaseKind::Running => "running",
+            LeaseKind::OneShot => "one-shot",
+        };
+        let phase = format!("{phase} {}", millis(claim.ttl.duration()));
+        let args = [owner.as_str(), &millis(first_expiry(claim)), &phase, &claim.holder.to_json()];
+        let request = eval(&self.layout.script(ACQUIRE), &place.keys(Some(&claim.token)), &args);
+        let this = (claim.key.clone(), claim.token.clone());
+        // An earlier request without an answer stays on its way, whatever becomes of this one.
+        let first = self.on_their_way.borrow_mut().insert(this.clone());
+        let outcome = self.node.ask(&request, limit).await;
+        let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
+        if first && answered {
+            self.on_their_way.borrow_mut().remove(&this);
+        }
+        let reply = outcome.map_err(|failure| failure.error)?;
+        reply::answer(&reply).ok_or_else(|| unexpected(&self.node))
+    }
+
+    /// Makes a lease of a grant whose request was sent at `sent`.
+    pub(super) async fn granted(
+        &self,
+        claim: &Claim,
+        sent: BootInstant,
+        now: ServerTime,
+    ) -> Result<Lease, BackendError> {
+        let ttl = claim.ttl.duration();
+        let mut lease = Lease {
+            key: claim.key.clone(),
+            token: claim.token.clone(),
+            ttl,
+            fence: None,
+            requested_at: sent,
+            valid_until: Some(sent + of_server_lease(first_expiry(claim))),
+            renew_every: Some(ttl / RENEWALS_PER_LEASE),
+            expires_at: None,
+        };
+        if claim.kind == LeaseKind::OneShot {
+            let mut granted_at = now;
+            if first_expiry(claim) < ttl {
+                lease.requested_at = BootInstant::now();
+                granted_at = self.raise(&lease).await?.ok_or_else(|| {
+                    let url = self.node.endpoint().masked();
+                    BackendError::unavailable(format!("{url} forgot the lease as soon as it was granted"))
+                })?;
+                lease.valid_until = Some(lease.requested_at + of_server_lease(ttl));
+            }
+            lease.expires_at = granted_at.wall().map(|at| at + ttl);
+        }
+        Ok(lease)
+    }
+
+    /// The server's time; `None`: not ours any more.
+    async fn raise(&self, lease: &Lease) -> Result<Option<ServerTime>, BackendError> {
+        let owner = self.layout.owner(&lease.token);
+        let reply = self.ask_twice(RENEW, &lease.key, Some(&lease.token), &[&owner, &millis(lease.ttl)]).await?;
+        match super::super::reply::renewed(&reply) {
+            Some(super::super::reply::Renewed::Ours(now)) => Ok(Some(now)),
+            Some(super::super::reply::Renewed::Lost) => Ok(None),
+            Some(super::super::reply::Renewed::Revoked(_)) | None => Err(unexpected(&self.node)),
+        }
+    }
+
+    /// For what may be carried out twice.
+    async fn ask_twice(
+        &self,
+        script: &str,
+        key: &LockKey,
+        token: Option<&OwnerToken>,
+        args: &[&str],
+    ) -> Result<Value, BackendError> {
+        let request = eval(&self.layout.script(script), &self.place(key)?.keys(token), args);
+        self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)
+    }
+}
+
+#[async_trait(?Send)]
+impl LockBackend for LayoutBackend {
+    async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
+        let place = self.place(&claim.key)?;
+        let sent = BootInstant::now();
+        match (self.attempt(claim, &place, FIRST_CONTACT).await?, claim.patience) {
+            (Answer::Granted(now), _) => self.granted(claim, sent, now).await.map(Acquired::Granted),
+            (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(held.contention())),
+            (Answer::Held(held), Patience::Queue { reconnect_for }) => {
+                let waiting = Waiting::new(self, claim, &place, progress, reconnect_for)?;
+                waiting.until_granted(&held).await.map(Acquired::Granted)
+            }
+            (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
+        }
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
+        let valid_until = BootInstant::now() + of_server_lease(lease.ttl);
+        Ok(match self.raise(lease).await? {
+            Some(_) => Renewal::Renewed { valid_until },
+            None => Renewal::Lost,
+        })
+    }
+
+    async fn prolong(
+        &self,
+        key: &LockKey,
+        token: &OwnerToken,
+        ttl: Option<Duration>,
+    ) -> Result<Prolonged, BackendError> {
+        let args = [self.layout.owner(token), ttl.map(millis).unwrap_or_default()];
+        let reply = self.ask_twice(PROLONG, key, Some(token), &args.each_ref().map(String::as_str)).await?;
+        Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
+            Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
+            Set::HeldByRun => Prolonged::HeldByRun,
+            Set::NotOurs => Prolonged::NotHeld,
+            Set::TtlUnknown => {
+                return Err(BackendError::usage("how long it was acquired for is not known any more; give --ttl"));
+            }
+        })
+    }
+
+    async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        let place = self.place(key)?;
+        let this = (key.clone(), token.clone());
+        let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
+        let (owner, channel) = (self.layout.owner(token), place.channel().unwrap_or_default());
+        let request = eval(&self.layout.script(RELEASE), &place.keys(Some(token)), &[&owner, &channel, undo]);
+        // Until an answer says otherwise; also when the caller drops this future.
+        let mut again = !self.maybe_released.borrow_mut().insert(this.clone());
+        let stood_before = self.node.is_linked();
+        let mut outcome = self.node.ask(&request, FIRST_CONTACT).await;
+        if stood_before && matches!(outcome, Err(Failure { answered: false, .. })) {
+            again = true;
+            outcome = self.node.ask(&request, FIRST_CONTACT).await;
+        }
+        let reply = outcome.map_err(|failure| failure.error)?;
+        self.maybe_released.borrow_mut().remove(&this);
+        self.on_their_way.borrow_mut().remove(&this);
+        match reply {
+            Value::Int(1) => Ok(Release::Released),
+            // The layouts have no receipts: gone after a try of unknown outcome is as good as released by it.
+            Value::Int(0) if again => Ok(Release::Released),
+            Value::Int(0) => Ok(Release::NotHeld),
+            _ => Err(unexpected(&self.node)),
+        }
+    }
+
+    async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
+        let reply = self.ask_twice(STATUS, key, None, &[""]).await?;
+        reply::status(self.layout, key.clone(), &reply).ok_or_else(|| unexpected(&self.node))
+    }
+
+    async fn list(&self, _: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
+        Err(BackendError::usage(format!(
+            "locks of the layout {} cannot be told from other data; name the keys, as in dlock status KEY",
+            self.layout.name()
+        )))
+    }
+
+    async fn close(&self) {
+        self.node.close().await;
+    }
+}

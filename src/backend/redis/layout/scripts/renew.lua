@@ -1,0 +1,15 @@
+-- Follows a layout's own functions. The holder's renewal: never lowers the expiry, never makes a lease anew.
+-- ARGV  1 owner, 2 ttl ms
+-- returns {1, now µs} renewed, {0, now µs} not ours
+
+local time = redis.call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local read, owner = pcall(owner_now)
+if not read or owner ~= ARGV[1] then
+  return { 0, now_us }
+end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+end
+return { 1, now_us }

@@ -1,0 +1,73 @@
+//! The options that say where the lock lives, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+/// Where the lock lives.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Backend")]
+pub struct Backend {
+    /// file, redis or zk [default: as --redis or --zk imply, else file]
+    ///
+    /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
+    #[arg(short, long, value_name = "NAME")]
+    pub backend: Option<String>,
+
+    /// Redis server; several are independent masters [default: redis://127.0.0.1:6379]
+    ///
+    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD]. May be
+    /// given several times, or as a comma list: the lock is then held by whoever a majority of the servers grants it,
+    /// exclusively. A password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can
+    /// read command lines.
+    #[arg(long, value_name = "URL")]
+    pub redis: Vec<String>,
+
+    /// File whose first line is the Redis password
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub redis_password_file: Option<PathBuf>,
+
+    /// File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system's]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_ca: Option<PathBuf>,
+
+    /// File with the certificate that dlock shows to the server (PEM)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_cert: Option<PathBuf>,
+
+    /// File with the private key of --tls-cert (PEM, without a passphrase)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub tls_key: Option<PathBuf>,
+
+    /// A grant counts only when N replicas of the Redis server have it, and so does each renewal
+    ///
+    /// Else the lock is given back, with status 69.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub wait_replicas: Option<String>,
+
+    /// Share locks with another library: redisson or python-redis-lock [default: dlock]
+    ///
+    /// Exclusive only, without a fencing token and without a queue. On Redis every library that locks by SET NX shares
+    /// dlock's own layout: give --namespace '' and the library's name of the lock.
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+
+    /// ZooKeeper servers [default: 127.0.0.1:2181]
+    ///
+    /// h1:2181,h2:2181[/chroot]
+    #[arg(long, value_name = "HOSTS")]
+    pub zk: Option<String>,
+
+    /// Existing directory for lock files [default: this user's own]
+    ///
+    /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet
+    /// only in a directory that both name.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+
+    /// What sets dlock's keys apart from others' [default: dlock]
+    ///
+    /// Empty: KEY exactly as given, to share a lock with another program.
+    #[arg(long, value_name = "NS")]
+    pub namespace: Option<String>,
+}
