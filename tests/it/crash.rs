@@ -171,9 +171,9 @@ fn a_network_that_falls_silent_kills_the_command_before_the_next_holder_starts(p
 
 /// Waits until the lease that stood at `since` must have been renewed, and sees the same holder in its place.
 #[track_caller]
-fn holds_on_beyond_its_ttl(place: &Place, run: &Running, since: Instant) {
+fn holds_on_beyond(ttl: Duration, place: &Place, run: &Running, since: Instant) {
     let id = place.status("job")["holders"][0]["id"].clone();
-    eventually("a TTL passes", || since.elapsed() > TTL + TTL / 2);
+    within(ttl * 3, "a TTL passes", || since.elapsed() > ttl + ttl / 2);
     let status = place.status("job");
     assert!(!run.has_ended(), "{}", run.stderr());
     assert_eq!(status["holders"][0]["id"], id, "{status}");
@@ -186,7 +186,7 @@ fn a_connection_that_is_cut_costs_nothing(place: &Place) {
     let connections = proxy.accepted();
     let cut = Instant::now();
     proxy.hang_up();
-    holds_on_beyond_its_ttl(place, &run, cut);
+    holds_on_beyond(TTL, place, &run, cut);
     assert!(proxy.accepted() > connections, "it connected again");
     run.let_go();
     run.wait().succeeds();
@@ -255,13 +255,14 @@ fn a_frozen_server_ends_the_command_before_the_lease_and_dlock_with_79(place: &P
     gets_in_alone(&next);
 }
 
+/// Java takes its time to start, on a busy machine seconds.
 fn a_server_restarted_within_the_ttl_costs_nothing(place: &Place) {
-    let run = place.hold_for("job", TTL_OPTION);
+    let run = place.hold_for("job", "12s");
     let next = place.queue_up("job");
     let gone = Instant::now();
     place.server().crash();
     place.server().start_again();
-    holds_on_beyond_its_ttl(place, &run, gone);
+    holds_on_beyond(Duration::from_secs(12), place, &run, gone);
     assert_eq!(next.stdout(), "", "the waiter still waits");
     run.let_go();
     run.wait().succeeds();
