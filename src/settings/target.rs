@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::deployment::Located;
 use super::source::{Level, Stated};
+use crate::backend::redis::Topology;
 use crate::backend::tls::Tls;
 use crate::backend::{Target, file, redis, zookeeper};
 use crate::error::Error;
@@ -53,10 +54,12 @@ pub(super) fn redis(
     }
     let target = match (endpoints.pop(), layout) {
         (Some(endpoint), Some(layout)) => {
-            Target::RedisLayout(redis::Config { endpoint, namespace, tls, wait_replicas }, layout)
+            let topology = Topology::Server(endpoint);
+            Target::RedisLayout(redis::Config { topology, namespace, tls, wait_replicas }, layout)
         }
         (Some(endpoint), None) if endpoints.is_empty() => {
-            Target::Redis(redis::Config { endpoint, namespace, tls, wait_replicas })
+            let topology = Topology::Server(endpoint);
+            Target::Redis(redis::Config { topology, namespace, tls, wait_replicas })
         }
         (last, _) => {
             endpoints.extend(last);

@@ -14,6 +14,7 @@ mod quorum;
 mod reading;
 mod reply;
 mod stream;
+mod topology;
 mod value;
 mod waiting;
 
@@ -26,11 +27,12 @@ use redis::Cmd;
 
 pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 pub use layout::{Layout, LayoutBackend};
+pub use topology::Topology;
 
 use self::failure::Failure;
 use self::names::Names;
-use self::node::Node;
 use self::reply::{Answer, Held, Renewed, Set};
+use self::topology::Route;
 use self::value::{LockValue, ServerTime};
 use self::waiting::{Waiting, contention, place};
 use crate::backend::tls::Tls;
@@ -76,12 +78,12 @@ const UNCONFIRMED_ONE_SHOT: Duration = Duration::from_secs(10);
 /// Renewals per lease: two may fail before the third would be too late.
 const RENEWALS_PER_LEASE: u32 = 3;
 
-/// Which server, and which part of it.
+/// Which server or servers, and which part of them.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub endpoint: Endpoint,
+    pub topology: Topology,
     pub namespace: Namespace,
-    /// For a server that is reached by TLS.
+    /// For servers that are reached by TLS.
     pub tls: Tls,
     /// How many replicas have to have a grant before it counts.
     pub wait_replicas: u32,
@@ -89,7 +91,7 @@ pub struct Config {
 
 /// Locks as strings on one server, with a queue beside each; `docs/protocol.md` has every byte.
 pub struct RedisBackend {
-    node: Node,
+    route: Box<dyn Route>,
     namespace: Namespace,
     wait_replicas: u32,
     /// Claims of which a request may still be on its way: their release leaves word that it comes too late.
@@ -104,9 +106,9 @@ impl RedisBackend {
     /// # Errors
     /// None at present; what a URL can get wrong, [`Endpoint::parse`] has refused.
     pub fn open(config: &Config) -> Result<Self, BackendError> {
-        let Config { endpoint, namespace, tls, wait_replicas } = config.clone();
+        let Config { topology, namespace, tls, wait_replicas } = config.clone();
         Ok(Self {
-            node: Node::new(endpoint, tls),
+            route: topology.route(&tls),
             namespace,
             wait_replicas,
             on_their_way: RefCell::default(),
@@ -115,16 +117,16 @@ impl RedisBackend {
     }
 
     /// Sends a request that may grant something to `claim`. Never twice: only the caller knows whether to ask again.
-    async fn contend(&self, claim: &Claim, request: &Cmd, limit: Duration) -> Result<Answer, Failure> {
+    async fn contend(&self, claim: &Claim, names: &Names, request: &Cmd, limit: Duration) -> Result<Answer, Failure> {
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
         let first = self.on_their_way.borrow_mut().insert(this.clone());
-        let outcome = self.node.ask(request, limit).await;
+        let outcome = self.route.ask(names.lock(), request, limit).await;
         let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
         if first && answered {
             self.on_their_way.borrow_mut().remove(&this);
         }
-        reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&self.node)))
+        reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
     }
 
     /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and generations, and until when their leases last.
@@ -144,11 +146,11 @@ impl RedisBackend {
         args.extend([prefix.as_str(), ear, &place]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
         let request = eval(WAIT, &names.all(), &args);
-        let (stood_before, began) = (self.node.is_linked(), BootInstant::now());
-        let outcome = match self.contend(claim, &request, limit).await {
+        let (stood_before, began) = (self.route.is_linked(names.lock()), BootInstant::now());
+        let outcome = match self.contend(claim, names, &request, limit).await {
             // Some servers end connections on which nothing was asked for a while.
             Err(Failure { answered: false, .. }) if stood_before && BootInstant::now().since(began) < limit => {
-                self.contend(claim, &request, limit).await
+                self.contend(claim, names, &request, limit).await
             }
             outcome => outcome,
         };
@@ -159,6 +161,7 @@ impl RedisBackend {
     async fn granted(
         &self,
         claim: &Claim,
+        names: &Names,
         sent: BootInstant,
         fence: u64,
         now: ServerTime,
@@ -170,12 +173,12 @@ impl RedisBackend {
             let mut granted_at = now;
             if first_expiry(claim) < ttl {
                 lease.requested_at = BootInstant::now();
-                match self.raise(&lease).await? {
+                match self.raise(names, &lease).await? {
                     Renewed::Ours(now) | Renewed::Revoked(now) => granted_at = now,
                     Renewed::Lost => {
                         return Err(BackendError::unavailable(format!(
                             "{} forgot the lease as soon as it was granted",
-                            self.node.endpoint().masked()
+                            self.route.masked()
                         )));
                     }
                 }
@@ -187,19 +190,19 @@ impl RedisBackend {
     }
 
     /// The lease, once enough replicas have it. Otherwise the caller releases it.
-    async fn replicated(&self, lease: Lease) -> Result<Acquired, BackendError> {
-        self.confirm_replicas(lease.ttl).await?;
+    async fn replicated(&self, names: &Names, lease: Lease) -> Result<Acquired, BackendError> {
+        self.confirm_replicas(names, lease.ttl).await?;
         Ok(Acquired::Granted(lease))
     }
 
     /// Waits, once and not for long, until the replicas have what was written last on this connection.
-    async fn confirm_replicas(&self, ttl: Duration) -> Result<(), BackendError> {
+    async fn confirm_replicas(&self, names: &Names, ttl: Duration) -> Result<(), BackendError> {
         if self.wait_replicas == 0 {
             return Ok(());
         }
-        let url = self.node.endpoint().masked();
+        let url = self.route.masked();
         // On another connection it would be answered for somebody else's writes.
-        if !self.node.is_linked() {
+        if !self.route.is_linked(names.lock()) {
             return Err(BackendError::unavailable(format!(
                 "{url} closed the connection before its replicas confirmed"
             )));
@@ -209,22 +212,25 @@ impl RedisBackend {
         let wanted = self.wait_replicas;
         let mut request = redis::cmd("WAIT");
         request.arg(wanted).arg(millis(limit));
-        match self.node.ask(&request, limit + limit / 2).await.map_err(|failure| failure.error)? {
+        match self.route.ask(names.lock(), &request, limit + limit / 2).await.map_err(|failure| failure.error)? {
             redis::Value::Int(count) if count >= i64::from(wanted) => Ok(()),
             redis::Value::Int(count) => Err(BackendError::unavailable(format!(
                 "{count} of the {wanted} replicas that --wait-replicas asks for confirmed it to {url} within {}",
                 humantime::format_duration(limit)
             ))),
-            _ => Err(unexpected(&self.node)),
+            _ => Err(unexpected(&*self.route)),
         }
     }
 
-    async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
-        let names = Names::of(&self.namespace, &lease.key)?;
+    async fn raise(&self, names: &Names, lease: &Lease) -> Result<Renewed, BackendError> {
         let keys = [names.lock().to_owned(), names.side("holders"), names.side("receipts")];
         let request = eval(RENEW, &keys, &[lease.token.secret(), &millis(lease.ttl)]);
-        let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
-        reply::renewed(&reply).ok_or_else(|| unexpected(&self.node))
+        let reply = self
+            .route
+            .ask_twice(names.lock(), &request, &request, FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)?;
+        reply::renewed(&reply).ok_or_else(|| unexpected(&*self.route))
     }
 }
 
@@ -238,35 +244,38 @@ impl LockBackend for RedisBackend {
             Mode::Shared | Mode::Slots(_) => ACQUIRE_BESIDE_OTHERS,
         };
         let request = eval(script, &names.all(), &Contender::of(claim).args());
-        let mut answer = self.contend(claim, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let mut answer = self.contend(claim, &names, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();
             answer = self.look(claim, &names, "refuses", &[], FIRST_CONTACT).await?;
         }
         match (answer, claim.patience) {
-            (Answer::Granted { fence, now }, _) => self.replicated(self.granted(claim, sent, fence, now).await?).await,
+            (Answer::Granted { fence, now }, _) => {
+                self.replicated(&names, self.granted(claim, &names, sent, fence, now).await?).await
+            }
             (Answer::Held(held), _) if masters_of(&held) != 1 => Err(other_masters(masters_of(&held))),
             (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(contention(&held))),
             (Answer::Held(held), Patience::Queue { reconnect_for }) => {
                 let waiting = Waiting::new(self, claim, &names, progress, reconnect_for)?;
-                self.replicated(waiting.until_granted(Some(held)).await?).await
+                self.replicated(&names, waiting.until_granted(Some(held)).await?).await
             }
             (Answer::Awaited, Patience::Queue { reconnect_for }) => {
                 let waiting = Waiting::new(self, claim, &names, progress, reconnect_for)?;
-                self.replicated(waiting.until_granted(None).await?).await
+                self.replicated(&names, waiting.until_granted(None).await?).await
             }
             (Answer::OtherSlots(total), _) => Err(other_slots(total)),
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
-            (Answer::Awaited | Answer::Vanished(_), _) => Err(unexpected(&self.node)),
+            (Answer::Awaited | Answer::Vanished(_), _) => Err(unexpected(&*self.route)),
         }
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
+        let names = Names::of(&self.namespace, &lease.key)?;
         let valid_until = BootInstant::now() + of_server_lease(lease.ttl);
-        let renewed = self.raise(lease).await?;
+        let renewed = self.raise(&names, lease).await?;
         if renewed != Renewed::Lost {
-            self.confirm_replicas(lease.ttl).await?;
+            self.confirm_replicas(&names, lease.ttl).await?;
         }
         Ok(match renewed {
             Renewed::Ours(_) => Renewal::Renewed { valid_until },
@@ -284,10 +293,14 @@ impl LockBackend for RedisBackend {
         let names = Names::of(&self.namespace, key)?;
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &names.all(), &args);
-        let reply = self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
-        let set = reply::set(&reply).ok_or_else(|| unexpected(&self.node))?;
+        let reply = self
+            .route
+            .ask_twice(names.lock(), &request, &request, FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)?;
+        let set = reply::set(&reply).ok_or_else(|| unexpected(&*self.route))?;
         if let Set::Ttl(ttl, _) = set {
-            self.confirm_replicas(ttl).await?;
+            self.confirm_replicas(&names, ttl).await?;
         }
         Ok(match set {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
@@ -305,26 +318,27 @@ impl LockBackend for RedisBackend {
         // Until an answer says otherwise; also when the caller drops this future.
         let first_try = self.maybe_released.borrow_mut().insert(this.clone());
         let first = if first_try { request("") } else { again.clone() };
-        let reply = self.node.ask_twice(&first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let reply =
+            self.route.ask_twice(names.lock(), &first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         self.maybe_released.borrow_mut().remove(&this);
         self.on_their_way.borrow_mut().remove(&this);
         match reply {
             redis::Value::Int(1) => Ok(Release::Released),
             redis::Value::Int(0) => Ok(Release::NotHeld),
-            _ => Err(unexpected(&self.node)),
+            _ => Err(unexpected(&*self.route)),
         }
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
-        reading::status(&self.node, &self.namespace, key).await
+        reading::status(&*self.route, &self.namespace, key).await
     }
 
     async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
-        reading::list(&self.node, &self.namespace, pattern).await
+        reading::list(&*self.route, &self.namespace, pattern).await
     }
 
     async fn close(&self) {
-        self.node.close().await;
+        self.route.close().await;
     }
 }
 
@@ -423,6 +437,6 @@ fn other_masters(number: u32) -> BackendError {
     ))
 }
 
-fn unexpected(node: &Node) -> BackendError {
-    BackendError::unavailable(format!("{} gives an answer that makes no sense", node.endpoint().masked()))
+fn unexpected(route: &dyn Route) -> BackendError {
+    BackendError::unavailable(format!("{} gives an answer that makes no sense", route.masked()))
 }

@@ -1,13 +1,13 @@
 //! `status` and `list`: reads, and changes nothing. What breaks it: what others have written at these keys.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
-
-use redis::{Cmd, Value};
 
 use super::names::{self, Found, Names};
 use super::node::Node;
 use super::reply::{self, Raw, RawValue};
+use super::topology::Route;
 use super::value::{LockValue, ServerTime, Sharer, Waiter};
 use super::{eval, unexpected};
 use crate::lock::token::public_id;
@@ -27,25 +27,30 @@ const BATCH: usize = 500;
 /// Names that one step of SCAN looks at: about a millisecond of the server's time.
 const SCAN_STEP: usize = 1000;
 
-pub(super) async fn status(node: &Node, namespace: &Namespace, key: &LockKey) -> Result<LockStatus, BackendError> {
+pub(super) async fn status(
+    route: &dyn Route,
+    namespace: &Namespace,
+    key: &LockKey,
+) -> Result<LockStatus, BackendError> {
     let names = Names::of(namespace, key)?;
-    let one = read(node, &[(key.clone(), names)]).await?;
-    one.into_iter().next().ok_or_else(|| unexpected(node))
+    let one = read(route, &[(key.clone(), names)]).await?;
+    one.into_iter().next().ok_or_else(|| unexpected(route))
 }
 
 pub(super) async fn list(
-    node: &Node,
+    route: &dyn Route,
     namespace: &Namespace,
     pattern: &KeyPattern,
 ) -> Result<Vec<LockStatus>, BackendError> {
-    let keys: Vec<_> = scan(node, namespace, pattern)
-        .await?
-        .into_iter()
-        .filter_map(|key| Names::of(namespace, &key).ok().map(|names| (key, names)))
-        .collect();
+    let mut found = BTreeSet::new();
+    for server in route.servers(FIRST_CONTACT).await.map_err(|failure| failure.error)? {
+        found.extend(scan(&server, namespace, pattern).await?);
+    }
+    let keys: Vec<_> =
+        found.into_iter().filter_map(|key| Names::of(namespace, &key).ok().map(|names| (key, names))).collect();
     let mut all = Vec::with_capacity(keys.len());
     for batch in keys.chunks(BATCH) {
-        let read = read(node, batch).await?;
+        let read = read(route, batch).await?;
         all.extend(read.into_iter().filter(|status| {
             let taken = status.state != LockState::Free || !status.waiters.is_empty();
             // Without a namespace any other key of the database looks like a foreign lock.
@@ -56,7 +61,7 @@ pub(super) async fn list(
     Ok(all)
 }
 
-async fn scan(node: &Node, namespace: &Namespace, pattern: &KeyPattern) -> Result<BTreeSet<LockKey>, BackendError> {
+async fn scan(node: &Rc<Node>, namespace: &Namespace, pattern: &KeyPattern) -> Result<BTreeSet<LockKey>, BackendError> {
     let mut keys = BTreeSet::new();
     let mut cursor = b"0".to_vec();
     loop {
@@ -66,7 +71,7 @@ async fn scan(node: &Node, namespace: &Namespace, pattern: &KeyPattern) -> Resul
             request.arg("MATCH").arg(glob);
         }
         request.arg("COUNT").arg(SCAN_STEP);
-        let answer = ask(node, &request).await?;
+        let answer = Node::ask_twice(node, &request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let (next, found) = reply::scanned(&answer).ok_or_else(|| unexpected(node))?;
         for name in found {
             if let Some(Found::Lock(key) | Found::Beside(key)) = names::found(namespace, name)
@@ -82,7 +87,7 @@ async fn scan(node: &Node, namespace: &Namespace, pattern: &KeyPattern) -> Resul
     }
 }
 
-async fn read(node: &Node, keys: &[(LockKey, Names)]) -> Result<Vec<LockStatus>, BackendError> {
+async fn read(route: &dyn Route, keys: &[(LockKey, Names)]) -> Result<Vec<LockStatus>, BackendError> {
     let stored: Vec<String> = keys
         .iter()
         .flat_map(|(_, names)| {
@@ -90,16 +95,15 @@ async fn read(node: &Node, keys: &[(LockKey, Names)]) -> Result<Vec<LockStatus>,
             [names.lock().to_owned(), side("queue"), side("leases"), side("waiters"), side("holders")]
         })
         .collect();
-    let answer = ask(node, &eval(STATUS, &stored, &[&MOST_SHOWN.to_string()])).await?;
-    let (now, raws) = reply::statuses(&answer).ok_or_else(|| unexpected(node))?;
+    let Some((_, first)) = keys.first() else { return Ok(Vec::new()) };
+    let request = eval(STATUS, &stored, &[&MOST_SHOWN.to_string()]);
+    let answer =
+        route.ask_twice(first.lock(), &request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+    let (now, raws) = reply::statuses(&answer).ok_or_else(|| unexpected(route))?;
     if raws.len() != keys.len() {
-        return Err(unexpected(node));
+        return Err(unexpected(route));
     }
     Ok(keys.iter().zip(raws).map(|((key, _), raw)| shown(key.clone(), now, &raw)).collect())
-}
-
-async fn ask(node: &Node, request: &Cmd) -> Result<Value, BackendError> {
-    node.ask_twice(request, request, FIRST_CONTACT).await.map_err(|failure| failure.error)
 }
 
 /// One key as `status` shows it.

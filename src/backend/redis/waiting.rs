@@ -112,12 +112,15 @@ impl<'a> Waiting<'a> {
     async fn stay(&mut self) -> Result<Lease, BackendError> {
         let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
         let limit = self.limit(FIRST_CONTACT);
-        let mut ear = self.backend.node.listen(&channel, limit).await.map_err(|failure| failure.error)?;
+        let mut ear =
+            self.backend.route.listen(self.names.lock(), &channel, limit).await.map_err(|failure| failure.error)?;
         let mut polls = matches!(ear, Ear::Polls);
         loop {
             let sent = BootInstant::now();
             let pause = match self.look(&ear).await? {
-                Answer::Granted { fence, now } => return self.backend.granted(self.claim, sent, fence, now).await,
+                Answer::Granted { fence, now } => {
+                    return self.backend.granted(self.claim, self.names, sent, fence, now).await;
+                }
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
                 Answer::Held(held) => {
                     self.note(&held);
@@ -150,7 +153,7 @@ impl<'a> Waiting<'a> {
         tokio::select! {
             () = self.timer.sleep_until(instant) => Ok(()),
             heard = ear.hint() => heard.map_err(|_| {
-                BackendError::unavailable(format!("{} closed the connection", self.backend.node.endpoint().masked()))
+                BackendError::unavailable(format!("{} closed the connection", self.backend.route.masked()))
             }),
         }
     }

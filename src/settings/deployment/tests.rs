@@ -167,22 +167,18 @@ fn what_a_nested_dlock_reads_leads_to_the_same_place() {
 #[test]
 fn a_password_that_is_typed_comes_before_one_in_the_environment() {
     let password =
-        |url: &str, variables: &[(&str, &str)]| match resolved(&[("redis", url)], variables).expect("valid").target {
-            Target::Redis(config) => config.endpoint.password.map(|secret| secret.reveal().to_owned()),
+        |flags: &[(&str, &str)], variables: &[(&str, &str)]| match resolved(flags, variables).expect("valid").target {
+            Target::Redis(redis::Config { topology: redis::Topology::Server(endpoint), .. }) => {
+                endpoint.password.map(|secret| secret.reveal().to_owned())
+            }
             other => panic!("redis was asked for, not {other:?}"),
         };
     let variable = [(REDIS_PASSWORD, "from-variable")];
-    assert_eq!(password("redis://r1/", &[]), None);
-    assert_eq!(password("redis://r1/", &variable).as_deref(), Some("from-variable"));
-    assert_eq!(password("redis://:from-url@r1/", &variable).as_deref(), Some("from-url"));
+    assert_eq!(password(&[("redis", "redis://r1/")], &[]), None);
+    assert_eq!(password(&[("redis", "redis://r1/")], &variable).as_deref(), Some("from-variable"));
+    assert_eq!(password(&[("redis", "redis://:from-url@r1/")], &variable).as_deref(), Some("from-url"));
     let both = [(REDIS_PASSWORD, "from-variable"), ("DLOCK_REDIS", "redis://:from-url@r1/")];
-    match resolved(&[], &both).expect("valid").target {
-        Target::Redis(config) => {
-            let password = config.endpoint.password.expect("two stand in the environment");
-            assert_eq!(password.reveal(), "from-variable");
-        }
-        other => panic!("redis was asked for, not {other:?}"),
-    }
+    assert_eq!(password(&[], &both).as_deref(), Some("from-variable"));
 }
 
 #[test]

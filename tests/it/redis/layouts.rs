@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dlock::backend::redis::{Config, Endpoint, Layout, LayoutBackend};
+use dlock::backend::redis::{Config, Endpoint, Layout, LayoutBackend, Topology};
 use dlock::backend::tls::Tls;
 use dlock::lock::{LockBackend as _, Namespace, OwnerToken, Release};
 
@@ -233,8 +233,10 @@ async fn a_claim_that_was_released_while_its_request_was_on_its_way_is_never_gra
     for layout in Layout::ALL {
         let endpoint = Endpoint::parse(&format!("redis://127.0.0.1:{}", server.port)).expect("a valid URL");
         let namespace = Namespace::new("").expect("a valid namespace");
-        let backend =
-            LayoutBackend::open(&Config { endpoint, namespace, tls: Tls::default(), wait_replicas: 0 }, layout);
+        let backend = LayoutBackend::open(
+            &Config { topology: Topology::Server(endpoint), namespace, tls: Tls::default(), wait_replicas: 0 },
+            layout,
+        );
         let claim = claim("job", Duration::from_secs(20));
         server.command::<()>(&["CLIENT", "PAUSE", "500", "ALL"]);
         let given_up = tokio::time::timeout(Duration::from_millis(100), backend.acquire(&claim, &unheard)).await;

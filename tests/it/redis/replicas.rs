@@ -7,7 +7,7 @@ use dlock::lock::{LockBackend as _, Renewal};
 use super::server::Server;
 use super::{claim, failed, granted, names};
 use crate::support::{Kind, Place, eventually};
-use dlock::backend::redis::{Config, Endpoint, RedisBackend};
+use dlock::backend::redis::{Config, Endpoint, RedisBackend, Topology};
 use dlock::backend::tls::Tls;
 use dlock::lock::{ErrorKind, Namespace};
 
@@ -16,7 +16,7 @@ const TTL: Duration = Duration::from_secs(30);
 fn backend(master: &Server, wait_replicas: u32) -> RedisBackend {
     let endpoint = Endpoint::parse(&format!("redis://127.0.0.1:{}", master.port)).expect("a valid URL");
     let namespace = Namespace::new("dlock").expect("a valid namespace");
-    RedisBackend::open(&Config { endpoint, namespace, tls: Tls::default(), wait_replicas })
+    RedisBackend::open(&Config { topology: Topology::Server(endpoint), namespace, tls: Tls::default(), wait_replicas })
         .expect("opening sends nothing")
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use dlock::backend::redis::{Config, Endpoint, RedisBackend};
+use dlock::backend::redis::{Config, Endpoint, RedisBackend, Topology};
 use dlock::backend::tls::Tls;
 use dlock::lock::Namespace;
 
@@ -69,6 +69,11 @@ impl DerefMut for Server {
 pub(super) fn backend(url: &str, namespace: &str) -> RedisBackend {
     let endpoint = Endpoint::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
     let namespace = Namespace::new(namespace).expect("a valid namespace");
-    RedisBackend::open(&Config { endpoint, namespace, tls: Tls::default(), wait_replicas: 0 })
-        .expect("opening sends nothing")
+    RedisBackend::open(&Config {
+        topology: Topology::Server(endpoint),
+        namespace,
+        tls: Tls::default(),
+        wait_replicas: 0,
+    })
+    .expect("opening sends nothing")
 }

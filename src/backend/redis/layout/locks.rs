@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use redis::Value;
 
 use super::super::failure::Failure;
-use super::super::node::Node;
+use super::super::topology::Route;
 use super::super::value::ServerTime;
 use super::super::{Config, RENEWALS_PER_LEASE, eval, first_expiry, millis, unexpected};
 use super::reply::{self, Answer, Set};
@@ -31,7 +31,7 @@ const STATUS: &str = include_str!("scripts/status.lua");
 /// Locks that an application's own library holds and awaits as well; exclusive only, without a fencing token, and
 /// without a queue: the layouts have no place for them.
 pub struct LayoutBackend {
-    pub(super) node: Node,
+    pub(super) route: Box<dyn Route>,
     layout: Layout,
     namespace: Namespace,
     /// Claims of which a request may still be on its way: their release leaves word that it comes too late.
@@ -44,9 +44,9 @@ impl LayoutBackend {
     /// Nothing is sent before the first request.
     #[must_use]
     pub fn open(config: &Config, layout: Layout) -> Self {
-        let Config { endpoint, namespace, tls, wait_replicas: _ } = config.clone();
+        let Config { topology, namespace, tls, wait_replicas: _ } = config.clone();
         Self {
-            node: Node::new(endpoint, tls),
+            route: topology.route(&tls),
             layout,
             namespace,
             on_their_way: RefCell::default(),
@@ -71,13 +71,13 @@ impl LayoutBackend {
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
         let first = self.on_their_way.borrow_mut().insert(this.clone());
-        let outcome = self.node.ask(&request, limit).await;
+        let outcome = self.route.ask(place.names.lock(), &request, limit).await;
         let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
         if first && answered {
             self.on_their_way.borrow_mut().remove(&this);
         }
         let reply = outcome.map_err(|failure| failure.error)?;
-        reply::answer(&reply).ok_or_else(|| unexpected(&self.node))
+        reply::answer(&reply).ok_or_else(|| unexpected(&*self.route))
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -103,7 +103,7 @@ impl LayoutBackend {
             if first_expiry(claim) < ttl {
                 lease.requested_at = BootInstant::now();
                 granted_at = self.raise(&lease).await?.ok_or_else(|| {
-                    let url = self.node.endpoint().masked();
+                    let url = self.route.masked();
                     BackendError::unavailable(format!("{url} forgot the lease as soon as it was granted"))
                 })?;
                 lease.valid_until = Some(lease.requested_at + of_server_lease(ttl));
@@ -120,7 +120,7 @@ impl LayoutBackend {
         match super::super::reply::renewed(&reply) {
             Some(super::super::reply::Renewed::Ours(now)) => Ok(Some(now)),
             Some(super::super::reply::Renewed::Lost) => Ok(None),
-            Some(super::super::reply::Renewed::Revoked(_)) | None => Err(unexpected(&self.node)),
+            Some(super::super::reply::Renewed::Revoked(_)) | None => Err(unexpected(&*self.route)),
         }
     }
 
@@ -132,8 +132,12 @@ impl LayoutBackend {
         token: Option<&OwnerToken>,
         args: &[&str],
     ) -> Result<Value, BackendError> {
-        let request = eval(&self.layout.script(script), &self.place(key)?.keys(token), args);
-        self.node.ask_twice(&request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)
+        let place = self.place(key)?;
+        let request = eval(&self.layout.script(script), &place.keys(token), args);
+        self.route
+            .ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)
     }
 }
 
@@ -169,7 +173,7 @@ impl LockBackend for LayoutBackend {
     ) -> Result<Prolonged, BackendError> {
         let args = [self.layout.owner(token), ttl.map(millis).unwrap_or_default()];
         let reply = self.ask_twice(PROLONG, key, Some(token), &args.each_ref().map(String::as_str)).await?;
-        Ok(match reply::set(&reply).ok_or_else(|| unexpected(&self.node))? {
+        Ok(match reply::set(&reply).ok_or_else(|| unexpected(&*self.route))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,
             Set::NotOurs => Prolonged::NotHeld,
@@ -187,11 +191,11 @@ impl LockBackend for LayoutBackend {
         let request = eval(&self.layout.script(RELEASE), &place.keys(Some(token)), &[&owner, &channel, undo]);
         // Until an answer says otherwise; also when the caller drops this future.
         let mut again = !self.maybe_released.borrow_mut().insert(this.clone());
-        let stood_before = self.node.is_linked();
-        let mut outcome = self.node.ask(&request, FIRST_CONTACT).await;
+        let stood_before = self.route.is_linked(place.names.lock());
+        let mut outcome = self.route.ask(place.names.lock(), &request, FIRST_CONTACT).await;
         if stood_before && matches!(outcome, Err(Failure { answered: false, .. })) {
             again = true;
-            outcome = self.node.ask(&request, FIRST_CONTACT).await;
+            outcome = self.route.ask(place.names.lock(), &request, FIRST_CONTACT).await;
         }
         let reply = outcome.map_err(|failure| failure.error)?;
         self.maybe_released.borrow_mut().remove(&this);
@@ -201,13 +205,13 @@ impl LockBackend for LayoutBackend {
             // The layouts have no receipts: gone after a try of unknown outcome is as good as released by it.
             Value::Int(0) if again => Ok(Release::Released),
             Value::Int(0) => Ok(Release::NotHeld),
-            _ => Err(unexpected(&self.node)),
+            _ => Err(unexpected(&*self.route)),
         }
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
         let reply = self.ask_twice(STATUS, key, None, &[""]).await?;
-        reply::status(self.layout, key.clone(), &reply).ok_or_else(|| unexpected(&self.node))
+        reply::status(self.layout, key.clone(), &reply).ok_or_else(|| unexpected(&*self.route))
     }
 
     async fn list(&self, _: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
@@ -218,6 +222,6 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn close(&self) {
-        self.node.close().await;
+        self.route.close().await;
     }
 }

@@ -93,7 +93,11 @@ impl<'a> Waiting<'a> {
         let mut ear = match self.place.channel() {
             Some(channel) => {
                 let limit = self.limit(FIRST_CONTACT);
-                self.backend.node.listen(&channel, limit).await.map_err(|failure| failure.error)?
+                self.backend
+                    .route
+                    .listen(self.place.names.lock(), &channel, limit)
+                    .await
+                    .map_err(|failure| failure.error)?
             }
             None => Ear::Polls,
         };
@@ -120,7 +124,7 @@ impl<'a> Waiting<'a> {
         tokio::select! {
             () = self.timer.sleep_until(instant) => Ok(()),
             heard = ear.hint() => heard.map_err(|_| {
-                BackendError::unavailable(format!("{} closed the connection", self.backend.node.endpoint().masked()))
+                BackendError::unavailable(format!("{} closed the connection", self.backend.route.masked()))
             }),
         }
     }

@@ -6,6 +6,7 @@ mod reading;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +50,7 @@ pub struct Config {
 /// A lock on several masters; `docs/protocol.md` has every byte.
 pub struct MastersBackend {
     /// In the order in which every contender asks them.
-    nodes: Vec<Node>,
+    nodes: Vec<Rc<Node>>,
     namespace: Namespace,
     quorum: Quorum,
     /// A claim's token, and that of its latest attempt: each attempt has a token of its own, so that nothing late of an
@@ -77,7 +78,7 @@ impl MastersBackend {
         let endpoints = agreed_order(config.endpoints.clone(), Endpoint::server);
         Ok(Self {
             quorum: Quorum::of(endpoints.len()),
-            nodes: endpoints.into_iter().map(|endpoint| Node::new(endpoint, config.tls.clone())).collect(),
+            nodes: endpoints.into_iter().map(|endpoint| Rc::new(Node::new(endpoint, config.tls.clone()))).collect(),
             namespace: config.namespace.clone(),
             attempts: RefCell::default(),
             on_their_way: RefCell::default(),

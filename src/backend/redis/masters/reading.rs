@@ -1,6 +1,7 @@
 //! `status` and `list` as a majority tells them, and where the others differ. What breaks it: taking one master's word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::{Answers, MastersBackend};
 use crate::backend::redis::endpoint::Endpoint;
@@ -11,14 +12,14 @@ use crate::lock::{BackendError, FIRST_CONTACT, HolderEntry, KeyPattern, LockKey,
 
 impl MastersBackend {
     pub(super) async fn status_of(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
-        let ask = async |node: &Node| reading::status(node, &self.namespace, key).await;
+        let ask = async |node: &Rc<Node>| reading::status(node, &self.namespace, key).await;
         let told = self.tell_all(ask).await?;
         let told: Vec<_> = told.iter().map(|(master, status)| (*master, Some(status))).collect();
         Ok(self.merged(key, &told))
     }
 
     pub(super) async fn listed(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
-        let ask = async |node: &Node| reading::list(node, &self.namespace, pattern).await;
+        let ask = async |node: &Rc<Node>| reading::list(node, &self.namespace, pattern).await;
         let told = self.tell_all(ask).await?;
         let keys: BTreeSet<&LockKey> = told.iter().flat_map(|(_, list)| list).map(|status| &status.key).collect();
         let of = |key: &LockKey| -> Vec<_> {
@@ -30,7 +31,7 @@ impl MastersBackend {
     /// What every master says that answers; a majority has to.
     async fn tell_all<T>(
         &self,
-        read: impl AsyncFn(&Node) -> Result<T, BackendError>,
+        read: impl AsyncFn(&Rc<Node>) -> Result<T, BackendError>,
     ) -> Result<Vec<(usize, T)>, BackendError> {
         let ask = async |master: usize| read(&self.nodes[master]).await.map_err(Failure::unanswered);
         let decided = |answers: &Answers<T>| {
