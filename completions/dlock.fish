@@ -32,6 +32,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "renew" -d 'Set the leas
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "doctor" -d 'Show the configuration as dlock understands it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -57,6 +58,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share loc
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
@@ -80,6 +83,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l export -d 'Print variables, for `eval` or as a CI environment file' -r -f -a "shell\t'`export NAME=value` lines for `eval`, the default; on failure `(exit N)`'
 env\t'Bare `NAME=value` lines, for a CI environment file'"
@@ -104,6 +109,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share l
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -120,6 +127,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -135,6 +144,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share 
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
@@ -154,19 +165,39 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share lo
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l config -d 'Show the configuration, with FILE in place of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l profile -d 'Also use what stands in [profile.NAME] of the files' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print one JSON object'
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s v -l verbose -d 'Say what dlock does'
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c dlock -n "__fish_dlock_using_subcommand man" -l out -d 'Write all pages into this directory instead' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print help'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "run" -d 'Run a command while holding a lock'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "completions" -d 'Print the completion script for a shell'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "man" -d 'Print a manual page in roff'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "run" -d 'Run a command while holding a lock'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "doctor" -d 'Show the configuration as dlock understands it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "man" -d 'Print a manual page in roff'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,6 +1,7 @@
 //! The command line as typed: names, help and examples. What it means is decided in `settings`.
 
 mod backend;
+mod files;
 mod texts;
 
 use std::ffi::OsString;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use backend::Backend;
+pub use files::Files;
 
 const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
@@ -40,6 +42,7 @@ pub enum Command {
     Release(Release),
     Status(Status),
     List(List),
+    Doctor(Doctor),
     Completions(Completions),
     Man(Man),
 }
@@ -85,6 +88,9 @@ pub struct Run {
     pub backend: Backend,
 
     #[command(flatten)]
+    pub files: Files,
+
+    #[command(flatten)]
     pub label: Label,
 
     #[command(flatten)]
@@ -115,6 +121,9 @@ pub struct Acquire {
 
     #[command(flatten)]
     pub backend: Backend,
+
+    #[command(flatten)]
+    pub files: Files,
 
     #[command(flatten)]
     pub label: Label,
@@ -149,6 +158,9 @@ pub struct Renew {
     pub backend: Backend,
 
     #[command(flatten)]
+    pub files: Files,
+
+    #[command(flatten)]
     pub voice: Voice,
 }
 
@@ -163,6 +175,9 @@ pub struct Release {
 
     #[command(flatten)]
     pub backend: Backend,
+
+    #[command(flatten)]
+    pub files: Files,
 
     #[command(flatten)]
     pub voice: Voice,
@@ -182,6 +197,9 @@ pub struct Status {
 
     #[command(flatten)]
     pub backend: Backend,
+
+    #[command(flatten)]
+    pub files: Files,
 
     /// Print a JSON array, one object per key
     #[arg(long, help_heading = OUTPUT)]
@@ -209,7 +227,38 @@ pub struct List {
     #[command(flatten)]
     pub backend: Backend,
 
+    #[command(flatten)]
+    pub files: Files,
+
     /// Print a JSON array, one object per key
+    #[arg(long, help_heading = OUTPUT)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}
+
+/// Show the configuration as dlock understands it.
+///
+/// Every setting with its value and where it comes from: the command line, the environment, a line of a file, or the
+/// default. Secrets are masked. What is wrong with a value is said last, with the status that any other command would
+/// have.
+#[derive(Debug, Args)]
+#[command(after_help = texts::DOCTOR_EXAMPLES)]
+pub struct Doctor {
+    /// Show the configuration, with FILE in place of ~/.config/dlock/config.toml
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[arg(help_heading = "Configuration", value_hint = ValueHint::FilePath)]
+    pub config: Option<Option<PathBuf>>,
+
+    /// Also use what stands in [profile.NAME] of the files
+    #[arg(long, value_name = "NAME", help_heading = "Configuration")]
+    pub profile: Option<String>,
+
+    #[command(flatten)]
+    pub backend: Backend,
+
+    /// Print one JSON object
     #[arg(long, help_heading = OUTPUT)]
     pub json: bool,
 
@@ -367,6 +416,12 @@ pub fn definition() -> clap::Command {
     Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(with_variable_in_help))
 }
 
+/// Whether a `DLOCK_` variable, and a key in a file, stand for `--long`.
+#[must_use]
+pub fn has_variable(long: &str) -> bool {
+    !WITHOUT_VARIABLE.contains(&long)
+}
+
 /// The variable that stands for `--long`.
 #[must_use]
 pub fn variable_of(long: &str) -> String {
@@ -375,7 +430,7 @@ pub fn variable_of(long: &str) -> String {
 
 /// Only in the long help and the manual: the short help stays short.
 fn with_variable_in_help(arg: Arg) -> Arg {
-    let long = arg.get_long().filter(|long| !WITHOUT_VARIABLE.contains(long));
+    let long = arg.get_long().filter(|long| has_variable(long));
     match (long, arg.get_long_help().or(arg.get_help())) {
         (Some(long), Some(help)) => {
             let help = format!("{help}\n\n[env: {}]", variable_of(long));

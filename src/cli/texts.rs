@@ -16,10 +16,19 @@ Durations:
 
 Environment:
   Every option that says [env: NAME] can stand in that variable instead; the
-  command line comes first. Switches take 1/0, true/false, yes/no or on/off.
+  command line comes first, files come last. Switches take 1/0, true/false, yes/no or on/off.
   An empty variable is unset, except DLOCK_NAMESPACE. DLOCK_REDIS_PASSWORD
   holds the Redis password; --redis-password-file comes before it.
   SSL_CERT_FILE names the authorities that TLS trusts; --tls-ca comes before it.
+
+Files:
+  ~/.config/dlock/config.toml   this user's; --config names another
+  /etc/dlock/config.toml        this host's; the user's file comes before it
+  In TOML: ttl = \"1m\", nonblock = true, redis = [\"redis://r1\"]. The keys are
+  those options that have a variable, and redis-password. [profile.NAME] holds
+  settings that --profile NAME puts before those at the top of the same file.
+  What a file names by a relative path stands beside it. dlock doctor --config
+  shows what counts, and why.
 
 Exit status:
   run: the command's own; when a signal killed it, dlock dies of the same signal
@@ -126,3 +135,8 @@ pub(super) const LIST_EXAMPLES: &str = "\
 Examples:
   dlock list
   dlock list --redis redis://r1/ 'deploy/*'";
+
+pub(super) const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  dlock doctor --config
+  dlock doctor --config --profile production --json";

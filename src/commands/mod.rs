@@ -3,6 +3,7 @@
 mod acquire;
 mod completions;
 mod contend;
+mod doctor;
 mod holder;
 mod list;
 mod man;
@@ -15,7 +16,7 @@ mod status;
 use std::time::Duration;
 
 pub use contend::contend;
-pub use holder::{describe, this_user};
+pub use holder::describe;
 pub use parse::parse;
 
 use crate::backend;
@@ -43,6 +44,7 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::Release(typed) => settings::release(&typed, &environment).map(|settings| release::release(&settings)),
         Command::Status(typed) => settings::status(&typed, &environment).map(|settings| status::status(&settings)),
         Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),
+        Command::Doctor(typed) => settings::doctor(&typed, &environment).and_then(doctor::doctor),
         Command::Completions(typed) => completions::completions(&typed),
         Command::Man(typed) => man::man(&typed),
     };
@@ -69,7 +71,7 @@ fn one_shot(
             .build()
             .map_err(|error| Error::system("start the event loop", error))?;
         runtime.block_on(async {
-            if let Some(notice) = &deployment.notice {
+            for notice in &deployment.notices {
                 stderr.notice(notice);
             }
             let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;

@@ -33,7 +33,7 @@ const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 #[must_use]
 pub(super) fn run(settings: &RunSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
-    if let Some(notice) = &settings.deployment.notice {
+    for notice in &settings.deployment.notices {
         stderr.notice(notice);
     }
     let terminal = Terminal::remember();

@@ -28,7 +28,8 @@ pub fn acquired(lease: &Lease, deployment: &Deployment) -> String {
     })
 }
 
-fn line(value: &impl Serialize) -> String {
+/// The value on one line, nothing in it that a terminal would obey.
+pub(super) fn line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value).expect("strings, numbers and lists always serialise");
     let mut line = String::with_capacity(json.len() + 1);
     for character in json.chars() {

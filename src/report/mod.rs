@@ -1,5 +1,6 @@
 //! Every word dlock prints. Messages go to standard error; standard output carries only what was asked for.
 
+pub mod configuration;
 pub mod json;
 pub mod running;
 mod table;

@@ -1,6 +1,6 @@
 //! What to do when somebody else holds the lock, and how loud to be about it.
 
-use super::source::{Environment, Level, name_at, switch_at, text, text_at};
+use super::source::{Environment, Level, switch_at, text, text_at};
 use super::{Contest, Voice, Wait, duration};
 use crate::cli;
 use crate::error::{Error, Refusal};
@@ -17,7 +17,7 @@ fn wait(typed: &cli::Contest, environment: &Environment) -> Result<Wait, Error> 
         let nonblock = switch_at(level, typed.nonblock, "nonblock", environment)?;
         let wait = text_at(level, typed.wait.as_ref(), "wait", environment)?;
         match (nonblock, wait) {
-            (Some(true), Some(_)) => return Err(exclusive(level, "nonblock", "wait")),
+            (Some(true), Some(_)) => return Err(exclusive(environment, level, "nonblock", "wait")),
             (Some(true), None) => return Ok(Wait::Refuse),
             (_, Some(wait)) => {
                 let limit = duration::parse(&wait.value).map_err(|reason| wait.invalid(reason))?;
@@ -49,7 +49,7 @@ pub(super) fn voice(typed: &cli::Voice, environment: &Environment) -> Result<Voi
         let quiet = switch_at(level, typed.quiet, "quiet", environment)?;
         let verbose = switch_at(level, typed.verbose, "verbose", environment)?;
         match (quiet, verbose) {
-            (Some(true), Some(true)) => return Err(exclusive(level, "quiet", "verbose")),
+            (Some(true), Some(true)) => return Err(exclusive(environment, level, "quiet", "verbose")),
             (Some(true), _) => return Ok(Voice::Quiet),
             (_, Some(true)) => return Ok(Voice::Verbose),
             (Some(false), _) | (_, Some(false)) => return Ok(Voice::Normal),
@@ -59,8 +59,9 @@ pub(super) fn voice(typed: &cli::Voice, environment: &Environment) -> Result<Voi
     Ok(Voice::Normal)
 }
 
-pub(super) fn exclusive(level: Level, one: &str, other: &str) -> Error {
-    Error::usage(format!("{} and {} exclude each other", name_at(level, one), name_at(level, other)))
+pub(super) fn exclusive(environment: &Environment, level: Level, one: &str, other: &str) -> Error {
+    let [one, other] = [one, other].map(|long| environment.name_at(level, long));
+    level.error(format!("{one} and {other} exclude each other"))
 }
 
 #[cfg(test)]

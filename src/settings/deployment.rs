@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
+use super::source::{Environment, Level, Stated, on_command_line, path, text, text_at};
 use super::{masters, target, tls};
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
@@ -65,8 +65,8 @@ pub struct Deployment {
     pub layout: &'static str,
     /// As shown in messages, secrets masked.
     pub endpoint: String,
-    /// Said once on stderr: that nobody asked for the file backend, or what is unwise about the servers.
-    pub notice: Option<String>,
+    /// Said once on stderr: that nobody asked for the file backend, or what is unwise about the servers or the files.
+    pub notices: Vec<String>,
     /// Variables of the command's environment that name the same deployment; `None`: remove it.
     pub environment: Vec<(String, Option<String>)>,
 }
@@ -86,6 +86,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     refuse_foreign_flags(typed, backend)?;
     let namespace = namespace(typed, environment)?;
     let mut variables = Variables::default();
+    variables.0.extend(environment.files().variables.clone());
     variables.set("DLOCK_BACKEND", backend.to_string());
     variables.set("DLOCK_NAMESPACE", namespace.as_str().to_owned());
     let mut layout_name = OWN_LAYOUT;
@@ -112,6 +113,9 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
             let shared_with = layout(typed, environment)?;
+            // Also the default, where it was said: a file may name another one below it.
+            let is_stated = text(typed.layout.as_ref(), "layout", environment)?.is_some();
+            variables.set_or_remove("DLOCK_LAYOUT", is_stated.then(|| OWN_LAYOUT.to_owned()));
             let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
             if let Some(library) = shared_with {
                 layout_name = library.name();
@@ -138,20 +142,21 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
         )
     });
     let notice = notice.or_else(|| masters::warning(&located.target));
+    let notices = notice.into_iter().chain(environment.files().warnings.clone()).collect();
     Ok(Deployment {
         target: located.target,
         backend,
         namespace,
         layout: layout_name,
         endpoint: located.endpoint,
-        notice,
+        notices,
         environment: variables.0,
     })
 }
 
 /// {backend, redis, zk} is one setting: the highest level that names one of them decides. With it: whether anybody
 /// asked for this backend at all.
-fn choose(typed: &cli::Backend, environment: &Environment) -> Result<(BackendName, bool), Error> {
+pub(super) fn choose(typed: &cli::Backend, environment: &Environment) -> Result<(BackendName, bool), Error> {
     for level in Level::ALL {
         let name = text_at(level, typed.backend.as_ref(), "backend", environment)?;
         let redis = text_at(level, typed.redis.first(), "redis", environment)?;
@@ -159,11 +164,11 @@ fn choose(typed: &cli::Backend, environment: &Environment) -> Result<(BackendNam
         let backend = match (name, redis, zk) {
             (Some(name), _, _) => by_name(&name)?,
             (None, Some(redis), Some(zk)) => {
-                return Err(Error::usage(format!(
+                return Err(level.error(format!(
                     "{} and {} name two backends: give one of them, or say which with {}",
                     redis.name,
                     zk.name,
-                    name_at(level, "backend")
+                    environment.name_at(level, "backend")
                 )));
             }
             (None, Some(_), None) => BackendName::Redis,
@@ -187,7 +192,7 @@ fn by_name(name: &Stated<String>) -> Result<BackendName, Error> {
 }
 
 /// What the backend cannot honour is an error where somebody typed it, and ignored where it merely stands in the
-/// environment.
+/// environment or a file.
 fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<(), Error> {
     let flags = [
         ("--redis", BackendName::Redis, !typed.redis.is_empty()),
@@ -247,9 +252,11 @@ fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<
     Ok(stated.map(|_| urls))
 }
 
-/// The password from the file, else from its own variable.
+/// The password from its file, or from where it stands by itself on a higher level.
 fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result<Option<Stated<String>>, Error> {
-    let Some(file) = file else { return environment.text(REDIS_PASSWORD) };
+    let own = text(None, "redis-password", environment)?;
+    let file = file.filter(|file| own.as_ref().is_none_or(|own| own.level >= file.level));
+    let Some(file) = file else { return Ok(own) };
     let shown = file.value.to_string_lossy();
     let content = std::fs::read_to_string(&file.value).map_err(|error| {
         Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
@@ -265,7 +272,7 @@ pub(super) fn absolute(path: Option<Stated<OsString>>) -> Result<Option<Stated<P
     let Some(stated) = path else { return Ok(None) };
     let invalid = |reason| {
         let value = stated.value.to_string_lossy();
-        Error::usage(format!("invalid {} {}: {reason}", stated.name, Quoted(&value)))
+        stated.level.error(format!("invalid {} {}: {reason}", stated.name, Quoted(&value)))
     };
     // A variable that came out changed would lead the nested dlock somewhere else.
     if stated.value.to_str().is_none() {

@@ -1,10 +1,13 @@
-//! The command line as meant: flags and environment become values that cannot be wrong.
+//! The command line as meant: flags, environment and files become values that cannot be wrong.
 
 mod contest;
 mod deployment;
 pub mod duration;
+mod effective;
+mod files;
 mod masters;
 mod mode;
+mod options;
 mod source;
 mod stopping;
 mod target;
@@ -14,6 +17,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 pub use deployment::{BackendName, Deployment, SECRETS};
+pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use source::Environment;
 
 use crate::cli;
@@ -174,8 +178,9 @@ pub struct ListSettings {
 }
 
 /// # Errors
-/// [`Error::Usage`] for the first thing that is wrong; [`Error::Configuration`] for a file that cannot be read.
+/// [`Error::Usage`] for the first thing that is wrong; [`Error::Configuration`] for what is wrong with a file.
 pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Error> {
+    let environment = &environment.with_files(&typed.files)?;
     let (program, arguments) = program(typed.command, typed.program, environment)?;
     let deployment = deployment::resolve(&typed.backend, environment)?;
     let settings = RunSettings {
@@ -197,6 +202,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
 /// # Errors
 /// As for [`run`].
 pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<AcquireSettings, Error> {
+    let environment = &environment.with_files(&typed.files)?;
     let key = the_key(&typed.key)?;
     let ttl = ttl(typed.ttl.as_ref(), environment)?
         .ok_or_else(|| Error::usage("no --ttl given: say after how long the lock may be taken from its owner"))?;
@@ -233,6 +239,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
 /// # Errors
 /// As for [`run`].
 pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSettings, Error> {
+    let environment = &environment.with_files(&typed.files)?;
     Ok(RenewSettings {
         key: owned_key(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
@@ -245,6 +252,7 @@ pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSetti
 /// # Errors
 /// As for [`run`].
 pub fn release(typed: &cli::Release, environment: &Environment) -> Result<ReleaseSettings, Error> {
+    let environment = &environment.with_files(&typed.files)?;
     Ok(ReleaseSettings {
         key: owned_key(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
@@ -256,6 +264,7 @@ pub fn release(typed: &cli::Release, environment: &Environment) -> Result<Releas
 /// # Errors
 /// As for [`run`].
 pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSettings, Error> {
+    let environment = &environment.with_files(&typed.files)?;
     let keys = keys(typed.key.iter().chain(&typed.keys))?;
     if keys.is_empty() {
         return Err(Error::usage("no key given: dlock status KEY…"));
@@ -279,6 +288,7 @@ pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSe
 /// # Errors
 /// As for [`run`].
 pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings, Error> {
+    let environment = &environment.with_files(&typed.files)?;
     let pattern = typed.pattern.as_deref().unwrap_or("*");
     let pattern = KeyPattern::new(pattern)
         .map_err(|error| Error::usage(format!("invalid pattern {}: {}", Quoted(pattern), error.msg)))?;

@@ -1,7 +1,7 @@
 //! How holders share the lock.
 
 use super::contest::exclusive;
-use super::source::{Environment, Level, Stated, name_at, switch_at, text_at};
+use super::source::{Environment, Level, Stated, switch_at, text_at};
 use super::{BackendName, Deployment};
 use crate::backend::Target;
 use crate::cli;
@@ -12,7 +12,7 @@ use crate::lock::Mode;
 ///
 /// # Errors
 /// When two stand on one level, N is no number of slots, or the backend has no such mode. That is an error from the
-/// environment too: another mode in its place would let others in, or keep them out.
+/// environment and from files too: another mode in its place would let others in, or keep them out.
 pub(super) fn mode(typed: &cli::Sharing, environment: &Environment, deployment: &Deployment) -> Result<Mode, Error> {
     for level in Level::ALL {
         let alone = switch_at(level, typed.exclusive, "exclusive", environment)?;
@@ -21,7 +21,7 @@ pub(super) fn mode(typed: &cli::Sharing, environment: &Environment, deployment: 
         let named = [(alone == Some(true), "exclusive"), (shared == Some(true), "shared"), (slots.is_some(), "slots")];
         let mut named = named.into_iter().filter_map(|(is_named, long)| is_named.then_some(long));
         if let (Some(one), Some(other)) = (named.next(), named.next()) {
-            return Err(exclusive(level, one, other));
+            return Err(exclusive(environment, level, one, other));
         }
         let (mode, long) = match (slots, alone, shared) {
             (Some(slots), _, _) => (Mode::Slots(total(&slots)?), "slots"),
@@ -29,7 +29,7 @@ pub(super) fn mode(typed: &cli::Sharing, environment: &Environment, deployment: 
             (None, None | Some(false), None) => continue,
             (None, _, _) => return Ok(Mode::Exclusive),
         };
-        return supported(mode, &name_at(level, long), deployment);
+        return supported(mode, deployment, level, &environment.name_at(level, long));
     }
     Ok(Mode::Exclusive)
 }
@@ -53,22 +53,22 @@ fn total(stated: &Stated<String>) -> Result<u32, Error> {
     total.ok_or_else(|| stated.invalid(format!("slots are a whole number from 1 to {}", u32::MAX)))
 }
 
-fn supported(mode: Mode, name: &str, deployment: &Deployment) -> Result<Mode, Error> {
+fn supported(mode: Mode, deployment: &Deployment, level: Level, name: &str) -> Result<Mode, Error> {
     if matches!(deployment.target, Target::RedisMasters(_)) {
-        return Err(Error::usage(format!(
+        return Err(level.error(format!(
             "{name} needs one server that counts the holders; several independent masters can only be held exclusively"
         )));
     }
     if let Target::RedisLayout(_, layout) = &deployment.target {
         let layout = layout.name();
-        return Err(Error::usage(format!(
+        return Err(level.error(format!(
             "{name} does not go with --layout {layout}, which knows one holder only; use dlock's own layout"
         )));
     }
     let backend = deployment.backend;
     match backend {
         BackendName::File | BackendName::Redis => Ok(mode),
-        BackendName::ZooKeeper => Err(Error::usage(format!(
+        BackendName::ZooKeeper => Err(level.error(format!(
             "{name} is not supported by this version on the {backend} backend; use -b redis, or hold the lock exclusively"
         ))),
     }

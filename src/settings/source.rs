@@ -1,31 +1,60 @@
-//! Where an option's value stands: on the command line, else in the environment. Every sentence about a value names it.
+//! Where an option's value stands: on the command line, else in the environment, else in a file. Every sentence about a
+//! value names it.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 
-use crate::cli::variable_of;
+use super::files::{Files, Place};
+use crate::cli::{self, variable_of};
 use crate::error::Error;
 use crate::error::phrase::Quoted;
+use crate::sys::users;
 
-/// The variables that dlock reads, taken once.
+/// Of the whole host.
+const SYSTEM_FILE: &str = "/etc/dlock/config.toml";
+
+/// Of one user, below the home directory. Never from XDG variables: cron does not set them, and a shell and a cron job
+/// must find the same file.
+const USER_FILE: &str = ".config/dlock/config.toml";
+
+/// What dlock is told beside the command line: the variables that it reads, taken once, and the settings of files.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(Vec<(String, OsString)>);
+pub struct Environment {
+    variables: Vec<(String, OsString)>,
+    files: Files,
+    /// Whether this host's own files count.
+    reads_host: bool,
+}
 
 /// The places where options stand, the one that counts most first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     CommandLine,
     Environment,
+    UserProfile,
+    User,
+    SystemProfile,
+    System,
 }
 
 impl Level {
-    pub(super) const ALL: [Self; 2] = [Self::CommandLine, Self::Environment];
+    pub(super) const ALL: [Self; 6] =
+        [Self::CommandLine, Self::Environment, Self::UserProfile, Self::User, Self::SystemProfile, Self::System];
+
+    /// The failure for a value that stands here and does not do.
+    pub(super) fn error(self, sentence: impl Into<String>) -> Error {
+        match self {
+            Self::CommandLine | Self::Environment => Error::usage(sentence),
+            _ => Error::Configuration(sentence.into()),
+        }
+    }
 }
 
 /// A value, and the name under which it was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stated<T> {
     pub value: T,
-    /// `--ttl` or `DLOCK_TTL`.
+    /// `--ttl`, `DLOCK_TTL` or `ttl in /etc/dlock/config.toml line 3`.
     pub name: String,
     pub level: Level,
 }
@@ -39,17 +68,59 @@ impl<T> Stated<T> {
 impl<T: AsRef<str>> Stated<T> {
     /// The sentence for a value that does not do.
     pub(super) fn invalid(&self, reason: impl std::fmt::Display) -> Error {
-        Error::usage(format!("invalid {} {}: {reason}", self.name, Quoted(self.value.as_ref())))
+        let comma = if self.level <= Level::Environment { "" } else { "," };
+        self.level.error(format!("invalid {}{comma} {}: {reason}", self.name, Quoted(self.value.as_ref())))
     }
 }
 
 impl Environment {
-    /// Of this process.
+    /// Of this process and this host.
     #[must_use]
     pub fn inherited() -> Self {
-        let is_read = |name: &str| name.starts_with("DLOCK_") || name == "SHELL" || name == "SSL_CERT_FILE";
+        let is_read = |name: &str| name.starts_with("DLOCK_") || ["SHELL", "SSL_CERT_FILE", "HOME"].contains(&name);
         let readable = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        Self(readable.filter(|(name, _)| is_read(name)).collect())
+        let variables = readable.filter(|(name, _)| is_read(name)).collect();
+        Self { variables, files: Files::default(), reads_host: true }
+    }
+
+    /// With what the files say that `typed` and the variables name.
+    ///
+    /// # Errors
+    /// When something in a file is wrong, or a file or profile that was named is missing.
+    pub(super) fn with_files(&self, typed: &cli::Files) -> Result<Self, Error> {
+        let named = path(typed.config.as_ref(), "config", self);
+        let profile = text(typed.profile.as_ref(), "profile", self)?;
+        let named = named.map(|named| named.map(|path| std::path::absolute(&path).unwrap_or(PathBuf::from(path))));
+        let chosen = [
+            ("config", named.as_ref().and_then(|named| named.value.to_str())),
+            ("profile", profile.as_ref().map(|profile| profile.value.as_str())),
+        ];
+        let chosen = chosen.map(|(long, value)| value.map(|value| (variable_of(long), Some(value.to_owned()))));
+        let user = match named {
+            Some(named) => Some((named.value, Some(named.name))),
+            None => self.home().map(|home| (home.join(USER_FILE), None)),
+        };
+        let user = user.map(|(path, named_as)| {
+            let (profile, base) = (Level::UserProfile, Level::User);
+            Place { path, named_as, profile, base }
+        });
+        let system = self.reads_host.then(|| {
+            let (profile, base) = (Level::SystemProfile, Level::System);
+            Place { path: PathBuf::from(SYSTEM_FILE), named_as: None, profile, base }
+        });
+        let mut files = Files::read(user.into_iter().chain(system).collect(), profile.as_ref())?;
+        files.variables = chosen.into_iter().flatten().collect();
+        Ok(Self { files, ..self.clone() })
+    }
+
+    /// Services and `env -i` have no `HOME`; their user has the same file all the same.
+    fn home(&self) -> Option<PathBuf> {
+        let home = self.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        home.or_else(|| self.reads_host.then(users::home).flatten())
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// An empty variable is unset.
@@ -60,7 +131,7 @@ impl Environment {
 
     #[must_use]
     pub fn get_even_empty(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
     }
 
     /// A variable's text.
@@ -72,12 +143,27 @@ impl Environment {
         let value = value.to_str().ok_or_else(|| Error::usage(format!("{name} is not valid UTF-8")))?;
         Ok(Some(Stated { value: value.to_owned(), name: name.to_owned(), level: Level::Environment }))
     }
+
+    /// How an option is called at a level.
+    #[must_use]
+    pub(super) fn name_at(&self, level: Level, long: &str) -> String {
+        match level {
+            Level::CommandLine => format!("--{long}"),
+            Level::Environment => variable_of(long),
+            _ => self.files.name_at(level, long),
+        }
+    }
 }
 
 #[cfg(test)]
 impl Environment {
     pub fn of(variables: &[(&str, &str)]) -> Self {
-        Self(variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect())
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
+        Self { variables: variables.collect(), ..Self::default() }
+    }
+
+    pub(super) fn of_files(files: Files) -> Self {
+        Self { files, ..Self::default() }
     }
 }
 
@@ -94,6 +180,7 @@ pub(super) fn text_at(
     match level {
         Level::CommandLine => Ok(flag.map(|value| on_command_line(value.clone(), long))),
         Level::Environment => environment.text(&variable_of(long)),
+        _ => Ok(environment.files.text(level, long)),
     }
 }
 
@@ -106,25 +193,27 @@ pub(super) fn text(
     long: &str,
     environment: &Environment,
 ) -> Result<Option<Stated<String>>, Error> {
-    match flag {
-        Some(_) => text_at(Level::CommandLine, flag, long, environment),
-        None => text_at(Level::Environment, flag, long, environment),
+    for level in Level::ALL {
+        if let Some(stated) = text_at(level, flag, long, environment)? {
+            return Ok(Some(stated));
+        }
     }
+    Ok(None)
 }
 
 /// The option's path, from the highest level that has it.
 #[must_use]
-pub(super) fn path(
-    flag: Option<&std::path::PathBuf>,
-    long: &str,
-    environment: &Environment,
-) -> Option<Stated<OsString>> {
-    let variable = variable_of(long);
-    let from_environment = || {
-        let value = environment.get(&variable)?.to_owned();
-        Some(Stated { value, name: variable.clone(), level: Level::Environment })
+pub(super) fn path(flag: Option<&PathBuf>, long: &str, environment: &Environment) -> Option<Stated<OsString>> {
+    let at = |level| match level {
+        Level::CommandLine => flag.map(|path| on_command_line(path.clone().into_os_string(), long)),
+        Level::Environment => {
+            let name = variable_of(long);
+            let value = environment.get(&name)?.to_owned();
+            Some(Stated { value, name, level })
+        }
+        _ => environment.files.path(level, long).map(|stated| stated.map(PathBuf::into_os_string)),
     };
-    flag.map(|path| on_command_line(path.clone().into_os_string(), long)).or_else(from_environment)
+    Level::ALL.into_iter().find_map(at)
 }
 
 /// The switch at one level; `None` when nothing is said there.
@@ -137,23 +226,16 @@ pub(super) fn switch_at(
     long: &str,
     environment: &Environment,
 ) -> Result<Option<bool>, Error> {
-    if level == Level::CommandLine {
-        return Ok(flag.then_some(true));
+    match level {
+        Level::CommandLine => return Ok(flag.then_some(true)),
+        Level::Environment => {}
+        _ => return Ok(environment.files.switch(level, long)),
     }
     let Some(stated) = environment.text(&variable_of(long))? else { return Ok(None) };
     match stated.value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(Some(true)),
         "0" | "false" | "no" | "off" => Ok(Some(false)),
         _ => Err(stated.invalid("use 1 or 0, true or false, yes or no, on or off")),
-    }
-}
-
-/// How an option is called at a level.
-#[must_use]
-pub(super) fn name_at(level: Level, long: &str) -> String {
-    match level {
-        Level::CommandLine => format!("--{long}"),
-        Level::Environment => variable_of(long),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::deployment::Located;
-use super::source::{Level, Stated};
+use super::source::Stated;
 use crate::backend::redis::Topology;
 use crate::backend::tls::Tls;
 use crate::backend::{Target, file, redis, zookeeper};
@@ -22,12 +22,11 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
 /// The server with the password that counts.
 pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
-    let mut endpoint =
-        redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
-    // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
-    let typed_in_url = url.level == Level::CommandLine && endpoint.password.is_some();
+    let mut endpoint = redis::Endpoint::parse(&url.value)
+        .map_err(|reason| url.level.error(format!("invalid {}: {reason}", url.name)))?;
+    // The higher level comes first; on one level a secret's own place before the URL.
     if let Some(password) = password
-        && (password.level == Level::CommandLine || !typed_in_url)
+        && (password.level <= url.level || endpoint.password.is_none())
     {
         endpoint.password = Some(redis::Secret::new(password.value));
     }
@@ -72,7 +71,7 @@ pub(super) fn redis(
 pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {
     // Not shown either: somebody may have tried to put a password into it.
     let servers = zookeeper::ConnectString::parse(&hosts.value)
-        .map_err(|reason| Error::usage(format!("invalid {}: {reason}", hosts.name)))?;
+        .map_err(|reason| hosts.level.error(format!("invalid {}: {reason}", hosts.name)))?;
     Ok(Located {
         endpoint: servers.shown(),
         variable: Some(servers.to_string()),

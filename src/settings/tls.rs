@@ -73,7 +73,7 @@ impl Files {
 }
 
 fn alone(file: &Stated<PathBuf>, other: &str) -> Error {
-    Error::usage(format!("{} needs {other} beside it: a certificate and its private key", file.name))
+    file.level.error(format!("{} needs {other} beside it: a certificate and its private key", file.name))
 }
 
 fn from_pem<T>(file: &Stated<PathBuf>, reads: fn(&[u8]) -> Result<T, InvalidPem>) -> Result<T, Error> {

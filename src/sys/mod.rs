@@ -14,3 +14,4 @@ pub mod shared_page;
 pub mod signals;
 pub mod spawn;
 pub mod stdio;
+pub mod users;

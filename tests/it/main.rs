@@ -39,6 +39,9 @@ mod storm;
 
 mod wrong_input;
 
+// What is told to dlock.
+mod configuration;
+
 // The project around it.
 mod install;
 

@@ -30,7 +30,7 @@ fn chosen(flags: &[(&str, &str)], variables: &[(&str, &str)]) -> Result<String, 
 fn without_a_word_it_is_the_file_backend_and_says_so() {
     let deployment = resolved(&[], &[]).expect("the default is valid");
     assert_eq!(deployment.backend, BackendName::File);
-    let notice = deployment.notice.expect("nobody asked for it");
+    let notice = deployment.notices.concat();
     assert!(notice.starts_with("the lock covers this host only, in /"), "{notice}");
 }
 
@@ -42,7 +42,7 @@ fn whoever_asked_for_file_in_whatever_way_is_told_nothing() {
         (vec![], vec![("DLOCK_BACKEND", "file")]),
         (vec![], vec![("DLOCK_DIR", "/srv/locks")]),
     ] {
-        assert_eq!(resolved(&flags, &variables).expect("valid").notice, None, "{flags:?} {variables:?}");
+        assert_eq!(resolved(&flags, &variables).expect("valid").notices, [""; 0], "{flags:?} {variables:?}");
     }
 }
 
@@ -96,9 +96,9 @@ fn several_urls_are_independent_masters_each_named_once_and_nothing_else_beside_
     let masters = masters.expect("three masters");
     assert!(matches!(&masters.target, Target::RedisMasters(config) if config.endpoints.len() == 3));
     assert_eq!(masters.endpoint, "redis://r1:6379,redis://:***@r2:7000,redis://r3:6379");
-    assert_eq!(masters.notice, None);
+    assert_eq!(masters.notices, [""; 0]);
     let two = resolved(&[("redis", "redis://r1,redis://r2")], &[]).expect("two masters");
-    assert!(two.notice.is_some_and(|notice| notice.starts_with("2 masters survive no more failures than 1 would")));
+    assert!(two.notices[0].starts_with("2 masters survive no more failures than 1 would"));
     for (urls, word) in [
         ("redis://r1,redis://R1:6379/3", "twice"),
         ("redis://a@r1,redis://b@r1", "twice"),
@@ -160,7 +160,7 @@ fn what_a_nested_dlock_reads_leads_to_the_same_place() {
         let inner = resolved(&[], &kept).expect("what dlock hands on is valid");
         assert_eq!(format!("{:?}", inner.target), format!("{:?}", outer.target));
         assert_eq!(inner.environment, outer.environment);
-        assert_eq!(inner.notice, None);
+        assert_eq!(inner.notices, [""; 0]);
     }
 }
 
