@@ -25,6 +25,9 @@ _dlock() {
             dlock,doctor)
                 cmd="dlock__subcmd__doctor"
                 ;;
+            dlock,fence-check)
+                cmd="dlock__subcmd__fence__subcmd__check"
+                ;;
             dlock,help)
                 cmd="dlock__subcmd__help"
                 ;;
@@ -55,6 +58,9 @@ _dlock() {
             dlock__subcmd__help,doctor)
                 cmd="dlock__subcmd__help__subcmd__doctor"
                 ;;
+            dlock__subcmd__help,fence-check)
+                cmd="dlock__subcmd__help__subcmd__fence__subcmd__check"
+                ;;
             dlock__subcmd__help,help)
                 cmd="dlock__subcmd__help__subcmd__help"
                 ;;
@@ -83,7 +89,7 @@ _dlock() {
 
     case "${cmd}" in
         dlock)
-            opts="-h -V --help --version run acquire renew release status list doctor completions man help"
+            opts="-h -V --help --version run acquire renew release status list doctor fence-check completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -406,8 +412,37 @@ _dlock() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        dlock__subcmd__fence__subcmd__check)
+            opts="-q -v -h --file --quiet --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         dlock__subcmd__help)
-            opts="run acquire renew release status list doctor completions man help"
+            opts="run acquire renew release status list doctor fence-check completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -449,6 +484,20 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        dlock__subcmd__help__subcmd__fence__subcmd__check)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -994,7 +1043,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --quiet --verbose --help"
+            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --fence-file --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1018,6 +1067,21 @@ _dlock() {
                     ;;
                 --ttl)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --fence-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --slots)

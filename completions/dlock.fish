@@ -33,12 +33,14 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a 
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "doctor" -d 'Show the configuration as dlock understands it'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)' -r -f -a "(__fish_complete_command)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l fence-file -d 'Write the fencing token into this file before the command starts' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
@@ -188,16 +190,21 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print on
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l file -d 'The file that remembers the highest token so far; made when there is none' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s v -l verbose -d 'Say what dlock does'
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c dlock -n "__fish_dlock_using_subcommand man" -l out -d 'Write all pages into this directory instead' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print help'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "run" -d 'Run a command while holding a lock'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "doctor" -d 'Show the configuration as dlock understands it'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "completions" -d 'Print the completion script for a shell'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "man" -d 'Print a manual page in roff'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "doctor" -d 'Show the configuration as dlock understands it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

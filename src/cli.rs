@@ -1,8 +1,10 @@
 //! The command line as typed: names, help and examples. What it means is decided in `settings`.
 
 mod backend;
+mod checks;
 mod files;
 mod texts;
+mod voice;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use std::path::PathBuf;
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use backend::Backend;
+pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
+pub use voice::Voice;
 
 const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
@@ -20,7 +24,8 @@ const OUTPUT: &str = "Output";
 
 /// Options that no `DLOCK_` variable stands for: they belong to one call. `--key` and `--token` have variables of
 /// their own kind, which only `renew` and `release` read.
-const WITHOUT_VARIABLE: &[&str] = &["key", "command", "token", "json", "export", "exit-code", "out", "help", "version"];
+const WITHOUT_VARIABLE: &[&str] =
+    &["key", "command", "token", "json", "export", "exit-code", "fence-file", "file", "out", "help", "version"];
 
 /// Run a command while holding a lock that every host agrees on.
 ///
@@ -43,6 +48,7 @@ pub enum Command {
     Status(Status),
     List(List),
     Doctor(Doctor),
+    FenceCheck(FenceCheck),
     Completions(Completions),
     Man(Man),
 }
@@ -74,6 +80,10 @@ pub struct Run {
     /// file backend needs none and ignores it.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
     pub ttl: Option<String>,
+
+    /// Write the fencing token into this file before the command starts
+    #[arg(long, value_name = "PATH", help_heading = LOCK, value_hint = ValueHint::FilePath)]
+    pub fence_file: Option<PathBuf>,
 
     #[command(flatten)]
     pub sharing: Sharing,
@@ -238,34 +248,6 @@ pub struct List {
     pub voice: Voice,
 }
 
-/// Show the configuration as dlock understands it.
-///
-/// Every setting with its value and where it comes from: the command line, the environment, a line of a file, or the
-/// default. Secrets are masked. What is wrong with a value is said last, with the status that any other command would
-/// have.
-#[derive(Debug, Args)]
-#[command(after_help = texts::DOCTOR_EXAMPLES)]
-pub struct Doctor {
-    /// Show the configuration, with FILE in place of ~/.config/dlock/config.toml
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    #[arg(help_heading = "Configuration", value_hint = ValueHint::FilePath)]
-    pub config: Option<Option<PathBuf>>,
-
-    /// Also use what stands in [profile.NAME] of the files
-    #[arg(long, value_name = "NAME", help_heading = "Configuration")]
-    pub profile: Option<String>,
-
-    #[command(flatten)]
-    pub backend: Backend,
-
-    /// Print one JSON object
-    #[arg(long, help_heading = OUTPUT)]
-    pub json: bool,
-
-    #[command(flatten)]
-    pub voice: Voice,
-}
-
 /// Print the completion script for a shell.
 #[derive(Debug, Args)]
 pub struct Completions {
@@ -380,19 +362,6 @@ pub struct Label {
     /// What `status` shows for this holder, beside host, pid and user
     #[arg(long, value_name = "TEXT")]
     pub label: Option<String>,
-}
-
-/// How much is said on stderr.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = OUTPUT)]
-pub struct Voice {
-    /// No notices, warnings and waiting lines, and no word when the lock is held
-    #[arg(short, long)]
-    pub quiet: bool,
-
-    /// Say what dlock does
-    #[arg(short, long)]
-    pub verbose: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

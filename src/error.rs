@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::exit_code;
-use crate::lock::{BackendError, Contention, LockKey, Namespace};
+use crate::lock::{BackendError, Contention, FencingToken, LockKey, Namespace};
 use phrase::{Exact, HeldBy, OsReason, Quoted, Rough};
 
 /// One variant for each outcome that a caller can tell apart; `exit_code` gives each its status.
@@ -23,6 +23,18 @@ pub enum Error {
     /// Something that the options name is missing or wrong.
     #[error("{0}")]
     Configuration(String),
+
+    /// A file that the options name cannot be read or written.
+    #[error("cannot {what}: {}", OsReason(.source))]
+    File { what: String, source: io::Error },
+
+    /// A resource has seen a later holder than the one that asks.
+    #[error(
+        "{} has seen fencing token {recorded}, and {presented} is below it: somebody else got the lock later, so \
+         write nothing",
+        Quoted(.file)
+    )]
+    Fenced { file: String, recorded: FencingToken, presented: FencingToken },
 
     /// Somebody else has the lock, and the time to wait is over.
     #[error("{0}")]
@@ -150,6 +162,10 @@ impl Error {
 
     pub fn system(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::System { what: what.into(), source: source.into() }
+    }
+
+    pub fn file(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::File { what: what.into(), source: source.into() }
     }
 
     #[must_use]

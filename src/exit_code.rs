@@ -3,6 +3,8 @@
 //! The numbers from 64 to 78 are those of BSD's sysexits.h where it has the case; 126 and 127 are those of
 //! env(1) and every shell.
 
+use std::io;
+
 use crate::error::Error;
 use crate::lock::ErrorKind;
 
@@ -59,7 +61,12 @@ impl From<&Error> for Ending {
             Error::Usage(_) => USAGE,
             Error::Configuration(_) => CONFIGURATION,
             Error::NotAcquired(refusal) => refusal.status,
-            Error::Lost { .. } | Error::NotHeld { .. } => LOST,
+            Error::Lost { .. } | Error::NotHeld { .. } | Error::Fenced { .. } => LOST,
+            Error::File { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => DENIED,
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => CONFIGURATION,
+                _ => DEFECT,
+            },
             Error::Backend { source, .. } => match source.kind {
                 ErrorKind::Unavailable => UNAVAILABLE,
                 ErrorKind::Denied => DENIED,
@@ -80,7 +87,7 @@ impl From<&Error> for Ending {
 mod tests {
     use super::*;
     use crate::error::{Attempt, Fate, Obstacle, Refusal};
-    use crate::lock::{BackendError, Contention, LockKey};
+    use crate::lock::{BackendError, Contention, FencingToken, LockKey};
 
     fn key() -> LockKey {
         LockKey::new("job").expect("a key")
@@ -104,6 +111,10 @@ mod tests {
             (backend(BackendError::unavailable("x")), 69),
             (Error::Output { source: os() }, 70),
             (Error::Token { key: key(), source: os(), fate: Fate::ReleasedAgain }, 70),
+            (Error::file("x", std::io::Error::from_raw_os_error(28)), 70),
+            (Error::file("x", std::io::Error::from_raw_os_error(13)), 77),
+            (Error::file("x", std::io::Error::from_raw_os_error(2)), 78),
+            (Error::Fenced { file: "x".into(), recorded: FencingToken(2), presented: FencingToken(1) }, 79),
             (Error::system("x", os()), 71),
             (backend(BackendError::system("x")), 71),
             (Error::NotAcquired(Box::new(refusal)), 42),

@@ -35,6 +35,8 @@ missing_packages() {
     command -v make >/dev/null || echo make
     command -v strace >/dev/null || echo strace
     command -v sudo >/dev/null || echo sudo
+    command -v curl >/dev/null || echo curl
+    command -v sqlite3 >/dev/null || echo sqlite3
     perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null || echo perl
 }
 
@@ -66,7 +68,7 @@ read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
 if [ "${#packages[@]}" -gt 0 ]; then
     command -v apt-get >/dev/null ||
         fail "the tests need a C linker, redis-server, openssl, java, ZooKeeper 3.8 as /usr/share/java/zookeeper.jar," \
-            "vi, less, make, strace, sudo and perl; on Debian and Ubuntu this script would install: ${packages[*]}"
+            "vi, less, make, strace, sudo, curl, sqlite3 and perl; on Debian and Ubuntu this script would install: ${packages[*]}"
     printf 'tests/run.sh: installing %s\n' "${packages[*]}" >&2
     install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"
 fi

@@ -39,7 +39,8 @@ Exit status:
    75  not acquired: held, or waited too long (-E changes it)
    77  authentication or permission refused
    78  configuration or server set-up wrong
-   79  lease lost: while the command ran, or the token no longer holds the lock
+   79  lease lost: while the command ran, or the token no longer holds the lock,
+       or fence-check found a higher fencing token
   124  the command was stopped after --max-runtime
   126  the command was found but is not executable; the lock was released
   127  the command was not found; the lock was released
@@ -140,3 +141,13 @@ pub(super) const DOCTOR_EXAMPLES: &str = "\
 Examples:
   dlock doctor --config
   dlock doctor --config --profile production --json";
+
+pub(super) const FENCE_CHECK_EXAMPLES: &str = "\
+Examples:
+  dlock run --redis redis://r1/ --key report -- ./publish.sh
+  and in publish.sh, which writes to a disk that all hosts mount:
+  (
+      flock 9
+      dlock fence-check --file /srv/report.fence || exit
+      mv report.new /srv/report
+  ) 9>/srv/report.lock";

@@ -4,6 +4,7 @@ mod acquire;
 mod completions;
 mod contend;
 mod doctor;
+mod fence;
 mod holder;
 mod list;
 mod man;
@@ -45,6 +46,9 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::Status(typed) => settings::status(&typed, &environment).map(|settings| status::status(&settings)),
         Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),
         Command::Doctor(typed) => settings::doctor(&typed, &environment).and_then(doctor::doctor),
+        Command::FenceCheck(typed) => {
+            settings::fence_check(&typed, &environment).map(|settings| fence::fence_check(&settings))
+        }
         Command::Completions(typed) => completions::completions(&typed),
         Command::Man(typed) => man::man(&typed),
     };

@@ -13,7 +13,7 @@ mod take;
 use std::process::Command;
 use std::time::Duration;
 
-use super::failed;
+use super::{failed, fence};
 use crate::backend;
 use crate::child::{self, Keeper, KeeperStart, Side, Terminal};
 use crate::error::{Attempt, Error};
@@ -85,7 +85,8 @@ async fn tell(
         Taken::Nothing(exit) => return Ok(exit),
     };
     stderr.detail(running::acquired(lease.lease()));
-    if let Err(unfit) = ending::check_grace(settings, lease.lease()) {
+    let fit = ending::check_grace(settings, lease.lease()).and_then(|()| fence::write(settings, lease.lease()));
+    if let Err(unfit) = fit {
         give_up::give_up(backend, &lease, stderr).await;
         return Err(unfit);
     }

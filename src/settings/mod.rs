@@ -4,6 +4,7 @@ mod contest;
 mod deployment;
 pub mod duration;
 mod effective;
+mod fence;
 mod files;
 mod masters;
 mod mode;
@@ -14,10 +15,12 @@ mod target;
 mod tls;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use deployment::{BackendName, Deployment, SECRETS};
 pub use effective::{Configuration, DoctorSettings, Effective, doctor};
+pub use fence::{FenceCheckSettings, fence_check};
 pub use source::Environment;
 
 use crate::cli;
@@ -87,6 +90,8 @@ pub struct RunSettings {
     pub contest: Contest,
     pub stopping: Stopping,
     pub label: Option<String>,
+    /// Where the fencing token is written before the command starts.
+    pub fence_file: Option<PathBuf>,
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub voice: Voice,
@@ -183,13 +188,15 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
     let environment = &environment.with_files(&typed.files)?;
     let (program, arguments) = program(typed.command, typed.program, environment)?;
     let deployment = deployment::resolve(&typed.backend, environment)?;
+    let mode = mode::mode(&typed.sharing, environment, &deployment)?;
     let settings = RunSettings {
         key: the_key(&typed.key)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL)),
         contest: contest::contest(&typed.contest, environment)?,
         stopping: stopping::stopping(&typed.stopping, environment)?,
         label: label(&typed.label, environment)?,
-        mode: mode::mode(&typed.sharing, environment, &deployment)?,
+        fence_file: fence::file(typed.fence_file, mode, &deployment)?,
+        mode,
         voice: contest::voice(&typed.voice, environment)?,
         deployment,
         program,

@@ -24,6 +24,8 @@ mod stopping;
 
 mod habitats;
 
+mod fencing;
+
 mod transparency;
 
 mod cost;
