@@ -103,7 +103,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__acquire)
-            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --json --export --quiet --verbose --help"
+            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --json --export --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -263,6 +263,14 @@ _dlock() {
                     COMPREPLY=($(compgen -W "shell env" -- "${cur}"))
                     return 0
                     ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -285,7 +293,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__doctor)
-            opts="-b -q -v -h --config --profile --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --json --quiet --verbose --help"
+            opts="-b -q -v -h --config --profile --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --json --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -405,6 +413,14 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -413,7 +429,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__fence__subcmd__check)
-            opts="-q -v -h --file --quiet --verbose --help"
+            opts="-q -v -h --file --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -432,6 +448,14 @@ _dlock() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o filenames
                     fi
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -610,7 +634,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__list)
-            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --json --quiet --verbose --help"
+            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --json --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -730,6 +754,14 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -759,7 +791,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__release)
-            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --quiet --verbose --help"
+            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -891,6 +923,14 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -899,7 +939,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__renew)
-            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --quiet --verbose --help"
+            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1035,6 +1075,14 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1043,7 +1091,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --fence-file --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --quiet --verbose --help"
+            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --fence-file --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1242,6 +1290,14 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -1250,7 +1306,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__status)
-            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --json --exclusive --shared --slots --exit-code --quiet --verbose --help"
+            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --json --exclusive --shared --slots --exit-code --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1379,6 +1435,14 @@ _dlock() {
                     return 0
                     ;;
                 --slots)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

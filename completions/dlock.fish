@@ -63,6 +63,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What s
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
@@ -90,6 +92,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l profile -d 'Also
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l export -d 'Print variables, for `eval` or as a CI environment file' -r -f -a "shell\t'`export NAME=value` lines for `eval`, the default; on failure `(exit N)`'
 env\t'Bare `NAME=value` lines, for a CI environment file'"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
@@ -113,6 +117,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing d
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -131,6 +137,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -149,6 +157,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'Wha
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most N may hold it at the same time' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
@@ -169,6 +179,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing di
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Say what dlock does'
@@ -186,11 +198,15 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -d 'Share 
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print one JSON object'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l file -d 'The file that remembers the highest token so far; made when there is none' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s h -l help -d 'Print help (see more with \'--help\')'

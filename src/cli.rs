@@ -53,6 +53,25 @@ pub enum Command {
     Man(Man),
 }
 
+impl Command {
+    /// How the call is to talk, and which files say more about that.
+    #[must_use]
+    pub fn talk(&self) -> (Voice, Files) {
+        let (voice, files) = match self {
+            Self::Run(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Acquire(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Renew(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Release(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Status(typed) => (&typed.voice, Some(&typed.files)),
+            Self::List(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Doctor(typed) => (&typed.voice, None),
+            Self::FenceCheck(typed) => (&typed.voice, None),
+            Self::Completions(_) | Self::Man(_) => return <_>::default(),
+        };
+        (voice.clone(), files.cloned().unwrap_or_default())
+    }
+}
+
 /// Run a command while holding a lock.
 ///
 /// Acquires the lock, runs the command, renews the lease while it runs, releases the lock when it has ended, and exits

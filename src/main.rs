@@ -38,7 +38,7 @@ dlock::entry_point!(start);
 fn start() -> c_int {
     stdio::occupy_closed();
     std::panic::set_hook(Box::new(|defect| {
-        Stderr::new(Voice::Normal).say_last(format_args!("a defect in dlock, please report it: {defect}"));
+        Stderr::new(Voice::NORMAL).say_last(format_args!("a defect in dlock, please report it: {defect}"));
         std::process::exit(i32::from(DEFECT));
     }));
     let words: Vec<OsString> = std::env::args_os().collect();

@@ -36,7 +36,7 @@ fn acquire_as(settings: &AcquireSettings) -> Ending {
         let endpoint = &settings.deployment.endpoint;
         let lease = contend(backend, &claim, settings.contest, endpoint, stderr, || interrupts.next()).await?;
         hand_out(backend, &lease, settings).await?;
-        stderr.detail(format_args!("{} on {endpoint}", report::running::acquired(&lease)));
+        stderr.detail(report::running::acquired(&lease).on(endpoint));
         Ok(Ending::SUCCESS)
     })
 }

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::error::phrase::Exact;
 use crate::error::{Attempt, Error, Obstacle, Refusal};
 use crate::lock::{Acquired, BackendError, Claim, Lease, LockBackend, Progress};
-use crate::report::{Stderr, WaitingLine};
+use crate::report::{Stderr, WaitingLine, running};
 use crate::settings::{Contest, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
 
@@ -78,7 +78,10 @@ pub async fn contend<I: Future<Output = i32>>(
             return Err(refused(claim, contest, Obstacle::HeldBy(contention), None));
         }
         End::Answered(Err(error)) => Error::backend(Attempt::Acquire(claim.key.clone()), error),
-        End::Interrupted(signal) => Error::Interrupted(signal),
+        End::Interrupted(signal) => {
+            stderr.detail(running::interrupted(&claim.key, signal));
+            Error::Interrupted(signal)
+        }
         End::GaveUp(limit) => gave_up(claim, contest, endpoint, as_of_now(), limit),
     };
     undo(backend, claim, stderr, interrupted()).await;

@@ -26,7 +26,7 @@ use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
 use crate::lock::LockBackend;
 use crate::report::Stderr;
-use crate::settings::{self, Deployment, Environment, Voice};
+use crate::settings::{self, Deployment, Environment};
 
 /// How long a finished one-shot waits for its connection or session to close. What is not closed by then ends by
 /// itself: a session with its timeout, and nothing that is kept hangs on it.
@@ -38,6 +38,7 @@ const INTERRUPTED_CLOSING_LIMIT: Duration = Duration::from_millis(200);
 /// Does what was asked for; everything has been said when this returns.
 pub fn dispatch(cli: Cli) -> Ending {
     let environment = Environment::inherited();
+    let (voice, files) = cli.command.talk();
     let done = match cli.command {
         Command::Run(typed) => settings::run(typed, &environment).map(|settings| run::run(&settings)),
         Command::Acquire(typed) => acquire::acquire(&typed, &environment),
@@ -53,7 +54,7 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::Man(typed) => man::man(&typed),
     };
     // No settings, no voice: what was typed wrong is always said.
-    done.unwrap_or_else(|error| failed(&error, Stderr::new(Voice::Normal)))
+    done.unwrap_or_else(|error| failed(&error, Stderr::new(settings::voice_of_failures(&voice, &files, &environment))))
 }
 
 /// Says the one sentence for `error`, and gives its status.

@@ -10,7 +10,7 @@ use crate::cli::{self, Cli, Command, Run};
 use crate::error::Error;
 use crate::exit_code::Ending;
 use crate::report::{self, Stderr};
-use crate::settings::Voice;
+use crate::settings::{self, Environment};
 use crate::sys::stdio::STDOUT;
 
 /// # Errors
@@ -19,14 +19,13 @@ pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
     if let Some(run) = run_alone(words) {
         return Ok(Cli { command: Command::Run(run) });
     }
-    let stderr = Stderr::new(Voice::Normal);
     Cli::try_parse_from(words).map_err(|mistake| match mistake.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match report::print(&help(words, mistake)) {
             Ok(()) => Ending::SUCCESS,
-            Err(source) => super::failed(&Error::Output { source }, stderr),
+            Err(source) => super::failed(&Error::Output { source }, stderr(words)),
         },
         _ => {
-            let ending = super::failed(&Error::usage(sentence(&mistake, words)), stderr);
+            let ending = super::failed(&Error::usage(sentence(&mistake, words)), stderr(words));
             if asks_to_export(words) {
                 super::acquire::tell_eval(ending);
             }
@@ -44,6 +43,14 @@ fn run_alone(words: &[OsString]) -> Option<Run> {
     }
     let definition = Run::augment_args(clap::Command::new("run")).no_binary_name(true);
     Run::from_arg_matches(&definition.try_get_matches_from(typed).ok()?).ok()
+}
+
+/// Standard error in the form that was asked for, as far as that can be told of words that nobody understands.
+fn stderr(words: &[OsString]) -> Stderr {
+    let mut formats = words.windows(2).filter(|pair| pair[0] == "--log-format").map(|pair| &pair[1]);
+    let is_json = words.iter().any(|word| word == "--log-format=json") || formats.any(|format| format == "json");
+    let typed = cli::Voice { log_format: is_json.then(|| "json".to_owned()), ..cli::Voice::default() };
+    Stderr::new(settings::voice_of_failures(&typed, &cli::Files::default(), &Environment::inherited()))
 }
 
 /// Whether a shell's `eval` waits for what we print, though nobody knows what else was meant.

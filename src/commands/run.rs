@@ -84,7 +84,7 @@ async fn tell(
         Taken::Lease(lease) => Renewing::new(lease),
         Taken::Nothing(exit) => return Ok(exit),
     };
-    stderr.detail(running::acquired(lease.lease()));
+    stderr.detail(running::acquired(lease.lease()).on(&settings.deployment.endpoint));
     let fit = ending::check_grace(settings, lease.lease()).and_then(|()| fence::write(settings, lease.lease()));
     if let Err(unfit) = fit {
         give_up::give_up(backend, &lease, stderr).await;

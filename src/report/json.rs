@@ -190,12 +190,12 @@ fn number(fence: FencingToken) -> u64 {
     fence.0
 }
 
-fn whole_ms(span: Duration) -> u64 {
+pub(super) fn whole_ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// In UTC, with milliseconds. A server may claim any time at all: one before 1970 or after 9999 is as good as unknown.
-fn rfc3339(time: SystemTime) -> Option<String> {
+pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
     /// 9999-12-31T23:59:59Z.
     const LAST_SECOND: u64 = 253_402_300_799;
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;

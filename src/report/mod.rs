@@ -1,28 +1,30 @@
 //! Every word dlock prints. Messages go to standard error; standard output carries only what was asked for.
 
 pub mod configuration;
+mod event;
 pub mod json;
 pub mod running;
 mod table;
 pub mod variables;
 mod waiting;
 
-use std::fmt::Display;
-use std::io;
+use std::io::{self, IsTerminal as _};
+use std::time::SystemTime;
 
+pub use event::{Event, Severity};
 pub use table::table;
 pub use waiting::WaitingLine;
 
 use crate::error::Error;
 use crate::error::phrase::Escaped;
-use crate::settings::Voice;
+use crate::settings::{Color, LogFormat, Voice, Volume};
 use crate::sys::stdio::{STDERR, STDOUT, write_all, write_to_stderr_at_once};
 
 /// `PIPE_BUF` on Linux: a pipe takes so many bytes in one piece, so lines of several dlocks never mix.
 const MAX_LINE_BYTES: usize = 4096;
 
-/// Standard error, as loud as the user wants it.
-#[derive(Debug, Clone, Copy)]
+/// Standard error, as loud and in the form that the user wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stderr {
     voice: Voice,
 }
@@ -38,41 +40,82 @@ impl Stderr {
         self.voice
     }
 
-    /// Says `words` whatever the voice. Never blocks: where nobody reads fast enough, the line is dropped, because
+    /// Says `event` whatever the voice. Never blocks: where nobody reads fast enough, the line is dropped, because
     /// what keeps a lease alive must not wait for a pager.
-    pub fn say(self, words: impl Display) {
-        write_to_stderr_at_once(line(&words).as_bytes());
+    pub fn say(self, event: impl Into<Event>) {
+        self.say_as(Severity::Error, &event.into());
     }
 
-    /// Says `words` whatever the voice, and waits until somebody takes them: only where nothing depends on us any more.
-    pub fn say_last(self, words: impl Display) {
-        write_all(STDERR, line(&words).as_bytes()).ok();
+    /// Says `event` whatever the voice, and waits until somebody takes it: only where nothing depends on us any more.
+    pub fn say_last(self, event: impl Into<Event>) {
+        write_all(STDERR, self.line(Severity::Error, &event.into()).as_bytes()).ok();
     }
 
     /// A notice or warning: not with `-q`.
-    pub fn notice(self, words: impl Display) {
-        if self.voice != Voice::Quiet {
-            self.say(words);
+    pub fn notice(self, event: impl Into<Event>) {
+        if self.voice.volume != Volume::Quiet {
+            self.say_as(Severity::Warning, &event.into());
         }
     }
 
-    /// What only `-v` wants to know.
-    pub fn detail(self, words: impl Display) {
-        if self.voice == Voice::Verbose {
-            self.say(words);
+    /// What only `-v` wants to know, and of milestones every log of events.
+    pub fn detail(self, event: impl Into<Event>) {
+        let event = event.into();
+        let is_said = match (self.voice.volume, self.voice.format) {
+            (Volume::Verbose, _) => true,
+            (Volume::Normal, LogFormat::Json) => event.is_milestone(),
+            _ => false,
+        };
+        if is_said {
+            self.say_as(Severity::Info, &event);
         }
+    }
+
+    /// That we wait.
+    fn wait(self, event: &Event) {
+        self.say_as(Severity::Info, event);
     }
 
     /// The one sentence for a failure. Not being granted the lock is silent with `-q` and with `-E 0`; whoever was
     /// interrupted knows.
     pub fn failure(self, error: &Error) {
         match error {
-            Error::NotAcquired(refusal) if refusal.status == 0 || self.voice == Voice::Quiet => {}
+            Error::NotAcquired(refusal) if refusal.status == 0 || self.voice.volume == Volume::Quiet => {}
             Error::Interrupted(_) => {}
             _ => self.say_last(error),
         }
     }
+
+    fn say_as(self, severity: Severity, event: &Event) {
+        write_to_stderr_at_once(self.line(severity, event).as_bytes());
+    }
+
+    /// The event as one line of ours.
+    fn line(self, severity: Severity, event: &Event) -> String {
+        match self.voice.format {
+            LogFormat::Json => event.line(severity, SystemTime::now(), MAX_LINE_BYTES),
+            LogFormat::Text => text_line(event.sentence(), self.colour_of(severity)),
+        }
+    }
+
+    fn colour_of(self, severity: Severity) -> Option<&'static str> {
+        let is_colourful = match self.voice.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::OnTerminals => STDERR.is_terminal(),
+        };
+        match severity {
+            Severity::Error if is_colourful => Some(RED),
+            Severity::Warning if is_colourful => Some(YELLOW),
+            _ => None,
+        }
+    }
 }
+
+/// Bold: on any background.
+const RED: &str = "\u{1b}[1;31m";
+const YELLOW: &str = "\u{1b}[1;33m";
+const PLAIN: &str = "\u{1b}[0m";
 
 /// Puts `text` on standard output.
 ///
@@ -82,9 +125,14 @@ pub fn print(text: &str) -> io::Result<()> {
     write_all(STDOUT, text.as_bytes())
 }
 
-/// `words` as one line of ours.
-fn line(words: &impl Display) -> String {
-    one_line(&format!("dlock: {words}"), MAX_LINE_BYTES - "\n".len()) + "\n"
+/// The sentence as one line of ours. Only our name is coloured: the words are the same for everybody.
+fn text_line(sentence: &str, colour: Option<&str>) -> String {
+    let name = match colour {
+        Some(colour) => format!("{colour}dlock:{PLAIN} "),
+        None => "dlock: ".to_owned(),
+    };
+    let words = one_line(sentence, MAX_LINE_BYTES - name.len() - "\n".len());
+    format!("{name}{words}\n")
 }
 
 /// The text without a line break or terminal command inside, cut where it has more than `room` bytes.
@@ -105,8 +153,23 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_fits_a_pipe() {
-        assert_eq!(line(&"a\nb\u{1b}[2J\u{202e}"), "dlock: a\\nb\\u{1b}[2J\\u{202e}\n");
-        let long = line(&"ä".repeat(4000));
-        assert!(long.len() <= MAX_LINE_BYTES && long.ends_with("…\n"), "{} bytes", long.len());
+        assert_eq!(text_line("a\nb\u{1b}[2J\u{202e}", None), "dlock: a\\nb\\u{1b}[2J\\u{202e}\n");
+        for colour in [None, Some(RED)] {
+            let long = text_line(&"ä".repeat(4000), colour);
+            assert!(long.len() <= MAX_LINE_BYTES && long.ends_with("…\n"), "{} bytes", long.len());
+        }
+    }
+
+    #[test]
+    fn only_the_name_is_coloured_and_only_what_is_no_information() {
+        let always = Stderr::new(Voice { color: Color::Always, ..Voice::NORMAL });
+        let said = |stderr: Stderr, severity| stderr.line(severity, &Event::from("words"));
+        assert_eq!(said(always, Severity::Error), "\u{1b}[1;31mdlock:\u{1b}[0m words\n");
+        assert_eq!(said(always, Severity::Warning), "\u{1b}[1;33mdlock:\u{1b}[0m words\n");
+        assert_eq!(said(always, Severity::Info), "dlock: words\n");
+        let never = Stderr::new(Voice { color: Color::Never, ..Voice::NORMAL });
+        assert_eq!(said(never, Severity::Error), "dlock: words\n");
+        let json = Stderr::new(Voice { color: Color::Always, format: LogFormat::Json, ..Voice::NORMAL });
+        assert!(said(json, Severity::Error).starts_with('{'));
     }
 }

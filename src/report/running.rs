@@ -3,97 +3,152 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
+use super::event::{Event, Name};
+use super::json::whole_ms;
 use crate::error::phrase::{Escaped, Exact, Quoted, Rough};
 use crate::lock::keep_alive::Ended;
 use crate::lock::{BackendError, Lease, LockKey};
 use crate::settings::{OnLost, RunSettings};
 
 #[must_use]
-pub fn acquired(lease: &Lease) -> String {
+pub fn acquired(lease: &Lease) -> Event {
     let key = Quoted(lease.key.as_str());
-    match lease.fence {
+    let sentence = match lease.fence {
         Some(fence) => format!("acquired {key} with fencing token {fence}"),
         None => format!("acquired {key}"),
-    }
+    };
+    let event = Event::new(Name::Acquired, sentence).of_key(&lease.key);
+    event
+        .with("fence", lease.fence.map(|fence| fence.0))
+        .with("ttl_ms", whole_ms(lease.ttl))
+        .with("holder_id", lease.token.id())
 }
 
 #[must_use]
-pub fn renewed(key: &LockKey) -> String {
-    format!("renewed {}", Quoted(key.as_str()))
+pub fn renewed(key: &LockKey) -> Event {
+    Event::new(Name::Renewed, format!("renewed {}", Quoted(key.as_str()))).of_key(key)
 }
 
 /// `left`: for how long the lease can still be believed.
 #[must_use]
-pub fn renewal_failed(key: &LockKey, error: &BackendError, left: Option<Duration>) -> String {
-    let left = Rough(left.unwrap_or_default());
-    format!(
-        "cannot renew {}: {}; trying again, the lease lasts another {left}",
+pub fn renewal_failed(key: &LockKey, error: &BackendError, left: Option<Duration>) -> Event {
+    let left = left.unwrap_or_default();
+    let sentence = format!(
+        "cannot renew {}: {}; trying again, the lease lasts another {}",
         Quoted(key.as_str()),
-        Escaped(&error.message)
-    )
+        Escaped(&error.message),
+        Rough(left)
+    );
+    let event = Event::new(Name::RenewalFailed, sentence).of_key(key);
+    event.with("error", error.message.as_str()).with("lease_left_ms", whole_ms(left))
 }
 
 #[must_use]
-pub fn released(key: &LockKey) -> String {
-    format!("released {}", Quoted(key.as_str()))
+pub fn released(key: &LockKey) -> Event {
+    Event::new(Name::Released, format!("released {}", Quoted(key.as_str()))).of_key(key)
+}
+
+/// A signal that reached dlock while the command ran, and what became of it.
+#[must_use]
+pub fn signalled(key: &LockKey, number: i32, passed_on: PassedOn) -> Event {
+    let name = signal_name(number);
+    let what = match passed_on {
+        PassedOn::Forwarded => "passed it on to the command",
+        PassedOn::HadItToo => "the command has it already",
+        PassedOn::StopsTheRest => "stopping what the command left",
+    };
+    let event = Event::new(Name::Signalled, format!("got {name} while holding {}; {what}", Quoted(key.as_str())));
+    event.of_key(key).with("signal", name).with("while", "holding").with("forwarded", passed_on == PassedOn::Forwarded)
+}
+
+/// How a signal gets from dlock to the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PassedOn {
+    Forwarded,
+    /// From the terminal, or from its own tree.
+    HadItToo,
+    /// There is no command left: what it has started is stopped.
+    StopsTheRest,
+}
+
+/// A signal that ended the wait for the lock.
+#[must_use]
+pub fn interrupted(key: &LockKey, number: i32) -> Event {
+    let name = signal_name(number);
+    let event = Event::new(Name::Signalled, format!("got {name} while waiting for {}", Quoted(key.as_str())));
+    event.of_key(key).with("signal", name).with("while", "waiting").with("forwarded", false)
+}
+
+fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
 }
 
 /// Said at the instant of loss.
 #[must_use]
-pub fn lost(settings: &RunSettings, ended: &std::io::Result<Ended>) -> String {
+pub fn lost(settings: &RunSettings, ended: &std::io::Result<Ended>) -> Event {
     let key = Quoted(settings.key.as_str());
-    let why = match ended {
+    let (reason, why) = match ended {
         Ok(Ended::Unrenewed(Some(error))) => {
-            format!("it could not be renewed in time ({})", Escaped(&error.message))
+            ("unrenewed", format!("it could not be renewed in time ({})", Escaped(&error.message)))
         }
-        Ok(Ended::Unrenewed(None)) => "its lease ran out while dlock was not running".to_owned(),
-        Ok(Ended::Revoked) => "an operator asked for it back".to_owned(),
+        Ok(Ended::Unrenewed(None)) => ("expired", "its lease ran out while dlock was not running".to_owned()),
+        Ok(Ended::Revoked) => ("revoked", "an operator asked for it back".to_owned()),
         Ok(Ended::Lost | Ended::Stopped) => {
-            "it is not held by this command any more (deleted, expired or taken)".to_owned()
+            ("not_held", "it is not held by this command any more (deleted, expired or taken)".to_owned())
         }
-        Err(error) => format!("it cannot be renewed ({error})"),
+        Err(error) => ("defect", format!("it cannot be renewed ({error})")),
     };
     let program = settings.program.to_string_lossy();
     let program = Quoted(&program);
-    match (settings.stopping.on_lost, ended) {
+    let (action, then) = match (settings.stopping.on_lost, ended) {
         (OnLost::Warn, Ok(Ended::Unrenewed(_) | Ended::Lost | Ended::Stopped)) => {
-            format!("lost {key}: {why}; {program} runs on without it")
+            ("none", format!("{program} runs on without it"))
         }
-        (OnLost::Kill, Ok(Ended::Lost | Ended::Stopped)) => format!("lost {key}: {why}; killing {program}"),
-        _ => format!("lost {key}: {why}; stopping {program}"),
-    }
+        (OnLost::Kill, Ok(Ended::Lost | Ended::Stopped)) => ("kill", format!("killing {program}")),
+        _ => ("stop", format!("stopping {program}")),
+    };
+    let event = Event::new(Name::Lost, format!("lost {key}: {why}; {then}")).of_key(&settings.key);
+    event.with("reason", reason).with("action", action)
 }
 
 /// Said when the command is asked to end.
 #[must_use]
-pub fn timed_out(program: &OsStr, limit: Option<Duration>) -> String {
-    let program = program.to_string_lossy();
-    format!("{} has run for --max-runtime {}; stopping it", Quoted(&program), Exact(limit.unwrap_or_default()))
+pub fn timed_out(program: &OsStr, limit: Option<Duration>) -> Event {
+    let (program, limit) = (program.to_string_lossy(), limit.unwrap_or_default());
+    let sentence = format!("{} has run for --max-runtime {}; stopping it", Quoted(&program), Exact(limit));
+    Event::new(Name::TimedOut, sentence).with("command", &*program).with("limit_ms", whole_ms(limit))
 }
 
 /// Said soon after the start of a command that became another user.
 #[must_use]
-pub fn out_of_reach(program: &OsStr) -> String {
+pub fn out_of_reach(program: &OsStr) -> Event {
     let program = program.to_string_lossy();
     let name = Quoted(&program);
-    format!("{name} runs as another user, and dlock could not stop it; write: sudo dlock run … -- COMMAND")
+    let sentence =
+        format!("{name} runs as another user, and dlock could not stop it; write: sudo dlock run … -- COMMAND");
+    Event::new(Name::OutOfReach, sentence).with("command", &*program)
 }
 
 /// The release found the lock gone although nothing had told us so.
 #[must_use]
-pub fn was_not_ours(key: &LockKey) -> String {
-    format!("lost {}: when the command ended it was not held by it any more", Quoted(key.as_str()))
+pub fn was_not_ours(key: &LockKey) -> Event {
+    let sentence = format!("lost {}: when the command ended it was not held by it any more", Quoted(key.as_str()));
+    Event::new(Name::Lost, sentence).of_key(key).with("reason", "not_held").with("action", "none")
 }
 
 /// `left`: for how long others are still kept out.
 #[must_use]
-pub fn not_released(key: &LockKey, error: &str, left: Option<Duration>) -> String {
-    let key = Quoted(key.as_str());
-    let error = Escaped(error);
-    match left {
-        Some(left) => format!("cannot release {key}: {error}; it stays taken for up to {}", Rough(left)),
-        None => format!("cannot release {key}: {error}"),
-    }
+pub fn not_released(key: &LockKey, error: &str, left: Option<Duration>) -> Event {
+    let name = Quoted(key.as_str());
+    let reason = Escaped(error);
+    let sentence = match left {
+        Some(left) => format!("cannot release {name}: {reason}; it stays taken for up to {}", Rough(left)),
+        None => format!("cannot release {name}: {reason}"),
+    };
+    let event = Event::new(Name::NotReleased, sentence).of_key(key);
+    event.with("error", error).with("lease_left_ms", left.map(whole_ms))
 }
 
 /// Whether the lock is still held while something does not end.
@@ -105,17 +160,26 @@ pub enum Standing {
 
 /// Said once a minute while this user may not end them.
 #[must_use]
-pub fn may_not_end(key: &LockKey, survivors: &str, standing: Standing) -> String {
+pub fn may_not_end(key: &LockKey, survivors: &str, standing: Standing) -> Event {
     let until = until_then(key, standing);
-    format!("cannot end process {}: not permitted; end it as its own user, {until}", Escaped(survivors))
+    let sentence = format!("cannot end process {}: not permitted; end it as its own user, {until}", Escaped(survivors));
+    not_ending(key, sentence, survivors, standing).with("reason", "not_permitted")
 }
 
 /// Said once a minute while they were killed and are still there.
 #[must_use]
-pub fn does_not_end(key: &LockKey, survivors: &str, standing: Standing) -> String {
+pub fn does_not_end(key: &LockKey, survivors: &str, standing: Standing) -> Event {
     let until = until_then(key, standing);
-    let survivors = Escaped(survivors);
-    format!("process {survivors} was killed, and waits in the kernel for a disk or a network; look after that, {until}")
+    let named = Escaped(survivors);
+    let sentence = format!(
+        "process {named} was killed, and waits in the kernel for a disk or a network; look after that, {until}"
+    );
+    not_ending(key, sentence, survivors, standing).with("reason", "in_the_kernel")
+}
+
+fn not_ending(key: &LockKey, sentence: String, survivors: &str, standing: Standing) -> Event {
+    let event = Event::new(Name::NotEnding, sentence).of_key(key);
+    event.with("processes", survivors).with("held", standing == Standing::Held)
 }
 
 fn until_then(key: &LockKey, standing: Standing) -> String {
@@ -128,8 +192,9 @@ fn until_then(key: &LockKey, standing: Standing) -> String {
 
 /// The command ended of its own accord, and something that it started did not.
 #[must_use]
-pub fn left_running(program: &OsStr, count: usize) -> String {
+pub fn left_running(program: &OsStr, count: usize) -> Event {
     let program = program.to_string_lossy();
     let processes = if count == 1 { "1 process".to_owned() } else { format!("{count} processes") };
-    format!("{} ended and left {processes} running, which the lock no longer covers", Quoted(&program))
+    let sentence = format!("{} ended and left {processes} running, which the lock no longer covers", Quoted(&program));
+    Event::new(Name::LeftRunning, sentence).with("command", &*program).with("processes", count)
 }

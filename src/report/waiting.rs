@@ -4,10 +4,12 @@ use std::fmt::{self, Display};
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use super::event::{Event, Name};
+use super::json::whole_ms;
 use super::{MAX_LINE_BYTES, Stderr, one_line};
 use crate::error::phrase::{HeldBy, Quoted, Rough};
 use crate::lock::{LockKey, Progress};
-use crate::settings::Voice;
+use crate::settings::{LogFormat, Volume};
 use crate::sys::stdio::{STDERR, write_to_stderr_at_once};
 
 /// Shorter waits go unmentioned: cron mails every line.
@@ -40,21 +42,13 @@ enum Place {
     Nowhere,
 }
 
-impl PartialEq for Stderr {
-    fn eq(&self, other: &Self) -> bool {
-        self.voice == other.voice
-    }
-}
-
-impl Eq for Stderr {}
-
 impl WaitingLine {
     #[must_use]
     pub fn new(key: &LockKey, stderr: Stderr) -> Self {
         let understands_commands = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
-        let place = match stderr.voice() {
-            Voice::Quiet => Place::Nowhere,
-            _ if STDERR.is_terminal() && understands_commands => Place::Terminal,
+        let place = match (stderr.voice().volume, stderr.voice().format) {
+            (Volume::Quiet, _) => Place::Nowhere,
+            (_, LogFormat::Text) if STDERR.is_terminal() && understands_commands => Place::Terminal,
             _ => Place::Log(stderr),
         };
         Self { key: key.clone(), place, said_at: None }
@@ -72,7 +66,7 @@ impl WaitingLine {
                 let words = one_line(&words.to_string(), MAX_LINE_BYTES - BEFORE.len() - AFTER.len());
                 write_to_stderr_at_once(format!("{BEFORE}{words}{AFTER}").as_bytes());
             }
-            Place::Log(stderr) => stderr.say(words),
+            Place::Log(stderr) => stderr.wait(&words.event()),
             Place::Nowhere => {}
         }
     }
@@ -107,6 +101,17 @@ struct Waiting<'a> {
     waited: Duration,
 }
 
+impl Waiting<'_> {
+    fn event(&self) -> Event {
+        let event =
+            Event::new(Name::Waiting, self.to_string()).of_key(self.key).with("waited_ms", whole_ms(self.waited));
+        match self.news {
+            Progress::Waiting(contention) => event.of_contention(contention),
+            Progress::Disconnected(error) => event.with("disconnected", error.message.as_str()),
+        }
+    }
+}
+
 impl Display for Waiting<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "waiting for {}: ", Quoted(self.key.as_str()))?;
@@ -129,6 +134,7 @@ impl Display for Waiting<'_> {
 mod tests {
     use super::*;
     use crate::lock::{BackendError, Contention, Holder};
+    use crate::settings::Voice;
 
     fn line(place: Place) -> WaitingLine {
         WaitingLine { key: LockKey::new("job").expect("a key"), place, said_at: None }
@@ -165,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_first_second_is_silent_everywhere() {
-        for place in [Place::Terminal, Place::Log(Stderr::new(Voice::Normal))] {
+        for place in [Place::Terminal, Place::Log(Stderr::new(Voice::NORMAL))] {
             assert_eq!(line(place).due_in(Duration::from_millis(400)), Duration::from_millis(600), "{place:?}");
             assert!(line(place).due_in(seconds(1)).is_zero(), "{place:?}");
         }
@@ -176,7 +182,7 @@ mod tests {
         let mut terminal = line(Place::Terminal);
         terminal.said_at = Some(seconds(1));
         assert_eq!(terminal.due_in(Duration::from_millis(1500)), Duration::from_millis(500));
-        let mut log = line(Place::Log(Stderr::new(Voice::Normal)));
+        let mut log = line(Place::Log(Stderr::new(Voice::NORMAL)));
         log.said_at = Some(seconds(1));
         assert_eq!(log.due_in(seconds(2)), seconds(59));
         assert!(log.due_in(seconds(61)).is_zero());

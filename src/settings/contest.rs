@@ -1,7 +1,7 @@
-//! What to do when somebody else holds the lock, and how loud to be about it.
+//! What to do when somebody else holds the lock.
 
 use super::source::{Environment, Level, switch_at, text, text_at};
-use super::{Contest, Voice, Wait, duration};
+use super::{Contest, Wait, duration};
 use crate::cli;
 use crate::error::{Error, Refusal};
 
@@ -38,25 +38,6 @@ fn conflict_status(typed: &cli::Contest, environment: &Environment) -> Result<u8
     let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
     let status = stated.value.parse().ok().filter(|_| is_number);
     status.ok_or_else(|| stated.invalid("an exit status is a number from 0 to 255"))
-}
-
-/// {-q, -v} is one setting: the highest level that names one of them decides.
-///
-/// # Errors
-/// When both stand on one level.
-pub(super) fn voice(typed: &cli::Voice, environment: &Environment) -> Result<Voice, Error> {
-    for level in Level::ALL {
-        let quiet = switch_at(level, typed.quiet, "quiet", environment)?;
-        let verbose = switch_at(level, typed.verbose, "verbose", environment)?;
-        match (quiet, verbose) {
-            (Some(true), Some(true)) => return Err(exclusive(environment, level, "quiet", "verbose")),
-            (Some(true), _) => return Ok(Voice::Quiet),
-            (_, Some(true)) => return Ok(Voice::Verbose),
-            (Some(false), _) | (_, Some(false)) => return Ok(Voice::Normal),
-            (None, None) => {}
-        }
-    }
-    Ok(Voice::Normal)
 }
 
 pub(super) fn exclusive(environment: &Environment, level: Level, one: &str, other: &str) -> Error {
@@ -122,15 +103,5 @@ mod tests {
         }
         let default = contest(&typed(false, None), &Environment::default()).expect("defaults are valid");
         assert_eq!(default.conflict_status, 75);
-    }
-
-    #[test]
-    fn a_quiet_command_line_outranks_a_verbose_environment() {
-        let quiet = cli::Voice { quiet: true, verbose: false };
-        let environment = Environment::of(&[("DLOCK_VERBOSE", "1")]);
-        assert_eq!(voice(&quiet, &environment).expect("one member each"), Voice::Quiet);
-        assert_eq!(voice(&cli::Voice::default(), &environment).expect("one member"), Voice::Verbose);
-        let both = cli::Voice { quiet: true, verbose: true };
-        assert!(voice(&both, &environment).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use super::files::LookedFor;
 use super::options::{Kind, SETTINGS, Setting};
 use super::source::{Environment, Level, text_at};
-use super::{ReportForm, contest, deployment, form, masters, mode, stopping, ttl};
+use super::{ReportForm, contest, deployment, form, masters, mode, stopping, ttl, voice};
 use crate::cli;
 use crate::error::Error;
 
@@ -146,6 +146,8 @@ fn typed_value(key: &str, typed: &cli::Doctor) -> Option<String> {
         "namespace" => backend.namespace.clone(),
         "quiet" => typed.voice.quiet.then(|| "true".to_owned()),
         "verbose" => typed.voice.verbose.then(|| "true".to_owned()),
+        "log-format" => typed.voice.log_format.clone(),
+        "color" => typed.voice.color.clone(),
         _ => None,
     }
 }
@@ -201,7 +203,7 @@ fn name_backend(settings: &mut [Effective], backend: &str) {
 fn wrong(typed: &cli::Doctor, environment: &Environment) -> Result<(), Error> {
     let deployment = deployment::resolve(&typed.backend, environment)?;
     contest::contest(&cli::Contest::default(), environment)?;
-    contest::voice(&typed.voice, environment)?;
+    voice::voice(&typed.voice, environment)?;
     let stopping = stopping::stopping(&cli::Stopping::default(), environment)?;
     mode::mode(&cli::Sharing::default(), environment, &deployment)?;
     if let Some(ttl) = ttl(None, environment)? {

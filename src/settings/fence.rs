@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::source::Environment;
-use super::{Deployment, Voice, contest};
+use super::{Deployment, Voice, voice};
 use crate::backend::Target;
 use crate::cli;
 use crate::error::Error;
@@ -36,8 +36,11 @@ pub fn fence_check(typed: &cli::FenceCheck, environment: &Environment) -> Result
     let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
     let fence = stated.value.parse().ok().filter(|_| is_number);
     let fence = fence.ok_or_else(|| stated.invalid("a fencing token is a whole number"))?;
-    let voice = contest::voice(&typed.voice, &environment)?;
-    Ok(FenceCheckSettings { file: typed.file.clone(), fence: FencingToken(fence), voice })
+    Ok(FenceCheckSettings {
+        file: typed.file.clone(),
+        fence: FencingToken(fence),
+        voice: voice::voice(&typed.voice, &environment)?,
+    })
 }
 
 /// Refuses to promise a token that will not come.

@@ -13,6 +13,7 @@ mod source;
 mod stopping;
 mod target;
 mod tls;
+mod voice;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use deployment::{BackendName, Deployment, SECRETS};
 pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};
 pub use source::Environment;
+pub use voice::{Color, LogFormat, Voice, Volume, voice_of_failures};
 
 use crate::cli;
 use crate::error::Error;
@@ -44,14 +46,6 @@ pub struct Contest {
     pub wait: Wait,
     /// 75, or what `-E` put in its place.
     pub conflict_status: u8,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Voice {
-    /// Failures only, and not even "held by somebody else".
-    Quiet,
-    Normal,
-    Verbose,
 }
 
 /// When and how dlock itself stops the command.
@@ -197,7 +191,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
         label: label(&typed.label, environment)?,
         fence_file: fence::file(typed.fence_file, mode, &deployment)?,
         mode,
-        voice: contest::voice(&typed.voice, environment)?,
+        voice: voice::voice(&typed.voice, environment)?,
         deployment,
         program,
         arguments,
@@ -238,7 +232,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
         contest,
         label: label(&typed.label, environment)?,
         output,
-        voice: contest::voice(&typed.voice, environment)?,
+        voice: voice::voice(&typed.voice, environment)?,
         deployment,
     })
 }
@@ -251,7 +245,7 @@ pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSetti
         key: owned_key(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.map(Ttl::duration),
-        voice: contest::voice(&typed.voice, environment)?,
+        voice: voice::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
     })
 }
@@ -263,7 +257,7 @@ pub fn release(typed: &cli::Release, environment: &Environment) -> Result<Releas
     Ok(ReleaseSettings {
         key: owned_key(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
-        voice: contest::voice(&typed.voice, environment)?,
+        voice: voice::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
     })
 }
@@ -287,7 +281,7 @@ pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSe
         keys,
         form: form(typed.json),
         verdict,
-        voice: contest::voice(&typed.voice, environment)?,
+        voice: voice::voice(&typed.voice, environment)?,
         deployment,
     })
 }
@@ -302,7 +296,7 @@ pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings
     Ok(ListSettings {
         pattern,
         form: form(typed.json),
-        voice: contest::voice(&typed.voice, environment)?,
+        voice: voice::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
     })
 }

@@ -74,6 +74,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("namespace", Kind::Text, "dlock"),
     setting("quiet", Kind::Switch, "false"),
     setting("verbose", Kind::Switch, "false"),
+    setting("log-format", Kind::Text, "text"),
+    setting("color", Kind::Text, "auto"),
 ];
 
 /// Settings without an option: a command line is no place for a secret.

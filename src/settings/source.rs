@@ -77,7 +77,8 @@ impl Environment {
     /// Of this process and this host.
     #[must_use]
     pub fn inherited() -> Self {
-        let is_read = |name: &str| name.starts_with("DLOCK_") || ["SHELL", "SSL_CERT_FILE", "HOME"].contains(&name);
+        let others = ["SHELL", "SSL_CERT_FILE", "HOME", "NO_COLOR", "TERM"];
+        let is_read = |name: &str| name.starts_with("DLOCK_") || others.contains(&name);
         let readable = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let variables = readable.filter(|(name, _)| is_read(name)).collect();
         Self { variables, files: Files::default(), reads_host: true }

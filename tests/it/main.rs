@@ -44,6 +44,8 @@ mod wrong_input;
 // What is told to dlock.
 mod configuration;
 
+mod talking;
+
 // The project around it.
 mod install;
 

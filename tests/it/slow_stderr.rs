@@ -24,6 +24,23 @@ fn holding(place: &Place) -> Dlock {
     Dlock::new(words.chain(["echo ready; cat >/dev/null"])).stdin_open()
 }
 
+/// Events go the same way as sentences.
+#[test]
+fn a_full_pipe_that_nobody_reads_delays_no_renewal_for_its_event() {
+    let place = Place::shared(Kind::Redis);
+    let (reader, mut writer) = std::io::pipe().expect("there are descriptors");
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("it is ours");
+    while writer.write(&[b'x'; 4096]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("it is ours");
+    let run = holding(&place).env("DLOCK_LOG_FORMAT", "json");
+    let run = run.stderr_to(writer.try_clone().expect("there are descriptors")).start();
+    run.says("ready");
+    assert_holds_on(&place, &run);
+    run.let_go();
+    run.wait().succeeds();
+    drop(reader);
+}
+
 /// It holds the lock for several leases, with the same token all the while.
 #[track_caller]
 fn assert_holds_on(place: &Place, run: &Running) {

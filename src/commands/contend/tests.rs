@@ -9,7 +9,7 @@ use crate::lock::{
     Contention, Holder, KeyPattern, LeaseKind, LockKey, LockStatus, Mode, OwnerToken, Patience, Prolonged, Release,
     Renewal, Ttl,
 };
-use crate::settings::Voice;
+use crate::settings::{Voice, Volume};
 
 /// Answers an acquire as told, and remembers what it was asked.
 struct Scripted {
@@ -103,7 +103,7 @@ fn contended(answer: Answer, wait: Wait, signals: u32) -> (Result<Lease, Error>,
     let contest = Contest { wait, conflict_status: 75 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let claim = claim();
-    let stderr = Stderr::new(Voice::Quiet);
+    let stderr = Stderr::new(Voice { volume: Volume::Quiet, ..Voice::NORMAL });
     let result = runtime.block_on(contend(&backend, &claim, contest, "redis r1", stderr, interrupted));
     (result, backend.asked.into_inner())
 }

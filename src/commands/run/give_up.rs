@@ -46,7 +46,7 @@ pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stde
             Err(error) => last_error = Some(error),
         }
         if Instant::now() >= until {
-            stderr.say(running::not_released(&lease.key, &last_error.unwrap_or_default(), renewing.left()));
+            stderr.notice(running::not_released(&lease.key, &last_error.unwrap_or_default(), renewing.left()));
             return GivenUp::Unknown;
         }
         sleep(backoff::jittered(pace.pause.0, pace.pause.1).min(until.saturating_duration_since(Instant::now()))).await;

@@ -204,7 +204,12 @@ impl<'a> Job<'a> {
                 self.keeper.command_continued();
                 None
             }
-            Happened::Front(FromFront::Signal { number, delivery }) => self.on(Event::Signal { number, delivery }),
+            Happened::Front(FromFront::Signal { number, delivery }) => {
+                let action = self.supervisor.on(Event::Signal { number, delivery }, BootInstant::now());
+                let over = self.act(action);
+                self.tell_signal(number, action);
+                over
+            }
             Happened::Front(FromFront::Gone) => {
                 self.front_gone = true;
                 self.on(Event::Stop { grace: self.grace() }).or_else(|| self.judge())
@@ -216,6 +221,18 @@ impl<'a> Job<'a> {
                 self.stderr.notice(running::out_of_reach(&self.settings.program));
                 None
             }
+        }
+    }
+
+    fn tell_signal(&self, number: i32, action: Action) {
+        // Of a terminal that changes its size nobody wants to read.
+        if ![libc::SIGWINCH, libc::SIGCONT, libc::SIGURG].contains(&number) {
+            let passed_on = match action {
+                Action::Forward(_) => running::PassedOn::Forwarded,
+                Action::Nothing => running::PassedOn::HadItToo,
+                _ => running::PassedOn::StopsTheRest,
+            };
+            self.stderr.detail(running::signalled(&self.settings.key, number, passed_on));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::child::tree::{self, Sent};
 use crate::lock::LockKey;
-use crate::report::{Stderr, running};
+use crate::report::{Event, Stderr, running};
 
 /// How often what does not end is named.
 const NAME_EVERY: Duration = Duration::from_secs(60);
@@ -47,9 +47,9 @@ impl<'a> Survivors<'a> {
         }
     }
 
-    fn name(&mut self, sentence: String) {
+    fn name(&mut self, event: Event) {
         if self.named_at.is_none_or(|at| at.elapsed() >= NAME_EVERY) {
-            self.stderr.say(sentence);
+            self.stderr.say(event);
             self.named_at = Some(Instant::now());
         }
     }
