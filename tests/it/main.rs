@@ -49,4 +49,6 @@ mod talking;
 // The project around it.
 mod install;
 
+mod messages;
+
 mod tidy;
