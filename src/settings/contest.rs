@@ -11,6 +11,25 @@ pub(super) fn contest(typed: &cli::Contest, environment: &Environment) -> Result
     Ok(Contest { wait: wait(typed, environment)?, conflict_status: conflict_status(typed, environment)? })
 }
 
+/// The same for `acquire`, whose success must mean that there is a lock. A 0 that a file has for the jobs of cron is none
+/// of its business.
+///
+/// # Errors
+/// As for [`contest`], and when `-E 0` was typed or stands in the environment.
+pub(super) fn of_acquire(typed: &cli::Contest, environment: &Environment) -> Result<Contest, Error> {
+    let contest = contest(typed, environment)?;
+    if contest.conflict_status != 0 {
+        return Ok(contest);
+    }
+    let stated = text(typed.conflict_exit_code.as_ref(), "conflict-exit-code", environment)?;
+    match stated.map(|stated| stated.level) {
+        Some(Level::CommandLine | Level::Environment) => {
+            Err(Error::usage("-E 0 is not for acquire: a script must not go on without the lock"))
+        }
+        _ => Ok(Contest { conflict_status: Refusal::STATUS, ..contest }),
+    }
+}
+
 /// {-n, -w} is one setting: the highest level that names one of them decides.
 fn wait(typed: &cli::Contest, environment: &Environment) -> Result<Wait, Error> {
     for level in Level::ALL {

@@ -1,11 +1,13 @@
 //! Every setting as it counts, and where it comes from: what `doctor --config` shows.
 
+use super::duration::DEFAULT_TTL;
 use super::files::LookedFor;
 use super::options::{Kind, SETTINGS, Setting};
 use super::source::{Environment, Level, text_at};
 use super::{ReportForm, contest, deployment, form, masters, mode, stopping, ttl, voice};
 use crate::cli;
 use crate::error::Error;
+use crate::lock::Ttl;
 
 /// What `doctor` is asked for.
 #[derive(Debug)]
@@ -206,10 +208,9 @@ fn wrong(typed: &cli::Doctor, environment: &Environment) -> Result<(), Error> {
     voice::voice(&typed.voice, environment)?;
     let stopping = stopping::stopping(&cli::Stopping::default(), environment)?;
     mode::mode(&cli::Sharing::default(), environment, &deployment)?;
-    if let Some(ttl) = ttl(None, environment)? {
-        stopping::check(&stopping, ttl, deployment.backend.upkeep())?;
-    }
-    Ok(())
+    let ttl = ttl(None, environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL));
+    let level = stopping::grace_level(&cli::Stopping::default(), environment)?;
+    stopping::check(&stopping, ttl, deployment.backend.upkeep(), level)
 }
 
 #[cfg(test)]

@@ -196,7 +196,8 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
         program,
         arguments,
     };
-    stopping::check(&settings.stopping, settings.ttl, settings.deployment.backend.upkeep())?;
+    let level = stopping::grace_level(&typed.stopping, environment)?;
+    stopping::check(&settings.stopping, settings.ttl, settings.deployment.backend.upkeep(), level)?;
     Ok(settings)
 }
 
@@ -207,10 +208,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
     let key = the_key(&typed.key)?;
     let ttl = ttl(typed.ttl.as_ref(), environment)?
         .ok_or_else(|| Error::usage("no --ttl given: say after how long the lock may be taken from its owner"))?;
-    let contest = contest::contest(&typed.contest, environment)?;
-    if contest.conflict_status == 0 {
-        return Err(Error::usage("-E 0 is not for acquire: a script must not go on without the lock"));
-    }
+    let contest = contest::of_acquire(&typed.contest, environment)?;
     let output = match (typed.json, typed.export) {
         (true, _) => TokenOutput::Json,
         (false, None) => TokenOutput::Token,

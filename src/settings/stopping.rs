@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::source::{Environment, Stated, text};
+use super::source::{Environment, Level, Stated, text};
 use super::{Descendants, OnLost, Stopping, duration};
 use crate::cli;
 use crate::error::Error;
@@ -28,16 +28,25 @@ pub(super) fn stopping(typed: &cli::Stopping, environment: &Environment) -> Resu
 }
 
 /// Refuses a grace that leaves no room for renewing a lease of `ttl`. What only a server can tell, the length of a
-/// session that nobody named, is left to the moment of the grant.
+/// session that nobody named, is left to the moment of the grant. `level`: where the grace was named.
 ///
 /// # Errors
 /// With the sums and the TTL that would do.
-pub(super) fn check(stopping: &Stopping, ttl: Ttl, upkeep: Option<Upkeep>) -> Result<(), Error> {
+pub(super) fn check(stopping: &Stopping, ttl: Ttl, upkeep: Option<Upkeep>, level: Level) -> Result<(), Error> {
     let (Some(grace), Some(upkeep)) = (stopping.kill_after, upkeep) else { return Ok(()) };
     if upkeep == Upkeep::Session && matches!(ttl, Ttl::Default(_)) {
         return Ok(());
     }
-    check_grace(ttl.duration(), grace, upkeep).map_err(|sums| Error::usage(Grace(&sums).to_string()))
+    check_grace(ttl.duration(), grace, upkeep).map_err(|sums| level.error(Grace(&sums).to_string()))
+}
+
+/// Where `--kill-after` was named.
+///
+/// # Errors
+/// When the variable is not UTF-8.
+pub(super) fn grace_level(typed: &cli::Stopping, environment: &Environment) -> Result<Level, Error> {
+    let stated = text(typed.kill_after.as_ref(), "kill-after", environment)?;
+    Ok(stated.map_or(Level::CommandLine, |stated| stated.level))
 }
 
 fn length(stated: &Stated<String>) -> Result<Duration, Error> {
@@ -138,10 +147,16 @@ mod tests {
     fn a_grace_is_checked_where_the_lease_is_known() {
         let stopping = with(|typed| typed.kill_after = Some("10s".to_owned())).expect("a duration");
         let short = Ttl::Exactly(Duration::from_secs(15));
-        let sentence = check(&stopping, short, Some(Upkeep::Expiry)).expect_err("15 s are too short").to_string();
+        let sentence = check(&stopping, short, Some(Upkeep::Expiry), Level::CommandLine)
+            .expect_err("15 s are too short")
+            .to_string();
         assert!(sentence.contains("use --ttl 27s 500ms or more"), "{sentence}");
-        assert!(check(&stopping, short, None).is_ok(), "a kernel lock has no lease");
-        assert!(check(&stopping, Ttl::Default(Duration::from_secs(15)), Some(Upkeep::Session)).is_ok());
-        assert!(check(&stopping, short, Some(Upkeep::Session)).is_err());
+        let in_a_file = check(&stopping, short, Some(Upkeep::Expiry), Level::System);
+        assert!(matches!(in_a_file, Err(Error::Configuration(_))));
+        assert!(check(&stopping, short, None, Level::CommandLine).is_ok(), "a kernel lock has no lease");
+        assert!(
+            check(&stopping, Ttl::Default(Duration::from_secs(15)), Some(Upkeep::Session), Level::CommandLine).is_ok()
+        );
+        assert!(check(&stopping, short, Some(Upkeep::Session), Level::CommandLine).is_err());
     }
 }

@@ -129,6 +129,22 @@ fn a_lock_is_where_the_file_says() {
     host.dlock(&["run", "-k", "job", "--", "sh", "-c", inside, env!("CARGO_BIN_EXE_dlock")]).finish().succeeds();
 }
 
+/// Of a file for cron's jobs: somebody else has it, and all is well. For `acquire` that would be a lie.
+#[test]
+fn a_conflict_status_of_0_in_a_file_is_not_for_acquire() {
+    let place = Place::shared(Kind::File);
+    let host = Host::new().of_user(&format!("conflict-exit-code = 0\nnonblock = true\ndir = '{}'\n", place.dir_text()));
+    let holder = place.hold("job");
+    let options = ["--namespace", &place.namespace, "-k", "job"];
+    let call = |words: &[&str]| host.dlock(&words.iter().chain(&options).copied().collect::<Vec<_>>());
+    host.dlock(&["run", "--namespace", &place.namespace, "-k", "job", "--", "true"]).finish().succeeds().says_nothing();
+    call(&["acquire", "--ttl", "9s"]).finish().exits_with(75).complains(&["held by"]);
+    call(&["acquire", "--ttl", "9s", "-E", "0"]).finish().exits_with(64);
+    call(&["acquire", "--ttl", "9s"]).env("DLOCK_CONFLICT_EXIT_CODE", "0").finish().exits_with(64);
+    holder.let_go();
+    holder.wait().succeeds();
+}
+
 #[test]
 fn of_options_that_exclude_each_other_the_higher_source_decides_and_one_source_may_not_name_two() {
     let place = Place::shared(Kind::File);

@@ -209,3 +209,37 @@ fn a_relative_path_starts_where_its_file_stands() {
     assert_eq!(path("tls-ca"), Some(host.0.path().join("ca.pem")));
     assert_eq!(path("dir"), Some("/srv".into()));
 }
+
+/// Lines that people write there, right and wrong, and some that nobody would.
+fn lines() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+
+    let known = proptest::sample::select(vec![
+        "ttl = '3s'",
+        "redis = ['redis://a', 'redis://:p@b']",
+        "[profile.ci]",
+        "[profile",
+        "nonblock = true",
+        "wait = 1e3",
+        "slots = 0xff",
+        "profile.ci.ttl = 3",
+        "dir = \"\"\"",
+        "label = 'ä\u{202e}'",
+        "= =",
+    ]);
+    let line =
+        prop_oneof![4 => known.prop_map(str::to_owned), 1 => "\\PC{0,12}", 1 => "[a-z-]{1,9} = [0-9a-z'\\[{.]{0,6}"];
+    proptest::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_stands_there_is_understood_or_refused_in_one_line(text in lines()) {
+        let path = Path::new("/etc/dlock/config.toml");
+        if let Err(error) = (Document { path, text: &text }).parse() {
+            let sentence = error.to_string();
+            proptest::prop_assert!(sentence.contains(" in /etc/dlock/config.toml line "), "{sentence}");
+            proptest::prop_assert!(!sentence.contains(char::is_control), "{sentence:?}");
+        }
+    }
+}
