@@ -191,6 +191,9 @@ fn read(place: &Place) -> Result<Option<Text>, Error> {
     let (file, refused) = match open(place) {
         Ok(file) => (file, None),
         Err(error) if place.named_as.is_none() && is_absent(&error, &place.path) => return Ok(None),
+        Err(error) if has_run_out(&error) => {
+            return Err(Error::system(format!("read {}", Escaped(&place.path.to_string_lossy())), error));
+        }
         Err(error) => (None, Some(error)),
     };
     let shown = place.path.to_string_lossy();
@@ -231,6 +234,11 @@ fn is_absent(error: &io::Error, path: &Path) -> bool {
         io::ErrorKind::PermissionDenied => path.symlink_metadata().is_err(),
         _ => false,
     }
+}
+
+/// Whether it is the system that has no descriptors or memory left, which says nothing of the file.
+fn has_run_out(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
 }
 
 /// A file's text, for sentences about it.

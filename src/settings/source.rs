@@ -92,8 +92,10 @@ impl Environment {
         let named = path(typed.config.as_ref(), "config", self);
         let profile = text(typed.profile.as_ref(), "profile", self)?;
         let named = named.map(|named| named.map(|path| std::path::absolute(&path).unwrap_or(PathBuf::from(path))));
+        // What comes through a pipe (`--config <(…)`) is there once.
+        let lasting = named.as_ref().filter(|named| named.value.is_file());
         let chosen = [
-            ("config", named.as_ref().and_then(|named| named.value.to_str())),
+            ("config", lasting.and_then(|named| named.value.to_str())),
             ("profile", profile.as_ref().map(|profile| profile.value.as_str())),
         ];
         let chosen = chosen.map(|(long, value)| value.map(|value| (variable_of(long), Some(value.to_owned()))));

@@ -129,6 +129,16 @@ fn a_lock_is_where_the_file_says() {
     host.dlock(&["run", "-k", "job", "--", "sh", "-c", inside, env!("CARGO_BIN_EXE_dlock")]).finish().succeeds();
 }
 
+#[test]
+fn a_configuration_may_come_through_a_pipe_and_is_not_looked_for_again() {
+    let place = Place::shared(Kind::File);
+    let script =
+        "exec \"$0\" run --config <(echo \"dir = '$1'\") -k job -- sh -c 'echo \"[$DLOCK_CONFIG] $DLOCK_DIR\"'";
+    let words = ["-c", script, env!("CARGO_BIN_EXE_dlock"), &place.dir_text()];
+    let run = Dlock::of_program("bash".as_ref(), words).finish().succeeds().says_nothing_on_stderr();
+    assert_eq!(run.said(), format!("[] {}", place.dir_text()));
+}
+
 /// Of a file for cron's jobs: somebody else has it, and all is well. For `acquire` that would be a lie.
 #[test]
 fn a_conflict_status_of_0_in_a_file_is_not_for_acquire() {

@@ -99,7 +99,8 @@ const HOLD: &str = "echo ready; cat >/dev/null";
 #[test]
 fn renewals_are_told_with_v_and_the_loss_at_its_instant() {
     let place = Place::shared(Kind::Redis);
-    let run = |more: &str| place.dlock(["run", "-k", "job", "--ttl", "1s", JSON, more, "--", "sh", "-c", HOLD]);
+    // Renewed every 3 s, each time with most of a second for the answer: enough for a busy machine.
+    let run = |more: &str| place.dlock(["run", "-k", "job", "--ttl", "9s", JSON, more, "--", "sh", "-c", HOLD]);
     let verbose = run("-v").stdin_open().start();
     verbose.says("ready");
     assert_eq!(told(&verbose, "renewed")["key"], "job");
