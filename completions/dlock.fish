@@ -36,7 +36,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print 
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)' -r -f -a "(__fish_complete_command)"
-complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock; given several times: all of them or none' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
@@ -64,7 +64,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -s n -l nonblock -d 'Do
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Name of the lock' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Name of the lock; given several times: all of them or none' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l ttl -d 'How long the lock stays without a renewal; has no default' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
@@ -90,7 +90,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l json -d 'Print o
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease from now [default: what the lock was acquired with]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
@@ -107,7 +107,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r

@@ -61,7 +61,10 @@ pub struct Run {
     #[arg(value_hint = ValueHint::CommandString)]
     pub command: Option<OsString>,
 
-    /// Name of the lock
+    /// Name of the lock; given several times: all of them or none
+    ///
+    /// At most 64. They are taken in the order of their bytes, whatever the order given, so that two commands never wait
+    /// for each other. One lost is all lost.
     #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
     pub key: Vec<String>,
 
@@ -97,7 +100,10 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(after_help = texts::ACQUIRE_EXAMPLES)]
 pub struct Acquire {
-    /// Name of the lock
+    /// Name of the lock; given several times: all of them or none
+    ///
+    /// At most 64. They are taken in the order of their bytes, whatever the order given, so that two commands never wait
+    /// for each other. One lost is all lost.
     #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
     pub key: Vec<String>,
 
@@ -315,7 +321,7 @@ pub struct Sharing {
 #[derive(Debug, Args)]
 #[command(next_help_heading = LOCK)]
 pub struct Owned {
-    /// Name of the lock [default: $DLOCK_KEY]
+    /// Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]
     #[arg(short, long, value_name = "KEY")]
     pub key: Vec<String>,
 

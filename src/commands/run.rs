@@ -19,11 +19,9 @@ use crate::child::{self, Keeper, KeeperStart, Side, Terminal};
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
 use crate::lock::LockBackend;
-use crate::lock::keep_alive::Renewing;
 use crate::report::{Stderr, running};
 use crate::settings::RunSettings;
 use crate::sys::process::Exit;
-use give_up::GivenUp;
 use take::Taken;
 
 /// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
@@ -44,7 +42,7 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
         }
         Ok(Side::Front(front)) => {
             let verdict = front.watch(|survivors| {
-                stderr.say(running::may_not_end(&settings.key, survivors, running::Standing::Lost));
+                stderr.say(running::may_not_end(&settings.keys, survivors, running::Standing::Lost));
             });
             if ending::is_dlocks_own(verdict) {
                 terminal.restore();
@@ -65,7 +63,7 @@ fn keep(start: &KeeperStart, settings: &RunSettings, stderr: Stderr) -> ! {
         entered.unwrap_or_else(|error| start.end(failed(&Error::system("start the event loop", error), stderr).into()));
     let told = runtime.block_on(async {
         let backend = backend::open(&settings.deployment.target)
-            .map_err(|error| Error::backend(Attempt::Acquire(settings.key.clone()), error))?;
+            .map_err(|error| Error::backend(Attempt::Acquire(settings.keys.first().clone()), error))?;
         let told = tell(&keeper, &*backend, settings, stderr).await;
         tokio::time::timeout(CLOSING_LIMIT, backend.close()).await.ok();
         told
@@ -80,31 +78,27 @@ async fn tell(
     settings: &RunSettings,
     stderr: Stderr,
 ) -> Result<Exit, Error> {
-    let lease = match take::take(keeper, backend, settings, stderr).await? {
-        Taken::Lease(lease) => Renewing::new(lease),
+    let holding = match take::take(keeper, backend, settings, stderr).await? {
+        Taken::Locks(holding) => holding,
         Taken::Nothing(exit) => return Ok(exit),
     };
-    stderr.detail(running::acquired(lease.lease()));
-    if let Err(unfit) = ending::check_grace(settings, lease.lease()) {
-        give_up::give_up(backend, &lease, stderr).await;
+    holding.parts().iter().for_each(|part| stderr.detail(running::acquired(part.renewing.lease())));
+    if let Err(unfit) = ending::check_grace(settings, holding.ttl()) {
+        give_up::give_up(&holding, stderr).await;
         return Err(unfit);
     }
-    hold::publish_deadline(keeper, &lease, settings);
+    hold::publish_deadline(keeper, &holding, settings);
 
     let mut command = Command::new(&settings.program);
     command.args(&settings.arguments);
-    environment::set(&mut command, settings, lease.lease());
-    if let Err(error) = keeper.spawn(&command, backend.descriptor()) {
+    environment::set(&mut command, settings, &holding);
+    if let Err(error) = keeper.spawn(&command, &backend.descriptors()) {
         keeper.deadline().set(None);
-        give_up::give_up(backend, &lease, stderr).await;
+        give_up::give_up(&holding, stderr).await;
         return Err(ending::not_started(error, settings));
     }
 
-    let held = hold::hold(keeper, backend, &lease, settings, stderr).await;
+    let held = hold::hold(keeper, &holding, settings, stderr).await;
     keeper.deadline().set(None);
-    if held.lost || held.lease_over {
-        give_up::give_up_the_lost(backend, &lease).await;
-        return Ok(ending::status(held, GivenUp::Unknown));
-    }
-    Ok(ending::status(held, give_up::give_up(backend, &lease, stderr).await))
+    Ok(ending::status(held, give_up::give_up_after(held, &holding, stderr).await))
 }

@@ -86,8 +86,8 @@ impl Renewing {
 
     /// The lease with its deadline as last renewed.
     #[must_use]
-    pub fn into_lease(self) -> Lease {
-        Lease { valid_until: self.valid_until.get(), requested_at: self.confirmed_at.get(), ..self.lease }
+    pub fn as_of_now(&self) -> Lease {
+        Lease { valid_until: self.valid_until.get(), requested_at: self.confirmed_at.get(), ..self.lease.clone() }
     }
 
     /// Renews once, now; whether the answer was "yours".

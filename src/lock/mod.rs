@@ -9,6 +9,7 @@ pub mod keep_alive;
 pub mod key;
 pub mod lease;
 pub mod pace;
+pub mod several;
 pub mod status;
 pub mod token;
 pub mod validity;
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 
 pub use error::{BackendError, ErrorKind};
 pub use holder::Holder;
-pub use key::{KeyPattern, LockKey, Namespace};
+pub use key::{KeyPattern, Keys, LockKey, Namespace};
 pub use lease::{
     Acquired, Claim, Contention, Lease, LeaseKind, Mode, Patience, Progress, Prolonged, Release, Renewal, Ttl,
 };
@@ -88,9 +89,9 @@ pub trait LockBackend {
     /// Nothing may be asked afterwards.
     async fn close(&self);
 
-    /// The descriptor that keeps a granted lock for as long as any process has it open (the kernel's file locks);
-    /// `None` where the lock does not live in a descriptor.
-    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        None
+    /// The descriptors that keep the granted locks for as long as any process has them open (the kernel's file locks);
+    /// none where locks do not live in descriptors.
+    fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        Vec::new()
     }
 }

@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use crate::error::phrase::{Escaped, Exact, Quoted, Rough};
+use crate::error::phrase::{Escaped, Exact, Listed, Quoted, Rough};
 use crate::lock::keep_alive::Ended;
-use crate::lock::{BackendError, Lease, LockKey};
+use crate::lock::{BackendError, Keys, Lease, LockKey};
 use crate::settings::{OnLost, RunSettings};
 
 #[must_use]
@@ -40,8 +40,8 @@ pub fn released(key: &LockKey) -> String {
 
 /// Said at the instant of loss.
 #[must_use]
-pub fn lost(settings: &RunSettings, ended: &std::io::Result<Ended>) -> String {
-    let key = Quoted(settings.key.as_str());
+pub fn lost(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<Ended>) -> String {
+    let key = Quoted(key.as_str());
     let why = match ended {
         Ok(Ended::Unrenewed(Some(error))) => {
             format!("it could not be renewed in time ({})", Escaped(&error.message))
@@ -105,24 +105,26 @@ pub enum Standing {
 
 /// Said once a minute while this user may not end them.
 #[must_use]
-pub fn may_not_end(key: &LockKey, survivors: &str, standing: Standing) -> String {
-    let until = until_then(key, standing);
+pub fn may_not_end(keys: &Keys, survivors: &str, standing: Standing) -> String {
+    let until = until_then(keys, standing);
     format!("cannot end process {}: not permitted; end it as its own user, {until}", Escaped(survivors))
 }
 
 /// Said once a minute while they were killed and are still there.
 #[must_use]
-pub fn does_not_end(key: &LockKey, survivors: &str, standing: Standing) -> String {
-    let until = until_then(key, standing);
+pub fn does_not_end(keys: &Keys, survivors: &str, standing: Standing) -> String {
+    let until = until_then(keys, standing);
     let survivors = Escaped(survivors);
     format!("process {survivors} was killed, and waits in the kernel for a disk or a network; look after that, {until}")
 }
 
-fn until_then(key: &LockKey, standing: Standing) -> String {
-    let key = Quoted(key.as_str());
-    match standing {
-        Standing::Held => format!("{key} stays held until then"),
-        Standing::Lost => format!("{key} is lost and may have another holder already"),
+fn until_then(keys: &Keys, standing: Standing) -> String {
+    let listed = Listed(keys);
+    match (standing, keys.as_slice().len()) {
+        (Standing::Held, 1) => format!("{listed} stays held until then"),
+        (Standing::Held, _) => format!("{listed} stay held until then"),
+        (Standing::Lost, 1) => format!("{listed} is lost and may have another holder already"),
+        (Standing::Lost, _) => format!("{listed} are lost and may have other holders already"),
     }
 }
 

@@ -19,8 +19,10 @@ pub use source::Environment;
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
+use crate::lock::key::InvalidKeys;
 use crate::lock::pace::Pace;
-use crate::lock::{KeyPattern, LockKey, Mode, OwnerToken, Ttl};
+use crate::lock::{KeyPattern, Keys, LockKey, Mode, OwnerToken, Ttl};
+use crate::sys::boottime::BootInstant;
 use duration::{DEFAULT_TTL, parse_ttl};
 use source::{on_command_line, text};
 
@@ -37,6 +39,18 @@ pub struct Contest {
     pub wait: Wait,
     /// 75, or what `-E` put in its place.
     pub conflict_status: u8,
+}
+
+impl Contest {
+    /// What is left of it for somebody who began at `started`.
+    #[must_use]
+    pub fn after(self, started: BootInstant) -> Self {
+        let wait = match self.wait {
+            Wait::For(limit) => Wait::For((started + limit).remaining()),
+            Wait::Refuse | Wait::Forever => self.wait,
+        };
+        Self { wait, ..self }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +90,7 @@ pub enum Descendants {
 
 #[derive(Debug)]
 pub struct RunSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
@@ -101,7 +115,7 @@ impl RunSettings {
 
 #[derive(Debug)]
 pub struct AcquireSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
@@ -124,7 +138,7 @@ pub enum TokenOutput {
 
 #[derive(Debug)]
 pub struct RenewSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub token: OwnerToken,
     /// `None`: what the lock was acquired with.
     pub ttl: Option<Duration>,
@@ -134,7 +148,7 @@ pub struct RenewSettings {
 
 #[derive(Debug)]
 pub struct ReleaseSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub token: OwnerToken,
     pub deployment: Deployment,
     pub voice: Voice,
@@ -179,7 +193,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
     let (program, arguments) = program(typed.command, typed.program, environment)?;
     let deployment = deployment::resolve(&typed.backend, environment)?;
     let settings = RunSettings {
-        key: the_key(&typed.key)?,
+        keys: wanted_keys(&typed.key)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL)),
         contest: contest::contest(&typed.contest, environment)?,
         stopping: stopping::stopping(&typed.stopping, environment)?,
@@ -197,7 +211,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
 /// # Errors
 /// As for [`run`].
 pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<AcquireSettings, Error> {
-    let key = the_key(&typed.key)?;
+    let keys = wanted_keys(&typed.key)?;
     let ttl = ttl(typed.ttl.as_ref(), environment)?
         .ok_or_else(|| Error::usage("no --ttl given: say after how long the lock may be taken from its owner"))?;
     let contest = contest::contest(&typed.contest, environment)?;
@@ -212,14 +226,17 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
     };
     let deployment = deployment::resolve(&typed.backend, environment)?;
     if output == TokenOutput::EnvironmentFile {
+        if keys.as_slice().len() > 1 {
+            return Err(Error::usage("--export=env has one line for each variable, and room for one key; use --json"));
+        }
         let values = deployment.environment.iter().filter_map(|(_, value)| value.as_deref());
         // Whoever reads the file might take the rest for a variable of its own.
-        if values.chain([key.as_str()]).any(|value| value.contains(char::is_control)) {
+        if values.chain([keys.first().as_str()]).any(|value| value.contains(char::is_control)) {
             return Err(Error::usage("--export=env cannot carry control characters; use --export or --json"));
         }
     }
     Ok(AcquireSettings {
-        key,
+        keys,
         ttl,
         mode: mode::mode(&typed.sharing, environment, &deployment)?,
         contest,
@@ -234,7 +251,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
 /// As for [`run`].
 pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSettings, Error> {
     Ok(RenewSettings {
-        key: owned_key(&typed.owned, environment)?,
+        keys: owned_keys(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.map(Ttl::duration),
         voice: contest::voice(&typed.voice, environment)?,
@@ -246,7 +263,7 @@ pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSetti
 /// As for [`run`].
 pub fn release(typed: &cli::Release, environment: &Environment) -> Result<ReleaseSettings, Error> {
     Ok(ReleaseSettings {
-        key: owned_key(&typed.owned, environment)?,
+        keys: owned_keys(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
         voice: contest::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
@@ -256,7 +273,13 @@ pub fn release(typed: &cli::Release, environment: &Environment) -> Result<Releas
 /// # Errors
 /// As for [`run`].
 pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSettings, Error> {
-    let keys = keys(typed.key.iter().chain(&typed.keys))?;
+    let mut keys = Vec::new();
+    for key in each_key(typed.key.iter().chain(&typed.keys), "--key") {
+        let key = key?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     if keys.is_empty() {
         return Err(Error::usage("no key given: dlock status KEY…"));
     }
@@ -304,35 +327,34 @@ fn label(typed: &cli::Label, environment: &Environment) -> Result<Option<String>
     Ok(stated.map(|stated| stated.value).filter(|label| !label.is_empty()))
 }
 
-/// Each key once, in the order given.
-fn keys<'a>(typed: impl Iterator<Item = &'a String>) -> Result<Vec<LockKey>, Error> {
-    let mut keys = Vec::new();
-    for text in typed {
-        let key = LockKey::new(text.as_str()).map_err(|reason| Error::usage(format!("invalid --key: {reason}")))?;
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    Ok(keys)
+/// `name`: where they were given.
+fn each_key<'a, S: AsRef<str> + 'a>(
+    given: impl IntoIterator<Item = S>,
+    name: &'a str,
+) -> impl Iterator<Item = Result<LockKey, Error>> {
+    given.into_iter().map(move |text| {
+        LockKey::new(text.as_ref()).map_err(|reason| Error::usage(format!("invalid {name}: {reason}")))
+    })
 }
 
-fn the_key(typed: &[String]) -> Result<LockKey, Error> {
-    let mut keys = keys(typed.iter())?;
-    match (keys.pop(), keys.is_empty()) {
-        (Some(key), true) => Ok(key),
-        (None, _) => Err(Error::usage("no --key given: name the lock")),
-        (Some(_), false) => Err(Error::usage("several keys at once are not supported by this version: give one --key")),
-    }
+fn wanted_keys(typed: &[String]) -> Result<Keys, Error> {
+    let keys = each_key(typed, "--key").collect::<Result<Vec<_>, _>>()?;
+    Keys::new(keys).map_err(|reason| match reason {
+        InvalidKeys::None => Error::usage("no --key given: name the lock"),
+        InvalidKeys::TooMany(_) => Error::usage(format!("too many keys: {reason}")),
+    })
 }
 
-fn owned_key(typed: &cli::Owned, environment: &Environment) -> Result<LockKey, Error> {
+/// Those that were typed, else those that `run` and `acquire` hand on: one on each line.
+fn owned_keys(typed: &cli::Owned, environment: &Environment) -> Result<Keys, Error> {
     if !typed.key.is_empty() {
-        return the_key(&typed.key);
+        return wanted_keys(&typed.key);
     }
     let Some(stated) = environment.text("DLOCK_KEY")? else {
         return Err(Error::usage("no key: give --key, or set DLOCK_KEY"));
     };
-    LockKey::new(stated.value).map_err(|reason| Error::usage(format!("invalid DLOCK_KEY: {reason}")))
+    let keys = each_key(stated.value.split('\n'), "DLOCK_KEY").collect::<Result<Vec<_>, _>>()?;
+    Keys::new(keys).map_err(|reason| Error::usage(format!("invalid DLOCK_KEY: {reason}")))
 }
 
 fn token(typed: &cli::Owned, environment: &Environment) -> Result<OwnerToken, Error> {

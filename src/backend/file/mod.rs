@@ -191,8 +191,8 @@ impl LockBackend for FileBackend {
 
     async fn close(&self) {}
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        let held = self.contenders.any_granted().map(|contender| contender.file.descriptor());
-        held.or_else(|| self.plain.any_granted().map(|contender| contender.file.as_fd()))
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let plain = self.plain.all_granted().map(|contender| contender.file.as_fd());
+        self.contenders.all_granted().map(|contender| contender.file.descriptor()).chain(plain).collect()
     }
 }

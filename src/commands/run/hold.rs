@@ -1,6 +1,5 @@
 //! The one place that waits while the command runs: whatever happens becomes an event, and the supervisor decides.
 
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use tokio::time::Instant;
 use super::survivors::Survivors;
 use crate::child::supervisor::{Action, Event, LeftBehind, Rest, Supervisor};
 use crate::child::{FromFront, Keeper, TreeChange};
-use crate::lock::LockBackend;
-use crate::lock::keep_alive::{Beat, Ended, Renewing};
+use crate::lock::keep_alive::{Beat, Ended};
 use crate::lock::pace::Pace;
+use crate::lock::several::{EndedLease, Holding, Part};
 use crate::report::{Stderr, running};
 use crate::settings::{Descendants, OnLost, RunSettings};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -33,7 +32,7 @@ pub(super) struct Held {
 const TELLS_WITHIN: Duration = Duration::from_secs(1);
 
 enum Happened {
-    Lease(io::Result<Ended>),
+    Lease(EndedLease),
     Front(FromFront),
     /// It does not tell of its signals in time.
     FrontSilent,
@@ -43,31 +42,25 @@ enum Happened {
 }
 
 /// Publishes the instant by which the command must be dead; none where a loss is only to be told.
-pub(super) fn publish_deadline(keeper: &Keeper, lease: &Renewing, settings: &RunSettings) {
+pub(super) fn publish_deadline(keeper: &Keeper, holding: &Holding<'_>, settings: &RunSettings) {
     keeper.deadline().set(match settings.stopping.on_lost {
-        OnLost::Kill => lease.valid_until(),
+        OnLost::Kill => holding.valid_until(),
         OnLost::Warn => None,
     });
 }
 
-/// Watches lease, command and front until nothing of the command has to be waited for. Renews meanwhile.
-pub(super) async fn hold(
-    keeper: &Keeper,
-    backend: &dyn LockBackend,
-    lease: &Renewing,
-    settings: &RunSettings,
-    stderr: Stderr,
-) -> Held {
-    let beat = |beat: Beat<'_>| match beat {
+/// Watches leases, command and front until nothing of the command has to be waited for. Renews meanwhile.
+pub(super) async fn hold(keeper: &Keeper, holding: &Holding<'_>, settings: &RunSettings, stderr: Stderr) -> Held {
+    let beat = |part: &Part<'_>, beat: Beat<'_>| match beat {
         Beat::Renewed => {
-            publish_deadline(keeper, lease, settings);
-            stderr.detail(running::renewed(&settings.key));
+            publish_deadline(keeper, holding, settings);
+            stderr.detail(running::renewed(part.key()));
         }
-        Beat::Failed(error) => stderr.notice(running::renewal_failed(&settings.key, error, lease.left())),
+        Beat::Failed(error) => stderr.notice(running::renewal_failed(part.key(), error, part.renewing.left())),
     };
-    let mut job = Job::new(keeper, lease, settings, stderr);
+    let mut job = Job::new(keeper, holding, settings, stderr);
     let mut timer = BootTimer::new().ok();
-    let mut renewing = pin!(lease.keep_alive(backend, job.notice(), &beat));
+    let mut renewing = pin!(holding.keep_alive(job.notice(), &beat));
     let mut closing = pin!(keeper.close_inherited());
     let mut slipping = pin!(keeper.command_out_of_reach());
     let exit = loop {
@@ -87,15 +80,15 @@ pub(super) async fn hold(
             break exit;
         }
         if renewing_ended && !job.lease_over {
-            // The command was asked to end; the lease is kept for as long as it may yet be believed.
-            renewing.set(lease.keep_alive(backend, Duration::ZERO, &beat));
+            // The command was asked to end, or runs on without one of several locks; what may yet be believed is kept.
+            renewing.set(holding.keep_alive(Duration::ZERO, &beat));
         }
     };
     // Nothing is left that would have to be dead by then.
     keeper.deadline().set(None);
     if !job.lease_over {
-        lease.stop();
-        renewing.await.ok();
+        holding.stop();
+        renewing.await;
     }
     if process::has_children() {
         let left = keeper.count_tree();
@@ -125,7 +118,7 @@ async fn judging_time(unjudged: Option<(Exit, Instant)>) {
 /// The command under its lock: what has happened so far, and what follows from it.
 struct Job<'a> {
     keeper: &'a Keeper,
-    lease: &'a Renewing,
+    holding: &'a Holding<'a>,
     settings: &'a RunSettings,
     stderr: Stderr,
     pace: Pace,
@@ -144,9 +137,9 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(keeper: &'a Keeper, lease: &'a Renewing, settings: &'a RunSettings, stderr: Stderr) -> Self {
+    fn new(keeper: &'a Keeper, holding: &'a Holding<'a>, settings: &'a RunSettings, stderr: Stderr) -> Self {
         let stopping = settings.stopping;
-        let pace = settings.pace(lease.lease().ttl);
+        let pace = settings.pace(holding.ttl());
         let left_behind = match stopping.descendants {
             Descendants::Ignore => LeftBehind::Ignore,
             Descendants::Wait => LeftBehind::Await,
@@ -154,12 +147,12 @@ impl<'a> Job<'a> {
         };
         Self {
             keeper,
-            lease,
+            holding,
             settings,
             stderr,
             pace,
             supervisor: Supervisor::new(left_behind, pace.kill_after),
-            survivors: Survivors::new(&settings.key, stderr),
+            survivors: Survivors::new(&settings.keys, stderr),
             out_of_time_at: stopping.max_runtime.map(|limit| BootInstant::now() + limit),
             lost: false,
             timed_out: false,
@@ -238,24 +231,31 @@ impl<'a> Job<'a> {
         over
     }
 
-    fn lease_ended(&mut self, ended: &io::Result<Ended>) -> Option<Exit> {
-        let is_believed = !self.lease.valid_until().is_some_and(BootInstant::has_passed);
-        let event = match ended {
+    fn lease_ended(&mut self, EndedLease { key, why }: &EndedLease) -> Option<Exit> {
+        let is_believed = !self.holding.part(key).renewing.valid_until().is_some_and(BootInstant::has_passed);
+        let mut is_news = !self.lost;
+        let event = match why {
             Ok(Ended::Unrenewed(_) | Ended::Revoked) if is_believed => Some(Event::Stop { grace: self.grace() }),
             Err(_) if is_believed => {
                 self.lease_over = true;
                 Some(Event::Stop { grace: self.grace() })
             }
+            _ if self.settings.stopping.on_lost == OnLost::Warn => {
+                self.holding.forsake(key);
+                self.lease_over = self.holding.is_over();
+                is_news = true;
+                None
+            }
             _ => {
                 self.lease_over = true;
-                (self.settings.stopping.on_lost == OnLost::Kill).then_some(Event::Kill)
+                Some(Event::Kill)
             }
         };
         // Signal first, print second.
         let over = event.and_then(|event| self.on(event));
-        if !self.lost && self.supervisor.exit().is_none() && self.unjudged.is_none() {
+        if is_news && self.supervisor.exit().is_none() && self.unjudged.is_none() {
             self.lost = true;
-            self.stderr.say(running::lost(self.settings, ended));
+            self.stderr.say(running::lost(self.settings, key, why));
         }
         if self.lease_over {
             self.survivors.lock_is_lost();
@@ -268,7 +268,7 @@ impl<'a> Job<'a> {
         if self.lease_over && self.settings.stopping.on_lost == OnLost::Warn {
             return self.pace.kill_after;
         }
-        let covered = self.lease.left().map(|left| left.saturating_sub(self.pace.margin));
+        let covered = self.holding.left().map(|left| left.saturating_sub(self.pace.margin));
         covered.map_or(self.pace.kill_after, |covered| covered.min(self.pace.kill_after))
     }
 

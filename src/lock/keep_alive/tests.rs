@@ -167,7 +167,7 @@ fn one_timely_renewal_makes_a_half_spent_lease_fresh() {
     let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
     assert!(renewing.is_half_spent());
     assert!(runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Yours]))));
-    assert!(!renewing.into_lease().requested_at.remaining().gt(&Duration::ZERO));
+    assert!(!renewing.as_of_now().requested_at.remaining().gt(&Duration::ZERO));
 
     let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
     assert!(!runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Lost]))));

@@ -4,6 +4,7 @@ mod modes;
 mod one_shot;
 mod reports;
 mod run;
+mod several;
 
 use crate::support::Place;
 
