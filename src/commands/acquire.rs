@@ -11,6 +11,7 @@ use crate::sys::boottime::BootInstant;
 use crate::sys::interrupt::Interrupts;
 
 use super::contend::{Contended, contend};
+use super::run::nested;
 use super::{describe, one_shot};
 
 /// # Errors
@@ -52,6 +53,7 @@ async fn take(
     stderr: Stderr,
     interrupts: &Interrupts,
 ) -> Result<Vec<Lease>, Error> {
+    nested::check_order(&settings.keys.in_order(), &settings.above, settings.contest)?;
     let started = BootInstant::now();
     let mut contest = settings.contest;
     let holding = loop {
@@ -62,7 +64,7 @@ async fn take(
         }
     };
     let keys = settings.keys.as_slice();
-    let mut leases: Vec<Lease> = keys.iter().map(|key| holding.part(key).renewing.as_of_now()).collect();
+    let mut leases: Vec<Lease> = keys.iter().filter_map(|key| Some(holding.part(key)?.renewing.as_of_now())).collect();
     if let Err(error) = even_out(backend, settings, &mut leases).await {
         give_back(backend, &leases).await.ok();
         return Err(error);

@@ -7,6 +7,7 @@ mod ending;
 mod environment;
 mod give_up;
 mod hold;
+pub(super) mod nested;
 mod survivors;
 mod take;
 
@@ -22,6 +23,7 @@ use crate::lock::LockBackend;
 use crate::report::{Stderr, running};
 use crate::settings::RunSettings;
 use crate::sys::process::Exit;
+use nested::{Nested, Users};
 use take::Taken;
 
 /// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
@@ -78,12 +80,15 @@ async fn tell(
     settings: &RunSettings,
     stderr: Stderr,
 ) -> Result<Exit, Error> {
-    let holding = match take::take(keeper, backend, settings, stderr).await? {
+    let nested = nested::nested(backend, settings).await?;
+    let keys = nested::not_nested(&settings.keys, &nested);
+    nested::check_order(&keys, &settings.above, settings.contest)?;
+    let holding = match take::take(keeper, backend, &keys, settings, stderr).await? {
         Taken::Locks(holding) => holding,
         Taken::Nothing(exit) => return Ok(exit),
     };
     holding.parts().iter().for_each(|part| stderr.detail(running::acquired(part.renewing.lease())));
-    if let Err(unfit) = ending::check_grace(settings, holding.ttl()) {
+    if let Err(unfit) = ending::check_grace(settings, &holding) {
         give_up::give_up(&holding, stderr).await;
         return Err(unfit);
     }
@@ -91,14 +96,16 @@ async fn tell(
 
     let mut command = Command::new(&settings.program);
     command.args(&settings.arguments);
-    environment::set(&mut command, settings, &holding);
-    if let Err(error) = keeper.spawn(&command, &backend.descriptors()) {
+    let mut users = Users::of(&holding);
+    environment::set(&mut command, settings, &holding, &nested, &users);
+    let kept_open: Vec<_> = backend.descriptors().into_iter().chain(nested.iter().map(Nested::guard)).collect();
+    if let Err(error) = keeper.spawn(&command, &kept_open) {
         keeper.deadline().set(None);
         give_up::give_up(&holding, stderr).await;
         return Err(ending::not_started(error, settings));
     }
 
-    let held = hold::hold(keeper, &holding, settings, stderr).await;
+    let held = hold::hold(keeper, &holding, &mut users, settings, stderr).await;
     keeper.deadline().set(None);
     Ok(ending::status(held, give_up::give_up_after(held, &holding, stderr).await))
 }

@@ -113,13 +113,10 @@ impl<'a> Holding<'a> {
         &self.parts
     }
 
-    /// The part that is the lock of `key`.
-    ///
-    /// # Panics
-    /// When `key` is none of those that were wanted.
+    /// The part that is the lock of `key`; `None`: it is none of those that were wanted.
     #[must_use]
-    pub fn part(&self, key: &LockKey) -> &Part<'a> {
-        self.parts.iter().find(|part| part.key() == key).expect("only keys that were taken are asked for")
+    pub fn part(&self, key: &LockKey) -> Option<&Part<'a>> {
+        self.parts.iter().find(|part| part.key() == key)
     }
 
     /// The leases as last renewed.
@@ -128,10 +125,10 @@ impl<'a> Holding<'a> {
         self.parts.iter().map(|part| part.renewing.as_of_now()).collect()
     }
 
-    /// The shortest of their TTLs.
+    /// The shortest of their TTLs; `None`: nothing is held.
     #[must_use]
-    pub fn ttl(&self) -> Duration {
-        self.parts.iter().map(|part| part.renewing.lease().ttl).min().unwrap_or_default()
+    pub fn ttl(&self) -> Option<Duration> {
+        self.parts.iter().map(|part| part.renewing.lease().ttl).min()
     }
 
     /// The earliest deadline of those that are still believed; `None`: there is none.
@@ -148,7 +145,7 @@ impl<'a> Holding<'a> {
 
     /// From now on `key` is believed to be lost; the others are kept.
     pub fn forsake(&self, key: &LockKey) {
-        self.part(key).is_over.set(true);
+        self.parts.iter().filter(|part| part.key() == key).for_each(|part| part.is_over.set(true));
     }
 
     /// Whether none is left that can be believed.

@@ -128,6 +128,18 @@ fn until_then(keys: &Keys, standing: Standing) -> String {
     }
 }
 
+/// The command ended, and a run inside it has not.
+#[must_use]
+pub fn still_used(program: &OsStr, keys: &Keys) -> String {
+    let program = program.to_string_lossy();
+    let stays = if keys.as_slice().len() == 1 { "stays" } else { "stay" };
+    format!(
+        "{} ended, and a dlock run inside it still uses {}, which {stays} held until that ends",
+        Quoted(&program),
+        Listed(keys)
+    )
+}
+
 /// The command ended of its own accord, and something that it started did not.
 #[must_use]
 pub fn left_running(program: &OsStr, count: usize) -> String {

@@ -1,7 +1,7 @@
 //! What `acquire --export` prints: the lock as variables, for a shell's `eval` or a CI environment file.
 
 use crate::exit_code::Ending;
-use crate::lock::Lease;
+use crate::lock::{FencingToken, Lease};
 use crate::settings::{Deployment, SECRETS};
 
 /// A variable and its value; `None`: it has none, and an old one must not be taken for it.
@@ -32,10 +32,16 @@ pub fn failure(ending: Ending) -> String {
     format!("(exit {})\n", ending.as_seen_by_a_shell())
 }
 
-/// The value of `DLOCK_FENCE`: one line for each lease, empty where it has no fence; `None` when none has.
+/// The value of a variable that has one line for each key.
 #[must_use]
-pub fn fences<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> Option<String> {
-    let fences: Vec<_> = leases.into_iter().map(|lease| lease.fence.map(|fence| fence.to_string())).collect();
+pub fn lines<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts.into_iter().collect::<Vec<_>>().join("\n")
+}
+
+/// The value of `DLOCK_FENCE`: one line for each key, empty where it has no fence; `None` when none has.
+#[must_use]
+pub fn fences(fences: impl IntoIterator<Item = Option<FencingToken>>) -> Option<String> {
+    let fences: Vec<_> = fences.into_iter().map(|fence| fence.map(|fence| fence.to_string())).collect();
     fences
         .iter()
         .any(Option::is_some)
@@ -43,11 +49,10 @@ pub fn fences<'a>(leases: impl IntoIterator<Item = &'a Lease>) -> Option<String>
 }
 
 fn variables(leases: &[Lease], deployment: &Deployment) -> impl Iterator<Item = Variable> {
-    let keys: Vec<&str> = leases.iter().map(|lease| lease.key.as_str()).collect();
     let lock = [
-        ("DLOCK_KEY", Some(keys.join("\n"))),
+        ("DLOCK_KEY", Some(lines(leases.iter().map(|lease| lease.key.as_str())))),
         ("DLOCK_TOKEN", leases.first().map(|lease| lease.token.secret().to_owned())),
-        ("DLOCK_FENCE", fences(leases)),
+        ("DLOCK_FENCE", fences(leases.iter().map(|lease| lease.fence))),
     ];
     let place = deployment.environment.iter().filter(|(name, _)| !SECRETS.contains(&name.as_str()));
     lock.map(|(name, value)| (name.to_owned(), value)).into_iter().chain(place.cloned().collect::<Vec<_>>())

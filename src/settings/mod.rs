@@ -3,6 +3,7 @@
 mod contest;
 mod deployment;
 pub mod duration;
+mod held;
 mod masters;
 mod mode;
 mod source;
@@ -14,6 +15,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 pub use deployment::{BackendName, Deployment, SECRETS};
+pub use held::{HELD, HeldAbove};
 pub use source::Environment;
 
 use crate::cli;
@@ -97,6 +99,8 @@ pub struct RunSettings {
     pub contest: Contest,
     pub stopping: Stopping,
     pub label: Option<String>,
+    /// What runs above this one hold in the same place.
+    pub above: Vec<HeldAbove>,
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub voice: Voice,
@@ -121,6 +125,8 @@ pub struct AcquireSettings {
     pub mode: Mode,
     pub contest: Contest,
     pub label: Option<String>,
+    /// What runs above this call hold in the same place.
+    pub above: Vec<HeldAbove>,
     pub output: TokenOutput,
     pub voice: Voice,
 }
@@ -200,6 +206,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
         label: label(&typed.label, environment)?,
         mode: mode::mode(&typed.sharing, environment, &deployment)?,
         voice: contest::voice(&typed.voice, environment)?,
+        above: held::above(environment, &deployment),
         deployment,
         program,
         arguments,
@@ -243,6 +250,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
         label: label(&typed.label, environment)?,
         output,
         voice: contest::voice(&typed.voice, environment)?,
+        above: held::above(environment, &deployment),
         deployment,
     })
 }
@@ -362,7 +370,7 @@ fn token(typed: &cli::Owned, environment: &Environment) -> Result<OwnerToken, Er
         Some(token) => on_command_line(token.clone(), "token"),
         // The command of a `run` inherits the token of that very run: taking it by default would pull the lock
         // from under its own feet.
-        None if environment.get("DLOCK_HELD").is_some() => {
+        None if environment.get(HELD).is_some() => {
             return Err(Error::usage(
                 "no --token given: inside dlock run it must be, since $DLOCK_TOKEN is that run's",
             ));

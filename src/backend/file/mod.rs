@@ -32,7 +32,7 @@ use directory::{Missing, NamespaceDir};
 use lock_file::LockFile;
 use records::{Entry, Now, Record, Standing};
 
-pub use directory::default_directory;
+pub use directory::{default_directory, made_default_directory};
 
 /// Changes at every start of the machine, and with it CLOCK_BOOTTIME begins anew.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";

@@ -1,7 +1,5 @@
 //! How a run ends: what the front makes of the keeper's word or death, and of a command that could not be started.
 
-use std::time::Duration;
-
 use super::give_up::GivenUp;
 use super::hold::Held;
 use crate::child::{SpawnError, Verdict};
@@ -10,6 +8,7 @@ use crate::error::Error;
 use crate::error::phrase::Grace;
 use crate::exit_code::{self, Ending};
 use crate::lock::pace;
+use crate::lock::several::Holding;
 use crate::report::Stderr;
 use crate::settings::RunSettings;
 use crate::sys::process::Exit;
@@ -58,8 +57,9 @@ pub(super) fn status(held: Held, given_up: GivenUp) -> Exit {
 
 /// Refuses a grace for which the lease that was granted turns out to be too short. Only a session's length is known so
 /// late; `settings` has checked the rest.
-pub(super) fn check_grace(settings: &RunSettings, ttl: Duration) -> Result<(), Error> {
-    let (Some(grace), Some(upkeep)) = (settings.stopping.kill_after, settings.deployment.backend.upkeep()) else {
+pub(super) fn check_grace(settings: &RunSettings, holding: &Holding<'_>) -> Result<(), Error> {
+    let upkeep = settings.deployment.backend.upkeep();
+    let (Some(grace), Some(upkeep), Some(ttl)) = (settings.stopping.kill_after, upkeep, holding.ttl()) else {
         return Ok(());
     };
     pace::check_grace(ttl, grace, upkeep).map_err(|sums| Error::Configuration(Grace(&sums).to_string()))

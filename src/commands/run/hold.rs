@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::nested::Users;
 use super::survivors::Survivors;
 use crate::child::supervisor::{Action, Event, LeftBehind, Rest, Supervisor};
 use crate::child::{FromFront, Keeper, TreeChange};
@@ -31,6 +32,10 @@ pub(super) struct Held {
 /// How long the front may take to tell of a signal that came with the command's end: it may be stopped, or dying.
 const TELLS_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often we look whether a run inside the command still uses the lock once the command itself has ended. It is a look
+/// at a file of this host.
+const USERS_LOOK: Duration = Duration::from_millis(100);
+
 enum Happened {
     Lease(EndedLease),
     Front(FromFront),
@@ -50,7 +55,13 @@ pub(super) fn publish_deadline(keeper: &Keeper, holding: &Holding<'_>, settings:
 }
 
 /// Watches leases, command and front until nothing of the command has to be waited for. Renews meanwhile.
-pub(super) async fn hold(keeper: &Keeper, holding: &Holding<'_>, settings: &RunSettings, stderr: Stderr) -> Held {
+pub(super) async fn hold(
+    keeper: &Keeper,
+    holding: &Holding<'_>,
+    users: &mut Users,
+    settings: &RunSettings,
+    stderr: Stderr,
+) -> Held {
     let beat = |part: &Part<'_>, beat: Beat<'_>| match beat {
         Beat::Renewed => {
             publish_deadline(keeper, holding, settings);
@@ -58,7 +69,7 @@ pub(super) async fn hold(keeper: &Keeper, holding: &Holding<'_>, settings: &RunS
         }
         Beat::Failed(error) => stderr.notice(running::renewal_failed(part.key(), error, part.renewing.left())),
     };
-    let mut job = Job::new(keeper, holding, settings, stderr);
+    let mut job = Job::new(keeper, holding, users, settings, stderr);
     let mut timer = BootTimer::new().ok();
     let mut renewing = pin!(holding.keep_alive(job.notice(), &beat));
     let mut closing = pin!(keeper.close_inherited());
@@ -69,7 +80,7 @@ pub(super) async fn hold(keeper: &Keeper, holding: &Holding<'_>, settings: &RunS
             biased;
             ended = &mut renewing, if !job.lease_over => Happened::Lease(ended),
             () = sleep_until(&mut timer, due), if due.is_some() => Happened::Due,
-            change = keeper.change(), if job.unjudged.is_none() => Happened::Tree(change),
+            change = keeper.change(), if job.unjudged.is_none() && !job.tree_gone => Happened::Tree(change),
             message = keeper.from_front(), if !job.front_gone => Happened::Front(message),
             () = judging_time(job.unjudged), if job.unjudged.is_some() => Happened::FrontSilent,
             () = &mut slipping, if job.within_reach => Happened::OutOfReach,
@@ -86,7 +97,7 @@ pub(super) async fn hold(keeper: &Keeper, holding: &Holding<'_>, settings: &RunS
     };
     // Nothing is left that would have to be dead by then.
     keeper.deadline().set(None);
-    if !job.lease_over {
+    if !job.lease_over && !holding.parts().is_empty() {
         holding.stop();
         renewing.await;
     }
@@ -119,6 +130,7 @@ async fn judging_time(unjudged: Option<(Exit, Instant)>) {
 struct Job<'a> {
     keeper: &'a Keeper,
     holding: &'a Holding<'a>,
+    users: &'a mut Users,
     settings: &'a RunSettings,
     stderr: Stderr,
     pace: Pace,
@@ -134,12 +146,21 @@ struct Job<'a> {
     unjudged: Option<(Exit, Instant)>,
     /// Nothing has shown yet that this user may not signal the command.
     within_reach: bool,
+    /// When to look again whether the lock is still being used by runs inside the command, which has ended.
+    users_at: Option<BootInstant>,
+    tree_gone: bool,
 }
 
 impl<'a> Job<'a> {
-    fn new(keeper: &'a Keeper, holding: &'a Holding<'a>, settings: &'a RunSettings, stderr: Stderr) -> Self {
+    fn new(
+        keeper: &'a Keeper,
+        holding: &'a Holding<'a>,
+        users: &'a mut Users,
+        settings: &'a RunSettings,
+        stderr: Stderr,
+    ) -> Self {
         let stopping = settings.stopping;
-        let pace = settings.pace(holding.ttl());
+        let pace = settings.pace(holding.ttl().unwrap_or(settings.ttl.duration()));
         let left_behind = match stopping.descendants {
             Descendants::Ignore => LeftBehind::Ignore,
             Descendants::Wait => LeftBehind::Await,
@@ -148,6 +169,7 @@ impl<'a> Job<'a> {
         Self {
             keeper,
             holding,
+            users,
             settings,
             stderr,
             pace,
@@ -160,6 +182,8 @@ impl<'a> Job<'a> {
             front_gone: false,
             unjudged: None,
             within_reach: true,
+            users_at: None,
+            tree_gone: false,
         }
     }
 
@@ -173,13 +197,14 @@ impl<'a> Job<'a> {
 
     fn due(&self) -> Option<BootInstant> {
         let out_of_time_at = self.out_of_time_at.filter(|_| self.unjudged.is_none());
-        [self.supervisor.due(), out_of_time_at].into_iter().flatten().min()
+        [self.supervisor.due(), out_of_time_at, self.users_at].into_iter().flatten().min()
     }
 
     /// `Some`: it is over.
     fn take(&mut self, happened: Happened) -> Option<Exit> {
         match happened {
             Happened::Due if self.out_of_time_at.is_some_and(BootInstant::has_passed) => self.out_of_time(),
+            Happened::Due if self.users_at.is_some_and(BootInstant::has_passed) => self.look_for_users(),
             Happened::Due => self.on(Event::Due),
             // A key of the terminal, or a service manager, reaches the command and the front at the same time.
             Happened::Tree(TreeChange::Ended { exit, rest: Rest::Alive }) if !self.front_gone => {
@@ -187,8 +212,11 @@ impl<'a> Job<'a> {
                 self.unjudged = Some((exit, Instant::now() + TELLS_WITHIN));
                 None
             }
-            Happened::Tree(TreeChange::Ended { exit, rest }) => self.on(Event::Ended { exit, rest }),
-            Happened::Tree(TreeChange::TreeGone) => self.on(Event::TreeGone),
+            Happened::Tree(TreeChange::Ended { exit, rest }) => self.ended(exit, rest),
+            Happened::Tree(TreeChange::TreeGone) => {
+                self.tree_gone = true;
+                if self.users_at.is_some() { self.look_for_users() } else { self.on(Event::TreeGone) }
+            }
             Happened::Tree(TreeChange::Stopped(signal)) => {
                 self.keeper.command_stopped(signal);
                 None
@@ -214,7 +242,27 @@ impl<'a> Job<'a> {
 
     fn judge(&mut self) -> Option<Exit> {
         let (exit, _) = self.unjudged.take()?;
-        self.on(Event::Ended { exit, rest: Rest::Alive })
+        self.ended(exit, Rest::Alive)
+    }
+
+    fn ended(&mut self, exit: Exit, rest: Rest) -> Option<Exit> {
+        self.tree_gone = rest == Rest::Gone;
+        if self.lease_over || !self.users.are_there(rest) {
+            return self.on(Event::Ended { exit, rest });
+        }
+        self.users_at = Some(BootInstant::now() + USERS_LOOK);
+        self.stderr.notice(running::still_used(&self.settings.program, &self.settings.keys));
+        self.on(Event::Ended { exit, rest: Rest::UsesTheLock })
+    }
+
+    fn look_for_users(&mut self) -> Option<Exit> {
+        let rest = if self.tree_gone { Rest::Gone } else { Rest::Alive };
+        if !self.lease_over && self.users.are_there(rest) {
+            self.users_at = Some(BootInstant::now() + USERS_LOOK);
+            return None;
+        }
+        self.users_at = None;
+        self.on(if self.tree_gone { Event::TreeGone } else { Event::UsersGone })
     }
 
     fn out_of_time(&mut self) -> Option<Exit> {
@@ -232,7 +280,8 @@ impl<'a> Job<'a> {
     }
 
     fn lease_ended(&mut self, EndedLease { key, why }: &EndedLease) -> Option<Exit> {
-        let is_believed = !self.holding.part(key).renewing.valid_until().is_some_and(BootInstant::has_passed);
+        let is_believed =
+            !self.holding.part(key).and_then(|part| part.renewing.valid_until()).is_some_and(BootInstant::has_passed);
         let mut is_news = !self.lost;
         let event = match why {
             Ok(Ended::Unrenewed(_) | Ended::Revoked) if is_believed => Some(Event::Stop { grace: self.grace() }),

@@ -30,14 +30,18 @@ const FRONT_GONE: i32 = libc::SIGKILL;
 pub(super) async fn take<'a>(
     keeper: &Keeper,
     backend: &'a dyn LockBackend,
+    keys: &[&LockKey],
     settings: &RunSettings,
     stderr: Stderr,
 ) -> Result<Taken<'a>, Error> {
+    if keys.is_empty() {
+        return Ok(Taken::Locks(Holding::default()));
+    }
     let started = BootInstant::now();
     let mut contest = settings.contest;
     let front_is_gone = Cell::new(false);
     loop {
-        let wanted = wanted(backend, settings, contest);
+        let wanted = wanted(backend, keys, settings, contest);
         let endpoint = &settings.deployment.endpoint;
         match contend(&wanted, contest, endpoint, stderr, || interruption(keeper, &front_is_gone)).await {
             Ok(Contended::Granted(holding)) => {
@@ -62,7 +66,12 @@ pub(super) async fn take<'a>(
 }
 
 /// A fresh claim for each key: a token is never used for a second try.
-fn wanted<'a>(backend: &'a dyn LockBackend, settings: &RunSettings, contest: Contest) -> Vec<Wanted<'a>> {
+fn wanted<'a>(
+    backend: &'a dyn LockBackend,
+    keys: &[&LockKey],
+    settings: &RunSettings,
+    contest: Contest,
+) -> Vec<Wanted<'a>> {
     // The front: the process that people see as dlock.
     let pid = u32::try_from(getppid().as_raw()).unwrap_or_default();
     let ttl = settings.ttl.duration();
@@ -82,7 +91,7 @@ fn wanted<'a>(backend: &'a dyn LockBackend, settings: &RunSettings, contest: Con
             Wait::Forever => Patience::Queue { reconnect_for: ttl },
         },
     };
-    settings.keys.in_order().into_iter().map(|key| Wanted { backend, claim: claim(key) }).collect()
+    keys.iter().map(|key| Wanted { backend, claim: claim(key) }).collect()
 }
 
 async fn give_up_all(holding: &Holding<'_>) {

@@ -1,6 +1,7 @@
 //! The lock contract: what every backend promises, in the same sentences.
 
 mod modes;
+mod nested;
 mod one_shot;
 mod reports;
 mod run;
