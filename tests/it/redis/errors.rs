@@ -144,7 +144,7 @@ fn a_full_server_still_renews_and_releases() {
 
 #[test]
 fn a_server_that_is_busy_with_a_script_is_tried_until_it_answers() {
-    let server = Server::start(&["--busy-reply-threshold", "10"]);
+    let server = Server::start(&["--lua-time-limit", "10"]);
     let url = format!("redis://127.0.0.1:{}", server.port);
     let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
     let holder = Dlock::new(run).stdin_open().start();
@@ -163,16 +163,15 @@ fn a_server_that_is_busy_with_a_script_is_tried_until_it_answers() {
 
 #[test]
 fn a_server_that_cannot_save_is_tried_until_it_may_write_again() {
-    // A directory stands where the snapshot would, so that saving fails for root as well.
     let dir = tempfile::TempDir::with_prefix("dlock-save").expect("the temporary directory takes files");
-    std::fs::create_dir_all(dir.path().join("snapshot/full")).expect("our own directory");
     let place = dir.path().to_str().expect("temporary directories have plain names");
-    let server = Server::start(&["--dir", place, "--dbfilename", "other", "--enable-protected-configs", "yes"]);
+    let server = Server::start(&["--dir", place, "--dbfilename", "snapshot"]);
     let url = format!("redis://127.0.0.1:{}", server.port);
     let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
     let holder = Dlock::new(run).stdin_open().start();
     holder.says("ready");
-    server.command::<()>(&["CONFIG", "SET", "dbfilename", "snapshot"]);
+    // A directory stands where the snapshot would, so that saving fails for root as well.
+    std::fs::create_dir_all(dir.path().join("snapshot/full")).expect("our own directory");
     server.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
     server.command::<()>(&["BGSAVE"]);
     eventually("saving has failed", || {
