@@ -100,13 +100,16 @@ for room in "${elsewhere[@]}"; do
     skip+=(--skip "$room")
 done
 
-# All at once: nearly all that a test does is to wait.
+# All at once: nearly all that a test does is to wait. Without job control they would ignore SIGINT, and so would dlock.
 declare -A runs
+set -m
+trap 'for name in "${!runs[@]}"; do kill -- "-${runs[$name]}" 2>/dev/null; done; exit 130' INT TERM
 for name; do
     DLOCK_TEST_REDIS_SERVER=${servers[$name]} "$tests" -q redis:: --test-threads 2 "${skip[@]}" \
         >"$logs/$name" 2>&1 </dev/null &
     runs[$name]=$!
 done
+set +m
 failed=()
 for name; do
     wait "${runs[$name]}" || failed+=("$name")

@@ -93,8 +93,8 @@ fn refusal(url: &str, error: &RedisError) -> BackendError {
             return BackendError::new(kind, format!("{url} {advice}"));
         }
     }
-    let said = format!("{code} {detail}");
-    BackendError::unavailable(format!("{url} refuses: {}", said.trim().chars().take(200).collect::<String>()))
+    let said: String = format!("{code} {detail}").trim().chars().take(200).collect();
+    BackendError::unavailable(format!("{url} refuses: {}", said.trim_end_matches('.')))
 }
 
 /// With a minus sign where the server did not let the script run a command, without where the command failed.
@@ -154,13 +154,14 @@ mod tests {
             ("-CLUSTERDOWN The cluster is down", Kind::Unavailable),
             ("-WRONGTYPE Operation against a key holding the wrong kind of value", Kind::Misconfigured),
             ("-ERR DB index is out of range", Kind::Misconfigured),
+            ("-EXECABORT Transaction discarded because of previous errors.", Kind::Unavailable),
             ("-ERR something new", Kind::Unavailable),
         ] {
             let failure = failure(reply);
             assert_eq!(failure.error.kind, kind, "{reply}");
             assert!(failure.answered, "{reply}");
             assert!(failure.error.message.starts_with("redis://bob:***@r1:6379 "), "{}", failure.error);
-            assert!(!failure.error.message.contains("secret"));
+            assert!(!failure.error.message.contains("secret") && !failure.error.message.ends_with('.'));
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::lock::keep_alive::Renewing;
 use crate::lock::pace::Pace;
-use crate::lock::{LockBackend, Release, backoff};
+use crate::lock::{BackendError, LockBackend, Release, backoff};
 use crate::report::{Stderr, running};
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
@@ -30,7 +30,7 @@ pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stde
     let lease = renewing.lease();
     let pace = Pace::of(lease.ttl);
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
-    let mut last_error = None;
+    let mut last_error: Option<BackendError> = None;
     loop {
         match attempt(backend, renewing, until).await {
             Ok(Release::Released) => {
@@ -43,10 +43,16 @@ pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stde
                 stderr.say(running::was_not_ours(&lease.key));
                 return GivenUp::NotOurs;
             }
-            Err(error) => last_error = Some(error),
+            Err(Some(error)) => last_error = Some(error),
+            // What an earlier attempt was told says more than the silence that cut the last one short.
+            Err(None) => {
+                last_error.get_or_insert_with(|| BackendError::unavailable("no answer"));
+            }
         }
-        if Instant::now() >= until {
-            stderr.say(running::not_released(&lease.key, &last_error.unwrap_or_default(), renewing.left()));
+        if let Some(error) = &last_error
+            && (error.is_settled() || Instant::now() >= until)
+        {
+            stderr.say(running::not_released(&lease.key, error, renewing.left()));
             return GivenUp::Unknown;
         }
         sleep(backoff::jittered(pace.pause.0, pace.pause.1).min(until.saturating_duration_since(Instant::now()))).await;
@@ -58,12 +64,16 @@ pub(super) async fn give_up_the_lost(backend: &dyn LockBackend, renewing: &Renew
     attempt(backend, renewing, Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
 }
 
-/// One release within its limit and before `until`. What failed is told as a fragment of a sentence.
-async fn attempt(backend: &dyn LockBackend, renewing: &Renewing, until: Instant) -> Result<Release, String> {
+/// One release within its limit and before `until`; without an error when there was no answer.
+async fn attempt(
+    backend: &dyn LockBackend,
+    renewing: &Renewing,
+    until: Instant,
+) -> Result<Release, Option<BackendError>> {
     let lease = renewing.lease();
     let limit = Pace::of(lease.ttl).request_limit.max(SHORTEST_ATTEMPT);
     match timeout_at(until.min(Instant::now() + limit), backend.release(&lease.key, &lease.token)).await {
-        Ok(answer) => answer.map_err(|error| error.message),
-        Err(_) => Err("no answer".to_owned()),
+        Ok(answer) => answer.map_err(Some),
+        Err(_) => Err(None),
     }
 }
