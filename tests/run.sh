@@ -18,6 +18,7 @@ missing_packages() {
     [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
     command -v openssl >/dev/null || echo openssl
     command -v setsid >/dev/null || echo util-linux
+    command -v ip >/dev/null || echo iproute2
     command -v vi >/dev/null || echo vim-tiny
     command -v less >/dev/null || echo less
     command -v make >/dev/null || echo make
@@ -31,10 +32,10 @@ PATH=$PATH:${HOME:-/root}/.cargo/bin
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
 
 install_missing "the tests need a C linker, redis-server, openssl, java, ZooKeeper 3.8 as \
-/usr/share/java/zookeeper.jar, vi, less, make, strace, sudo and perl"
+/usr/share/java/zookeeper.jar, vi, less, make, strace, iproute2, sudo and perl"
 
 [ "$(id -u)" -eq 0 ] ||
-    printf 'tests/run.sh: not root: the tests about other users'"'"' files, directories, sudo and limits check less\n' >&2
+    printf 'tests/run.sh: not root: the tests about other users'"'"' files, directories, sudo, limits and networks check less\n' >&2
 
 # Not the release profile: its link-time optimisation takes longer than all tests together.
 exec cargo test "$@"

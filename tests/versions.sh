@@ -33,6 +33,7 @@ missing_packages() {
     command -v redis-cli >/dev/null || echo redis-tools
     command -v openssl >/dev/null || echo openssl
     command -v setsid >/dev/null || echo util-linux
+    command -v ip >/dev/null || echo iproute2
     perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null || echo perl
     python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv
 }
@@ -80,7 +81,7 @@ server_of() {
 
 PATH=$PATH:${HOME:-/root}/.cargo/bin
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
-install_missing "the tests need a C linker, redis-server, redis-cli, openssl, perl, and python3 with venv"
+install_missing "the tests need a C linker, redis-server, redis-cli, openssl, iproute2, perl, and python3 with venv"
 
 if [ "$#" -eq 0 ]; then
     set -- redis-6.2 redis-8 valkey-8 valkey-9
