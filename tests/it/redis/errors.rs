@@ -92,7 +92,7 @@ fn hold_at(port: u16, db: &str) -> Running {
 }
 
 #[track_caller]
-fn renews_and_ends_well(server: &Server, holder: Running) {
+fn renews_and_ends_well(server: &Server, holder: &Running) {
     eventually("it renews again", || left_ms(server) > 7_000);
     holder.let_go();
     let finished = holder.wait().succeeds();
@@ -107,7 +107,7 @@ fn outlasts(options: &[&str], breaks: &[&[&str]], words: &str, repairs: &[&[&str
     tell(&mut admin, breaks);
     until_it_complains(&holder, words);
     tell(&mut admin, repairs);
-    renews_and_ends_well(&server, holder);
+    renews_and_ends_well(&server, &holder);
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_server_that_is_busy_with_a_script_is_tried_until_it_answers() {
     until_it_complains(&holder, "is busy with somebody's script; SCRIPT KILL ends it");
     server.command::<()>(&["SCRIPT", "KILL"]);
     assert!(spinning.join().expect("the thread does not panic"), "the script was ended");
-    renews_and_ends_well(&server, holder);
+    renews_and_ends_well(&server, &holder);
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn a_server_that_cannot_save_is_tried_until_it_may_write_again() {
     });
     until_it_complains(&holder, "refuses writes because it cannot save to disk; see its log");
     server.command::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
-    renews_and_ends_well(&server, holder);
+    renews_and_ends_well(&server, &holder);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_server_that_loads_its_data_again_is_tried_until_it_serves() {
         scope.spawn(|| server.start_again());
         eventually("it is told that the server loads", || holder.stderr().contains("is still loading its data"));
     });
-    renews_and_ends_well(&server, holder);
+    renews_and_ends_well(&server, &holder);
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_password_that_changes_while_holding_is_no_loss_before_the_deadline() {
         until_it_complains(&holder, "does not accept this user and password");
         if in_time {
             tell(&mut admin, &[&["ACL", "SETUSER", "holder", ">pw"]]);
-            renews_and_ends_well(&server, holder);
+            renews_and_ends_well(&server, &holder);
         } else {
             let finished = holder.wait().exits_with(79);
             finished.mentions(&["could not be renewed in time", "does not accept this user and password"]);
@@ -265,7 +265,7 @@ fn answers_that_say_nothing_about_the_owner_are_no_loss_before_the_deadline() {
         let call = ["run", "-n", "--redis", &format!("127.0.0.1:{}", proxy.port), "-k", "job", "--", "true"];
         Dlock::new(call).finish().exits_with(69).complains(&["cannot acquire \"job\": ", words]);
         proxy.say_no_more();
-        renews_and_ends_well(&server, holder);
+        renews_and_ends_well(&server, &holder);
     }
     let holder = hold_at(proxy.port, "");
     proxy.say(strange[0].0);
