@@ -87,9 +87,9 @@ pub fn was_not_ours(key: &LockKey) -> String {
 
 /// `left`: for how long others are still kept out.
 #[must_use]
-pub fn not_released(key: &LockKey, error: &str, left: Option<Duration>) -> String {
+pub fn not_released(key: &LockKey, error: &BackendError, left: Option<Duration>) -> String {
     let key = Quoted(key.as_str());
-    let error = Escaped(error);
+    let error = Escaped(&error.message);
     match left {
         Some(left) => format!("cannot release {key}: {error}; it stays taken for up to {}", Rough(left)),
         None => format!("cannot release {key}: {error}"),

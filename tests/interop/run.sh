@@ -13,10 +13,8 @@ export VERSION_REDIS_PY=8.1.0 VERSION_PYTHON_REDIS_LOCK=4.0.1
 agents=$PWD/tests/interop/agents
 home=$PWD/target/interop
 
-fail() {
-    printf 'tests/interop/run.sh: %s\n' "$*" >&2
-    exit 1
-}
+# shellcheck source=tests/packages.sh
+. tests/packages.sh
 
 # The version of a library in the file that pins it: what follows its name on the line, or on the next.
 pinned() {
@@ -40,29 +38,7 @@ missing_packages() {
     command -v mvn >/dev/null || echo maven
 }
 
-# Debian starts the services of a package that it installs; the package manager asks policy-rc.d, and 101 means "no".
-install_without_starting() {
-    local policy=/usr/sbin/policy-rc.d kept='' status=0
-    if [ -e "$policy" ]; then
-        kept=$(mktemp -u "$policy.kept.XXXXXX")
-        mv "$policy" "$kept"
-    fi
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    { apt-get update -q &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } </dev/null || status=$?
-    rm -f "$policy"
-    [ -z "$kept" ] || mv "$kept" "$policy"
-    return "$status"
-}
-
-read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
-if [ "${#packages[@]}" -gt 0 ]; then
-    { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; } ||
-        fail "python3 with venv, node with npm, go, a JDK, mvn and redis-server are needed; missing: ${packages[*]}"
-    printf 'tests/interop/run.sh: installing %s\n' "${packages[*]}" >&2
-    install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"
-fi
+install_missing "python3 with venv, node with npm, go, a JDK, mvn and redis-server are needed"
 
 # Does $2 to $n, once: again only when what is at $1 belongs to other files than those of today.
 once() {

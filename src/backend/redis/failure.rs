@@ -87,14 +87,19 @@ fn refusal(url: &str, error: &RedisError) -> BackendError {
     let code = error.code().unwrap_or_default();
     let detail = error.detail().unwrap_or_default();
     for (sign, kind, advice) in REFUSALS {
-        let quoted = sign.bytes().all(|byte| byte.is_ascii_uppercase());
-        let found = if quoted { code == sign || detail.contains(&format!("-{sign} ")) } else { detail.contains(sign) };
+        let is_code = sign.bytes().all(|byte| byte.is_ascii_uppercase());
+        let found = if is_code { code == sign || quotes(detail, sign) } else { detail.contains(sign) };
         if found {
             return BackendError::new(kind, format!("{url} {advice}"));
         }
     }
-    let said = format!("{code} {detail}");
-    BackendError::unavailable(format!("{url} refuses: {}", said.trim().chars().take(200).collect::<String>()))
+    let said: String = format!("{code} {detail}").trim().chars().take(200).collect();
+    BackendError::unavailable(format!("{url} refuses: {}", said.trim_end_matches('.')))
+}
+
+/// With a minus sign where the server did not let the script run a command, without where the command failed.
+fn quotes(detail: &str, code: &str) -> bool {
+    detail.contains(&format!(" -{code} ")) || detail.contains(&format!(": {code} "))
 }
 
 /// Whether pub/sub is what the server refuses (an ACL without the channel, a proxy without it), so that a waiter has
@@ -149,13 +154,14 @@ mod tests {
             ("-CLUSTERDOWN The cluster is down", Kind::Unavailable),
             ("-WRONGTYPE Operation against a key holding the wrong kind of value", Kind::Misconfigured),
             ("-ERR DB index is out of range", Kind::Misconfigured),
+            ("-EXECABORT Transaction discarded because of previous errors.", Kind::Unavailable),
             ("-ERR something new", Kind::Unavailable),
         ] {
             let failure = failure(reply);
             assert_eq!(failure.error.kind, kind, "{reply}");
             assert!(failure.answered, "{reply}");
             assert!(failure.error.message.starts_with("redis://bob:***@r1:6379 "), "{}", failure.error);
-            assert!(!failure.error.message.contains("secret"));
+            assert!(!failure.error.message.contains("secret") && !failure.error.message.ends_with('.'));
         }
     }
 
@@ -163,8 +169,10 @@ mod tests {
     fn an_error_that_redis_6_wraps_in_the_scripts_own_is_the_same() {
         for code in ["READONLY", "OOM", "MISCONF", "WRONGTYPE", "NOREPLICAS"] {
             let plain = failure(&format!("-{code} why"));
-            let wrapped = failure(&format!("-ERR Error running script (call to f_7): @user_script:1: -{code} why"));
-            assert_eq!(plain.error, wrapped.error);
+            for quoted in [format!("-{code} why"), format!("{code} why")] {
+                let wrapped = failure(&format!("-ERR Error running script (call to f_7): @user_script:1: {quoted}"));
+                assert_eq!(plain.error, wrapped.error);
+            }
         }
     }
 

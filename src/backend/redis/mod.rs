@@ -129,12 +129,13 @@ impl RedisBackend {
         reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
     }
 
-    /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and generations, and until when their leases last.
+    /// One run of wait.lua. `ear`, `ticket`: see there. `seen`: owner tokens and generations, and until when their leases last.
     async fn look(
         &self,
         claim: &Claim,
         names: &Names,
         ear: &str,
+        ticket: &str,
         seen: &[(String, BootInstant)],
         limit: Duration,
     ) -> Result<Answer, BackendError> {
@@ -143,7 +144,7 @@ impl RedisBackend {
             seen.iter().map(|(token, over)| (token.as_str(), millis(over.remaining()))).collect();
         let contender = Contender::of(claim);
         let mut args = contender.args();
-        args.extend([prefix.as_str(), ear, &place]);
+        args.extend([prefix.as_str(), ear, &place, ticket]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
         let request = eval(WAIT, &names.all(), &args);
         let (stood_before, began) = (self.route.is_linked(names.lock()), BootInstant::now());
@@ -248,7 +249,7 @@ impl LockBackend for RedisBackend {
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();
-            answer = self.look(claim, &names, "refuses", &[], FIRST_CONTACT).await?;
+            answer = self.look(claim, &names, "refuses", "", &[], FIRST_CONTACT).await?;
         }
         match (answer, claim.patience) {
             (Answer::Granted { fence, now }, _) => {

@@ -50,6 +50,8 @@ pub(super) struct Waiting<'a> {
     timer: BootTimer,
     /// Owner tokens and generations seen in the lock, and until when their leases last.
     seen: Vec<(String, BootInstant)>,
+    /// Our ticket, and until when our place lasts if nobody forgets it.
+    place: Option<(String, BootInstant)>,
     /// The holder and position that were told last.
     told: Option<(Vec<u8>, Vec<u8>, usize)>,
     /// Since when the connection is lost.
@@ -75,6 +77,7 @@ impl<'a> Waiting<'a> {
             reconnect_for,
             timer,
             seen: Vec::new(),
+            place: None,
             told: None,
             away_since: None,
             told_away: None,
@@ -143,8 +146,16 @@ impl<'a> Waiting<'a> {
             Ear::Polls => "polls",
         };
         let limit = self.limit(LOOK_LIMIT);
-        let answer = self.backend.look(self.claim, self.names, ear, &self.seen, limit).await?;
+        // A queue that forgot us (a flush, a restart) lets us in where we stood; one that we left unattended does not.
+        let ticket = self.place.as_ref().filter(|(_, over)| !over.has_passed()).map_or("", |(ticket, _)| ticket);
+        let until = BootInstant::now() + place(self.claim);
+        let answer = self.backend.look(self.claim, self.names, ear, ticket, &self.seen, limit).await?;
         (self.away_since, self.told_away) = (None, None);
+        match (&answer, &mut self.place) {
+            (Answer::Held(held), _) => self.place = Some((held.ticket.clone(), until)),
+            (_, Some((_, over))) => *over = until,
+            (_, None) => {}
+        }
         Ok(answer)
     }
 
@@ -266,6 +277,7 @@ mod tests {
             sharers: 0,
             turn: Turn { next, due: left.map(Duration::from_millis), deaf: false },
             given_up: Vec::new(),
+            ticket: String::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::hold::Held;
 use crate::lock::pace::Pace;
 use crate::lock::several::{Holding, Part};
-use crate::lock::{Release, backoff};
+use crate::lock::{BackendError, Release, backoff};
 use crate::report::{Stderr, running};
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
@@ -53,7 +53,7 @@ async fn give_up_one(part: &Part<'_>, stderr: Stderr) -> GivenUp {
     let (key, renewing) = (part.key(), &part.renewing);
     let pace = Pace::of(renewing.lease().ttl);
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
-    let mut last_error = None;
+    let mut last_error: Option<BackendError> = None;
     loop {
         match attempt(part, until).await {
             Ok(Release::Released) => {
@@ -66,10 +66,16 @@ async fn give_up_one(part: &Part<'_>, stderr: Stderr) -> GivenUp {
                 stderr.say(running::was_not_ours(key));
                 return GivenUp::NotOurs;
             }
-            Err(error) => last_error = Some(error),
+            Err(Some(error)) => last_error = Some(error),
+            // What an earlier attempt was told says more than the silence that cut the last one short.
+            Err(None) => {
+                last_error.get_or_insert_with(|| BackendError::unavailable("no answer"));
+            }
         }
-        if Instant::now() >= until {
-            stderr.say(running::not_released(key, &last_error.unwrap_or_default(), renewing.left()));
+        if let Some(error) = &last_error
+            && (error.is_settled() || Instant::now() >= until)
+        {
+            stderr.say(running::not_released(key, error, renewing.left()));
             return GivenUp::Unknown;
         }
         sleep(backoff::jittered(pace.pause.0, pace.pause.1).min(until.saturating_duration_since(Instant::now()))).await;
@@ -81,12 +87,12 @@ async fn give_up_the_lost(part: &Part<'_>) {
     attempt(part, Instant::now() + part.renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
 }
 
-/// One release within its limit and before `until`. What failed is told as a fragment of a sentence.
-async fn attempt(part: &Part<'_>, until: Instant) -> Result<Release, String> {
+/// One release within its limit and before `until`; without an error when there was no answer.
+async fn attempt(part: &Part<'_>, until: Instant) -> Result<Release, Option<BackendError>> {
     let lease = part.renewing.lease();
     let limit = Pace::of(lease.ttl).request_limit.max(SHORTEST_ATTEMPT);
     match timeout_at(until.min(Instant::now() + limit), part.backend.release(&lease.key, &lease.token)).await {
-        Ok(answer) => answer.map_err(|error| error.message),
-        Err(_) => Err("no answer".to_owned()),
+        Ok(answer) => answer.map_err(Some),
+        Err(_) => Err(None),
     }
 }

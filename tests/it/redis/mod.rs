@@ -8,6 +8,7 @@ mod layouts;
 mod masters;
 mod modes;
 mod mute;
+mod partition;
 mod reading;
 mod replicas;
 mod server;

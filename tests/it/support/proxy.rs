@@ -19,6 +19,8 @@ pub(crate) struct Proxy {
 struct State {
     /// Takes bytes and passes none on, as a network that lost its route does.
     silent: AtomicBool,
+    /// What it says to every request, which then goes nowhere.
+    reply: Mutex<Option<Vec<u8>>>,
     accepted: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -33,8 +35,8 @@ impl Proxy {
             for client in listener.incoming().flatten() {
                 shared.accepted.fetch_add(1, Ordering::Relaxed);
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
-                pass_on(&client, &server, &shared);
-                pass_on(&server, &client, &shared);
+                pass_on(&client, &server, &shared, Some(&client));
+                pass_on(&server, &client, &shared, None);
                 shared.open.lock().expect("no holder panics").extend([client, server]);
             }
         });
@@ -44,6 +46,16 @@ impl Proxy {
     /// From now on every byte is lost, in both directions, on old and new connections.
     pub(crate) fn fall_silent(&self) {
         self.state.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on every request is answered with this, and goes nowhere.
+    pub(crate) fn say(&self, reply: &str) {
+        *self.state.reply.lock().expect("no holder panics") = Some(reply.as_bytes().to_vec());
+    }
+
+    /// From now on requests are passed on again.
+    pub(crate) fn say_no_more(&self) {
+        *self.state.reply.lock().expect("no holder panics") = None;
     }
 
     /// Ends every connection; new ones are served.
@@ -58,14 +70,22 @@ impl Proxy {
     }
 }
 
-fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>) {
+/// `asker`: where a reply of the proxy's own goes, when it is requests that are passed on.
+fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>, asker: Option<&TcpStream>) {
     let mut from = from.try_clone().expect("there are descriptors");
     let mut to = to.try_clone().expect("there are descriptors");
+    let mut asker = asker.map(|stream| stream.try_clone().expect("there are descriptors"));
     let state = Arc::clone(state);
     thread::spawn(move || {
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
-            if !state.silent.load(Ordering::Relaxed) && to.write_all(&piece[..read]).is_err() {
+            let reply = state.reply.lock().expect("no holder panics").clone();
+            let outcome = match (&mut asker, reply) {
+                (Some(asker), Some(reply)) => asker.write_all(&reply),
+                _ if state.silent.load(Ordering::Relaxed) => Ok(()),
+                _ => to.write_all(&piece[..read]),
+            };
+            if outcome.is_err() {
                 break;
             }
         }

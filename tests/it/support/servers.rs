@@ -1,5 +1,6 @@
 //! Real servers, started by the tests on loopback ports that are free, and gone when the tests are.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -32,6 +33,11 @@ kill -KILL $!
 wait $! 2>/dev/null
 [ "$word" = keep ] || rm -rf "$dir"
 "#;
+
+/// The program that serves as Redis: the installed one, or the one that `DLOCK_TEST_REDIS_SERVER` names.
+fn redis_server() -> OsString {
+    std::env::var_os("DLOCK_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
 
 /// A port that nobody listens on at this moment.
 pub(crate) fn free_port() -> u16 {
@@ -253,7 +259,7 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     command.args(["-c", WARDEN, "warden"]).arg(dir);
     match program {
         Program::Redis(options) => {
-            command.args(["redis-server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
+            command.arg(redis_server()).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
         }
         Program::ZooKeeper { java, lines, leads } => {

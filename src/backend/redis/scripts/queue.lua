@@ -18,11 +18,13 @@ local function hint(waiter, WAKE)
   redis.pcall('PUBLISH', WAKE .. waiter, 'look')
 end
 
--- 'live', 'silent' (passed over, keeps its ticket) or 'gone'.
+-- 'live', 'silent' (passed over, keeps its ticket), 'lapsed' (may come back, but at the end) or 'gone'.
 local function condition(waiter, WAKE)
   local ends, offers, ear = string.match(redis.call('HGET', KEYS[3], waiter) or '', '^(%d+) (%d+) (%a+)$')
-  if not ends or tonumber(ends) < now_ms or tonumber(offers) >= 2 then
+  if not ends then
     return 'gone'
+  elseif tonumber(ends) < now_ms or tonumber(offers) >= 2 then
+    return 'lapsed'
   end
   if ear == 'listens' then
     local listeners = redis.pcall('PUBSUB', 'NUMSUB', WAKE .. waiter)
@@ -75,12 +77,16 @@ local function advance(me, my_mode, WAKE)
         return waiter, false
       else
         offer(waiter, mode, ttl, holder, WAKE)
-        if not is_sharing(mode) then
+        -- A contender that asks has to know whether it comes next, should the offer lapse.
+        if not is_sharing(mode) and not me then
           return nil, false
         end
       end
     end
-    if is == 'gone' then
+    if is == 'lapsed' then
+      write_receipt(waiter, 'dropped')
+    end
+    if is == 'gone' or is == 'lapsed' then
       leave(waiter)
     else
       rank = rank + 1

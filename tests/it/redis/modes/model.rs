@@ -233,7 +233,7 @@ impl Scripts<'_> {
         match act {
             Act::Try => told(&self.run(ACQUIRE, &keys, &contender)),
             Act::Look => {
-                contender.extend([prefix.as_str(), "polls", "30000"]);
+                contender.extend([prefix.as_str(), "polls", "30000", ""]);
                 told(&self.run(WAIT, &keys, &contender))
             }
             Act::Renew => {
