@@ -170,10 +170,20 @@ impl LockBackend for ZooKeeperBackend {
             });
         }
         let Some(path) = place.path() else { return Ok(Renewal::Lost) };
-        match place.session().commit_check(&path).await {
+        // Both requests are on their way before the first answer. Not earlier than with the first heartbeat: most
+        // locks are held for less, and need no watch.
+        let (answer, ()) = tokio::join!(place.session().commit_check(&path), place.be_watched(&path));
+        match answer {
             Ok(Existence::Exists) => Ok(Renewal::Renewed { valid_until: place.session().valid_until() }),
             Ok(Existence::Gone) => Ok(Renewal::Lost),
             Err(error) => Err(failure::explained(&self.ensemble, "renew the lease", &error)),
+        }
+    }
+
+    async fn touched(&self, lease: &Lease) {
+        match self.place(&lease.key, &lease.token) {
+            Some(Some(place)) => place.touched().await,
+            _ => std::future::pending().await,
         }
     }
 
