@@ -9,6 +9,7 @@ mod outage;
 mod queueing;
 mod reports;
 mod transport;
+mod wrong_input;
 
 use std::future::Future;
 use std::time::Duration;
