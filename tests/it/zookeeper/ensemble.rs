@@ -27,6 +27,10 @@ impl ZooKeeper {
         Self(Server::zookeeper_with(&[], "", Leads::ByElection))
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.0.port
+    }
+
     pub(super) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.0.port)
     }

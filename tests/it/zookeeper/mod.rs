@@ -7,6 +7,7 @@ mod first_contact;
 mod one_shot;
 mod outage;
 mod queueing;
+mod recipe;
 mod reports;
 mod transport;
 mod wrong_input;
