@@ -19,8 +19,11 @@ use crate::lock::{BackendError, ErrorKind};
 /// permission at all (3.5). A server that forbids it answers with a sentence of its own.
 const QUESTION: &[u8] = b"srvr";
 
-/// As much of the answer is looked at; what tells one from another stands in its first line.
-const ANSWER_BYTES: usize = 64;
+/// How the answer of a server that serves begins.
+const GREETING: &[u8] = b"Zookeeper version:";
+
+/// As much of the answer is looked at: what tells one from another stands in its first lines.
+const ANSWER_BYTES: usize = 1024;
 
 /// A server that speaks plainly has answered by now, and one that waits for the rest of a TLS record never will.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -31,6 +34,8 @@ pub(super) enum Verdict {
     Serving,
     /// A ZooKeeper without a leader, or still starting.
     NotServing,
+    /// A ZooKeeper without a leader that serves those who only read.
+    ReadOnly,
     Unresolvable,
     Refused(String),
     /// Nothing came back on the way to it.
@@ -64,6 +69,7 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Self::Serving => "answers, but grants no session in time",
             Self::NotServing => "has no leader at the moment",
+            Self::ReadOnly => "has no leader at the moment and is read-only",
             Self::Unresolvable => "is a name that does not resolve",
             Self::Refused(why) => why,
             Self::Unreachable => "is unreachable: no answer to the connection attempt",
@@ -159,7 +165,7 @@ async fn plainly(stream: TcpStream, address: SocketAddr) -> Verdict {
     };
     let speaks_tls = async { tls::is_spoken_by(TcpStream::connect(address).await?).await };
     match heard {
-        Some(Ok(verdict @ (Verdict::Serving | Verdict::NotServing))) => verdict,
+        Some(Ok(verdict @ (Verdict::Serving | Verdict::NotServing | Verdict::ReadOnly))) => verdict,
         Some(heard) => match speaks_tls.await {
             Ok(true) => Verdict::SpeaksTls,
             _ => heard.unwrap_or(Verdict::Closed),
@@ -187,7 +193,7 @@ async fn by_tls(stream: TcpStream, address: SocketAddr, server: &Server, tls: &T
         told => {
             let plainly = async { question(TcpStream::connect(address).await?).await };
             match (plainly.await, told) {
-                (Ok(Verdict::Serving | Verdict::NotServing), _) => Verdict::SpeaksPlainly,
+                (Ok(Verdict::Serving | Verdict::NotServing | Verdict::ReadOnly), _) => Verdict::SpeaksPlainly,
                 (_, Some((kind, words))) => Verdict::NoTls(kind, words),
                 (_, None) => Verdict::Closed,
             }
@@ -209,6 +215,8 @@ async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result
             return Ok(verdict);
         }
         match stream.read_buf(&mut answer).await {
+            // The end of an answer that does not say in which mode the server is.
+            Ok(0) if answer.starts_with(GREETING) => return Ok(Verdict::Serving),
             Ok(0) if answer.is_empty() => return Ok(Verdict::Closed),
             Err(error) if answer.is_empty() => return Err(unasked.unwrap_or(error)),
             Ok(0) | Err(_) => return Ok(Verdict::SomethingElse),
@@ -219,9 +227,21 @@ async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result
 
 /// `None` while more bytes are needed.
 fn classify(answer: &[u8]) -> Option<Verdict> {
+    if answer.starts_with(GREETING) {
+        let mut lines = answer.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let mode = lines.find_map(|line| line.strip_prefix(b"Mode: "));
+        return match mode {
+            Some(b"read-only\n") => Some(Verdict::ReadOnly),
+            Some(_) => Some(Verdict::Serving),
+            None if answer.len() >= ANSWER_BYTES => Some(Verdict::Serving),
+            None => None,
+        };
+    }
+    if GREETING.starts_with(answer) {
+        return None;
+    }
     let known = [
-        (&b"Zookeeper version:"[..], Verdict::Serving),
-        (b"This ZooKeeper instance is not currently serving requests", Verdict::NotServing),
+        (&b"This ZooKeeper instance is not currently serving requests"[..], Verdict::NotServing),
         // "srvr is not executed because it is not in the whitelist."
         (b"srvr is not executed", Verdict::Serving),
     ];
@@ -258,7 +278,9 @@ mod tests {
     fn an_answer_is_recognised_by_its_beginning() {
         assert_eq!(classify(b""), None);
         assert_eq!(classify(b"Zoo"), None);
-        assert_eq!(classify(b"Zookeeper version: 3.8.0"), Some(Verdict::Serving));
+        assert_eq!(classify(b"Zookeeper version: 3.8.0\nMode: stand"), None);
+        assert_eq!(classify(b"Zookeeper version: 3.8.0\nMode: standalone\n"), Some(Verdict::Serving));
+        assert_eq!(classify(b"Zookeeper version: 3.8.0\nMode: read-only\n"), Some(Verdict::ReadOnly));
         assert_eq!(classify(b"srvr is not executed because"), Some(Verdict::Serving));
         let no_leader = b"This ZooKeeper instance is not currently serving requests\n";
         assert_eq!(classify(no_leader), Some(Verdict::NotServing));

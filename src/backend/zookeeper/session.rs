@@ -212,7 +212,7 @@ impl Session {
                     client = through_serving.outcome() => if let Some(client) = client { return Ok(established(client)) },
                     () = sleep(until.remaining()) => {}
                 }
-            } else if told(Verdict::NotServing).next().is_none() {
+            } else if told(Verdict::NotServing).chain(told(Verdict::ReadOnly)).next().is_none() {
                 break;
             }
             sleep(ELECTION.min(until.remaining())).await;

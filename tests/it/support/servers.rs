@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::proxy::Proxy;
 use super::waiting::{eventually, within};
 
 /// Java on two busy cores takes its time.
@@ -118,7 +119,7 @@ impl Server {
         for _ in 0..ATTEMPTS {
             let peers = [(); 3].map(|()| Peer::somewhere());
             // None of them serves before two run.
-            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index));
+            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index, &[]));
             if launched.iter().all(Self::comes_up) {
                 return launched;
             }
@@ -126,20 +127,50 @@ impl Server {
         panic!("three ZooKeeper servers did not start");
     }
 
+    /// The same with a proxy on the way from each, the first index, to each other one, should that lead.
+    pub(crate) fn zookeeper_ensemble_by_proxies() -> ([Self; 3], [[Proxy; 3]; 3]) {
+        for _ in 0..ATTEMPTS {
+            let peers = [(); 3].map(|()| Peer::somewhere());
+            let links = [(); 3].map(|()| peers.map(|peer| Proxy::before(peer.follow)));
+            let launched = [0, 1, 2].map(|index| {
+                let mut seen = peers;
+                for other in (0..3).filter(|other| *other != index) {
+                    seen[other].follow = links[index][other].port;
+                }
+                Self::zookeeper_peer(seen, index, &[])
+            });
+            if launched.iter().all(Self::comes_up) {
+                return (launched, links);
+            }
+        }
+        panic!("three ZooKeeper servers did not start");
+    }
+
+    /// One of three ZooKeeper servers without the other two, which serves nothing but reading.
+    pub(crate) fn zookeeper_that_only_reads() -> Self {
+        let peers = [(); 3].map(|()| Peer::somewhere());
+        let server = Self::zookeeper_peer(peers, 0, &["-Dreadonlymode.enabled=true"]);
+        within(STARTS_WITHIN, "it serves those who only read", || {
+            server.ask("srvr").is_some_and(|answer| answer.contains("Mode: read-only"))
+        });
+        server
+    }
+
     /// One of three ZooKeeper servers without the other two: it answers, and finds nobody to elect with.
     pub(crate) fn zookeeper_without_a_leader() -> Self {
-        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0);
+        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0, &[]);
         within(STARTS_WITHIN, "it answers, if only that it does not serve", || {
             server.ask("srvr").is_some_and(|answer| answer.contains("not currently serving requests"))
         });
         server
     }
 
-    fn zookeeper_peer(peers: [Peer; 3], index: usize) -> Self {
+    fn zookeeper_peer(peers: [Peer; 3], index: usize, java: &[&str]) -> Self {
         // A session must outlast the move to another server; by default it is 20 ticks, 4 s, at most.
         let lines = "maxSessionTimeout=20000\n".to_owned();
         let leads = Leads::Among { peers, index };
-        Self::launched(&Program::ZooKeeper { java: Vec::new(), lines, leads }, peers[index].client)
+        let java = java.iter().map(ToString::to_string).collect();
+        Self::launched(&Program::ZooKeeper { java, lines, leads }, peers[index].client)
     }
 
     fn start_somewhere(program: &Program) -> Self {

@@ -76,6 +76,11 @@ impl Ensemble {
         ZooKeeper(Server::zookeeper_without_a_leader())
     }
 
+    /// One of the three, which finds nobody to elect with, and lets everybody read.
+    pub(super) fn start_reading_alone() -> ZooKeeper {
+        ZooKeeper(Server::zookeeper_that_only_reads())
+    }
+
     pub(super) fn connect_string(&self) -> String {
         self.0.each_ref().map(ZooKeeper::address).join(",")
     }

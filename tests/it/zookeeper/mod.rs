@@ -6,6 +6,7 @@ mod ensemble;
 mod first_contact;
 mod one_shot;
 mod outage;
+mod partition;
 mod queueing;
 mod recipe;
 mod reports;
