@@ -56,9 +56,8 @@ pub trait LockBackend {
 
     /// Completes when somebody else has touched the lock as it stands for `lease`: what that means is for `renew` to
     /// find out. Never completes where the backend is not told. May be dropped and called again.
-    async fn touched(&self, lease: &Lease) {
-        let _ = lease;
-        std::future::pending().await
+    async fn touched(&self, _lease: &Lease) {
+        std::future::pending::<()>().await;
     }
 
     /// Sets a one-shot lease to `ttl` from now (`None`: what it was acquired with); a lease that a running command

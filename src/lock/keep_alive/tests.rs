@@ -54,7 +54,7 @@ impl LockBackend for Scripted {
 
     async fn touched(&self, _: &Lease) {
         if !self.touched.replace(false) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -1,10 +1,11 @@
-//! Proxies that meddle with what they pass on: one that loses an answer, one that changes names.
+//! Proxies that meddle with what they pass on: one loses an answer, one holds a request back, one changes names.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 /// What becomes of a connection whose answer was lost, and of later ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,52 @@ impl Loser {
     /// Whether the request has come.
     pub(crate) fn has_struck(&self) -> bool {
         self.lost.load(Ordering::SeqCst)
+    }
+}
+
+/// A proxy that holds one request back until it is told to pass it on.
+#[derive(Debug)]
+pub(crate) struct Retainer {
+    pub(crate) port: u16,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    caught: AtomicBool,
+    open: AtomicBool,
+}
+
+impl Retainer {
+    /// Holds back the first piece with these bytes in it, and whatever follows on its connection.
+    pub(crate) fn before(server_port: u16, request: Vec<u8>) -> Self {
+        let (listener, port) = listening();
+        let gate = Arc::new(Gate::default());
+        let shared = Arc::clone(&gate);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
+                let (gate, request) = (Arc::clone(&shared), request.clone());
+                carry(&client, &server, move |bytes| {
+                    if contains(&bytes, &request) && !gate.caught.swap(true, Ordering::SeqCst) {
+                        while !gate.open.load(Ordering::SeqCst) {
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                    bytes
+                });
+                carry(&server, &client, |bytes| bytes);
+            }
+        });
+        Self { port, gate }
+    }
+
+    pub(crate) fn has_caught(&self) -> bool {
+        self.gate.caught.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.gate.open.store(true, Ordering::SeqCst);
     }
 }
 

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::clock::clock_ahead;
 use super::proxy::Proxy;
 use super::waiting::{eventually, within};
 
@@ -44,8 +45,8 @@ pub(crate) fn free_port() -> u16 {
 enum Program {
     /// With further options of redis-server.
     Redis(Vec<String>),
-    /// With further options of the Java machine and lines of its configuration.
-    ZooKeeper { java: Vec<String>, lines: String, leads: Leads },
+    /// With further options of the Java machine and lines of its configuration; its wall clock runs so far ahead.
+    ZooKeeper { java: Vec<String>, lines: String, leads: Leads, ahead: Duration },
 }
 
 /// How a ZooKeeper server comes to lead.
@@ -111,7 +112,7 @@ impl Server {
     /// A ZooKeeper server with options of the Java machine and lines of its configuration.
     pub(crate) fn zookeeper_with(java: &[&str], lines: &str, leads: Leads) -> Self {
         let java = java.iter().map(ToString::to_string).collect();
-        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads })
+        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads, ahead: Duration::ZERO })
     }
 
     /// Three ZooKeeper servers that have elected one of them.
@@ -170,7 +171,8 @@ impl Server {
         let lines = "maxSessionTimeout=20000\n".to_owned();
         let leads = Leads::Among { peers, index };
         let java = java.iter().map(ToString::to_string).collect();
-        Self::launched(&Program::ZooKeeper { java, lines, leads }, peers[index].client)
+        let program = Program::ZooKeeper { java, lines, leads, ahead: Duration::ZERO };
+        Self::launched(&program, peers[index].client)
     }
 
     fn start_somewhere(program: &Program) -> Self {
@@ -265,6 +267,12 @@ impl Server {
         self.warden.wait().expect("our own child can be waited for");
     }
 
+    /// From the next start on, the server's wall clock is so far ahead of this machine's.
+    pub(crate) fn set_clock_ahead(&mut self, by: Duration) {
+        let Program::ZooKeeper { ahead, .. } = &mut self.program else { panic!("only ZooKeeper servers have clocks") };
+        *ahead = by;
+    }
+
     /// Starts it again after [`crash`](Self::crash), on the same port with the same data.
     pub(crate) fn start_again(&mut self) {
         (self.warden, self.pid) = launch(&self.program, self.port, self.dir.path());
@@ -287,10 +295,13 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
             command.args(["redis-server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
         }
-        Program::ZooKeeper { java, lines, leads } => {
+        Program::ZooKeeper { java, lines, leads, ahead } => {
             let config = dir.join("zoo.cfg");
             let text = zookeeper_config(port, dir, leads) + lines;
             std::fs::write(&config, text).expect("a fresh directory takes files");
+            if !ahead.is_zero() {
+                command.arg("env").arg(format!("LD_PRELOAD={}", clock_ahead(*ahead, dir).display()));
+            }
             // A small heap and no optimising compiler: the server starts in a third of the time.
             command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(java);
             command.args(["-cp", &zookeeper_classpath()]);

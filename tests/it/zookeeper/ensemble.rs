@@ -47,6 +47,10 @@ impl ZooKeeper {
         self.0.crash();
     }
 
+    pub(super) fn set_clock_ahead(&mut self, by: Duration) {
+        self.0.set_clock_ahead(by);
+    }
+
     /// Starts the killed server again with its data.
     pub(super) fn start_again(&mut self) {
         self.0.start_again();

@@ -1,6 +1,7 @@
 //! The ZooKeeper backend on real servers, driven as a library: what a caller of the lock contract can rely on, and what an
 //! outsider sees in the tree meanwhile.
 
+mod clocks;
 mod credentials;
 mod ensemble;
 mod first_contact;

@@ -132,6 +132,16 @@ async fn a_key_or_namespace_that_is_an_ephemeral_node_is_78() {
 }
 
 #[test]
+fn a_ttl_outside_the_servers_range_is_78_with_the_range_and_without_one_the_granted_one_is_told() {
+    let hosts = ZooKeeper::shared().address();
+    for (ttl, granted) in [("60s", "from 400ms to 4s, not 1m"), ("366d", "from 400ms to 4s, not 1year")] {
+        refused(run(&hosts, &["-k", "range", "--ttl", ttl]), 78, granted);
+    }
+    let told = run(&hosts, &["-v", "-k", "range"]).succeeds();
+    assert!(told.stderr().contains(", lease 4s"), "{}", told.account());
+}
+
+#[test]
 fn a_zookeeper_that_does_not_serve_is_69_and_says_so() {
     let server = Ensemble::start_alone();
     refused(run(&server.address(), &["-k", "job"]), 69, "has no leader at the moment");
