@@ -55,6 +55,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-key -d 'File wit
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
@@ -78,6 +80,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-key -d 'File
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
@@ -102,6 +106,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-key -d 'File w
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
@@ -118,6 +124,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-key -d 'File
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
@@ -133,6 +141,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-key -d 'File 
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most N may hold it at the same time' -r
@@ -152,6 +162,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-key -d 'File wi
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'

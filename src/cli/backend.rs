@@ -54,9 +54,22 @@ pub struct Backend {
 
     /// ZooKeeper servers [default: 127.0.0.1:2181]
     ///
-    /// h1:2181,h2:2181[/chroot]
+    /// h1:2181,h2:2181[/chroot]; zks://h1:2281,h2:2281[/chroot] for TLS
     #[arg(long, value_name = "HOSTS")]
     pub zk: Option<String>,
+
+    /// File whose first line is user:password, by which ZooKeeper's ACLs know dlock
+    ///
+    /// Everybody who shares a lock should give the same.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub zk_auth_file: Option<PathBuf>,
+
+    /// What others may do with what dlock creates on ZooKeeper: open or creator
+    ///
+    /// open: everything. creator: nothing at all, not even look. Without it, with --zk-auth-file: others may contend and
+    /// look, but not change a holder's node; and without --zk-auth-file: open.
+    #[arg(long, value_name = "ACL")]
+    pub zk_acl: Option<String>,
 
     /// Existing directory for lock files [default: this user's own]
     ///

@@ -136,6 +136,8 @@ impl Renewing {
                 biased;
                 () = timer.sleep_until(last_call.min(self.next.get())) => {}
                 () = self.stopping.notified() => return Ok(Ended::Stopped),
+                // Perhaps it is not ours any more.
+                () = backend.touched(&self.lease) => self.next.set(BootInstant::now()),
                 // A clock that was set: perhaps this machine was asleep, and its timers late.
                 () = clock_steps.next() => self.next.set(BootInstant::now()),
             }

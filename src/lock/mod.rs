@@ -55,6 +55,12 @@ pub trait LockBackend {
     /// When no answer came: the lease may or may not have been renewed.
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError>;
 
+    /// Completes when somebody else has touched the lock as it stands for `lease`: what that means is for `renew` to
+    /// find out. Never completes where the backend is not told. May be dropped and called again.
+    async fn touched(&self, _lease: &Lease) {
+        std::future::pending::<()>().await;
+    }
+
     /// Sets a one-shot lease to `ttl` from now (`None`: what it was acquired with); a lease that a running command
     /// holds is only ever prolonged.
     ///

@@ -11,10 +11,10 @@ use crate::settings::{OnLost, RunSettings};
 #[must_use]
 pub fn acquired(lease: &Lease) -> String {
     let key = Quoted(lease.key.as_str());
-    match lease.fence {
-        Some(fence) => format!("acquired {key} with fencing token {fence}"),
-        None => format!("acquired {key}"),
-    }
+    let fence = lease.fence.map(|fence| format!(" with fencing token {fence}")).unwrap_or_default();
+    // As granted, which may be another one than the default.
+    let lasts = lease.renew_every.map(|_| format!(", lease {}", humantime::format_duration(lease.ttl)));
+    format!("acquired {key}{fence}{}", lasts.unwrap_or_default())
 }
 
 #[must_use]

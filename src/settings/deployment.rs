@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
-use super::{masters, target, tls};
+use super::{masters, target, tls, zookeeper};
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
 use crate::backend::{Target, redis};
@@ -17,7 +17,6 @@ use crate::lock::pace::Upkeep;
 
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
-const DEFAULT_ZK: &str = "127.0.0.1:2181";
 /// The layout that nobody has to ask for.
 const OWN_LAYOUT: &str = "dlock";
 const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
@@ -124,9 +123,8 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located
         }
         BackendName::ZooKeeper => {
-            let hosts = text(typed.zk.as_ref(), "zk", environment)?
-                .unwrap_or_else(|| on_command_line(DEFAULT_ZK.to_owned(), "zk"));
-            let located = target::zookeeper(&hosts, &namespace)?;
+            let (located, others) = zookeeper::located(typed, &namespace, environment)?;
+            others.into_iter().for_each(|(name, value)| variables.set_or_remove(name, value));
             variables.set_or_remove("DLOCK_ZK", located.variable.clone());
             located
         }
@@ -189,23 +187,32 @@ fn by_name(name: &Stated<String>) -> Result<BackendName, Error> {
 /// What the backend cannot honour is an error where somebody typed it, and ignored where it merely stands in the
 /// environment.
 fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<(), Error> {
+    const REDIS: &[BackendName] = &[BackendName::Redis];
+    const ZOOKEEPER: &[BackendName] = &[BackendName::ZooKeeper];
+    const REMOTE: &[BackendName] = &[BackendName::Redis, BackendName::ZooKeeper];
     let flags = [
-        ("--redis", BackendName::Redis, !typed.redis.is_empty()),
-        ("--redis-password-file", BackendName::Redis, typed.redis_password_file.is_some()),
-        ("--tls-ca", BackendName::Redis, typed.tls_ca.is_some()),
-        ("--tls-cert", BackendName::Redis, typed.tls_cert.is_some()),
-        ("--tls-key", BackendName::Redis, typed.tls_key.is_some()),
-        ("--wait-replicas", BackendName::Redis, typed.wait_replicas.is_some()),
-        ("--layout", BackendName::Redis, typed.layout.is_some()),
-        ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
-        ("--dir", BackendName::File, typed.dir.is_some()),
+        ("--redis", REDIS, !typed.redis.is_empty()),
+        ("--redis-password-file", REDIS, typed.redis_password_file.is_some()),
+        ("--tls-ca", REMOTE, typed.tls_ca.is_some()),
+        ("--tls-cert", REMOTE, typed.tls_cert.is_some()),
+        ("--tls-key", REMOTE, typed.tls_key.is_some()),
+        ("--wait-replicas", REDIS, typed.wait_replicas.is_some()),
+        ("--layout", REDIS, typed.layout.is_some()),
+        ("--zk", ZOOKEEPER, typed.zk.is_some()),
+        ("--zk-auth-file", ZOOKEEPER, typed.zk_auth_file.is_some()),
+        ("--zk-acl", ZOOKEEPER, typed.zk_acl.is_some()),
+        ("--dir", &[BackendName::File], typed.dir.is_some()),
     ];
-    match flags.into_iter().find(|(_, of, is_given)| *is_given && *of != backend) {
-        Some((flag, of, _)) => {
-            Err(Error::usage(format!("{flag} belongs to the {of} backend, and the backend chosen is {backend}")))
+    let Some((flag, of, _)) = flags.into_iter().find(|(_, of, is_given)| *is_given && !of.contains(&backend)) else {
+        return Ok(());
+    };
+    let owner = match of {
+        [one] => format!("the {one} backend"),
+        several => {
+            format!("the {} backends", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
         }
-        None => Ok(()),
-    }
+    };
+    Err(Error::usage(format!("{flag} belongs to {owner}, and the backend chosen is {backend}")))
 }
 
 fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespace, Error> {
@@ -249,13 +256,20 @@ fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<
 
 /// The password from the file, else from its own variable.
 fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result<Option<Stated<String>>, Error> {
-    let Some(file) = file else { return environment.text(REDIS_PASSWORD) };
+    match file {
+        None => environment.text(REDIS_PASSWORD),
+        Some(file) => first_line(file).map(Some),
+    }
+}
+
+/// The first line of a file, which is a secret.
+pub(super) fn first_line(file: &Stated<PathBuf>) -> Result<Stated<String>, Error> {
     let shown = file.value.to_string_lossy();
     let content = std::fs::read_to_string(&file.value).map_err(|error| {
         Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
     })?;
     match content.lines().next() {
-        Some(password) if !password.is_empty() => Ok(Some(file.clone().map(|_| password.to_owned()))),
+        Some(line) if !line.is_empty() => Ok(file.clone().map(|_| line.to_owned())),
         _ => Err(Error::Configuration(format!("{} {}: its first line is empty", file.name, Quoted(&shown)))),
     }
 }
@@ -289,10 +303,11 @@ struct Variables(Vec<(String, Option<String>)>);
 
 impl Default for Variables {
     fn default() -> Self {
-        let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK"];
+        let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE"];
+        let zookeeper = ["DLOCK_ZK", "DLOCK_ZK_AUTH_FILE", "DLOCK_ZK_ACL"];
         let files =
             ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS", "DLOCK_LAYOUT"];
-        let names = places.iter().chain(&files).chain(SECRETS);
+        let names = places.iter().chain(&zookeeper).chain(&files).chain(SECRETS);
         Self(names.map(|name| ((*name).to_owned(), None)).collect())
     }
 }

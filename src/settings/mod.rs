@@ -10,6 +10,7 @@ mod source;
 mod stopping;
 mod target;
 mod tls;
+mod zookeeper;
 
 use std::ffi::OsString;
 use std::time::Duration;

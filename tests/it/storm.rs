@@ -3,6 +3,7 @@
 //!
 //! `DLOCK_TEST_SECONDS` says for how long, `DLOCK_TEST_PROCESSES` how many at a time; the figures go to standard error.
 
+mod ensemble;
 mod history;
 mod jobs;
 
@@ -13,7 +14,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Kind, Place, eventually, soak_time};
 use history::{Overlap, falling_fences, overlaps, stays};
-use jobs::{Jobs, Outcomes, TTL};
+use jobs::{Jobs, Outcomes, Ports, TTL};
 
 /// What befalls the server beside the clients' own misfortunes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,43 +39,42 @@ fn redis_that_forgets_in_a_storm() {
     assert!(outcomes.succeeded > 10, "{outcomes:?}");
 }
 
-fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>) {
-    let place = Place::private(kind);
-    let jobs = Jobs::new(kind, place.port());
+/// Lets the jobs run for as long as a storm takes, strikes one now and then, and calls `befall` as often.
+fn go_through(jobs: &Jobs, mut befall: impl FnMut()) -> Outcomes {
     let began = Instant::now();
-    let mut flushed_at: Vec<u64> = Vec::new();
-    let outcomes = std::thread::scope(|threads| {
-        let workers: Vec<_> = (0..jobs.at_a_time())
-            .map(|worker| {
-                threads.spawn({
-                    let jobs = &jobs;
-                    move || jobs.work(worker)
-                })
-            })
-            .collect();
-        let mut next_weather = Instant::now() + Duration::from_secs(3);
+    std::thread::scope(|threads| {
+        let workers: Vec<_> = (0..jobs.at_a_time()).map(|worker| threads.spawn(move || jobs.work(worker))).collect();
         while began.elapsed() < soak_time() {
             jobs.strike_one();
-            if next_weather <= Instant::now() {
-                match weather {
-                    Weather::Crashes => {
-                        place.server().crash();
-                        place.server().start_again();
-                    }
-                    Weather::Flushes => {
-                        let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
-                        flushed_at.push(jobs::boottime());
-                    }
-                }
-                next_weather = Instant::now() + Duration::from_secs(7);
-            } else {
-                cut_connections(&place);
-            }
+            befall();
             // The pace of the misfortunes, not a handshake.
             std::thread::sleep(Duration::from_millis(60));
         }
         jobs.no_more();
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).sum::<Outcomes>()
+    })
+}
+
+fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>) {
+    let place = Place::private(kind);
+    let jobs = Jobs::new(Ports::Redis(place.port()), "50s");
+    let mut flushed_at: Vec<u64> = Vec::new();
+    let mut next_weather = Instant::now() + Duration::from_secs(3);
+    let outcomes = go_through(&jobs, || {
+        if next_weather > Instant::now() {
+            return cut_connections(&place);
+        }
+        match weather {
+            Weather::Crashes => {
+                place.server().crash();
+                place.server().start_again();
+            }
+            Weather::Flushes => {
+                let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
+                flushed_at.push(jobs::boottime());
+            }
+        }
+        next_weather = Instant::now() + Duration::from_secs(7);
     });
     let stays = stays(&jobs.log());
     let (unprevented, overlapped): (Vec<Overlap>, Vec<Overlap>) =

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use zookeeper_client::{Client, CreateMode, Error};
 
 use super::contender::{Contest, Trouble};
 use super::node::{Node, Record, time_of_day};
@@ -49,7 +49,7 @@ impl Contest<'_> {
 
     async fn create(&self, client: &Client, place: &Place) -> Result<(), Trouble> {
         let (prefix, data) = (place.prefix(), self.record(place).to_bytes());
-        let ephemeral = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+        let ephemeral = CreateMode::EphemeralSequential.with_acls(self.backend.acl().of_contenders());
         let mut containers_left = CONTAINER_TRIES;
         loop {
             let sent = BootInstant::now();
@@ -158,7 +158,7 @@ pub(super) async fn make_directory(
     client: &Client,
     directory: &str,
 ) -> Result<(), Trouble> {
-    match client.mkdir(directory, &CreateMode::Container.with_acls(Acls::anyone_all())).await {
+    match client.mkdir(directory, &CreateMode::Container.with_acls(backend.acl().of_common_ground())).await {
         Ok(()) => Ok(()),
         Err(Error::NoNode) if !backend.ensemble.chroot().is_empty() => match client.check_stat("/").await? {
             None => Err(failure::no_chroot(&backend.ensemble).into()),

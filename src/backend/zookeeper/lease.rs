@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, Stat};
+use zookeeper_client::{Client, CreateMode, Error, MultiWriteError, Stat};
 
 use super::contender::{Contest, Trouble, Turn};
 use super::entry;
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
 use super::queue::Entry;
-use super::{ZooKeeperBackend, failure};
+use super::{AclPolicy, ZooKeeperBackend, failure};
 use crate::lock::{BackendError, FencingToken, Lease, LockKey, OwnerToken, Prolonged, validity};
 use crate::sys::boottime::BootInstant;
 
@@ -56,7 +56,7 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
     let ttl = contest.claim.ttl.duration();
     let record = contest.record(place).one_shot(&won, ttl.min(FIRST_GRANT), ttl);
     let mut requested_at = BootInstant::now();
-    let stored = match replace(client, &path, None, &record, ttl).await {
+    let stored = match replace(client, contest.backend.acl(), &path, None, &record, ttl).await {
         Ok(stored) => stored,
         Err(Error::NoNode) => return Ok(Turn::Gone),
         Err(error) if failure::leaves_the_outcome_open(&error) => {
@@ -143,15 +143,19 @@ async fn judge(
     let asked_at = BootInstant::now();
     let clock = leaders_clock(backend, client).await?;
     let kept_for = record.kept_for();
-    if epoch(clock.mzxid) != epoch(node.stat.mzxid) {
+    let began = if epoch(clock.mzxid) == epoch(node.stat.mzxid) {
+        node.stat.mtime
+    } else {
         // Two leaders' clocks are never compared: the lease starts anew under this one.
-        return match client.set_data(&path, &node.data, Some(node.stat.version)).await {
-            Ok(_) => Ok(Judgement::EndsAt(asked_at + kept_for + RESOLUTION)),
-            Err(Error::NoNode | Error::BadVersion) => Ok(Judgement::Changed),
-            Err(error) => Err(error.into()),
-        };
-    }
-    let age = Duration::from_millis(u64::try_from(clock.mtime - node.stat.mtime).unwrap_or(0));
+        match client.set_data(&path, &node.data, Some(node.stat.version)).await {
+            Ok(_) => return Ok(Judgement::EndsAt(asked_at + kept_for + RESOLUTION)),
+            Err(Error::NoNode | Error::BadVersion) => return Ok(Judgement::Changed),
+            // Another user's, who alone may write to it: it starts anew for us, who have to remember that.
+            Err(Error::NoAuth) => backend.first_sight(&path, node.stat.mzxid, &clock),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let age = Duration::from_millis(u64::try_from(clock.mtime - began).unwrap_or(0));
     if age <= kept_for {
         return Ok(Judgement::EndsAt(asked_at + (kept_for - age) + RESOLUTION));
     }
@@ -171,7 +175,7 @@ pub(super) async fn leaders_clock(backend: &ZooKeeperBackend, client: &Client) -
             Err(Error::NoNode) => {}
             Err(error) => return Err(error.into()),
         }
-        match client.create(&path, b"", &CreateMode::Persistent.with_acls(Acls::anyone_all())).await {
+        match client.create(&path, b"", &CreateMode::Persistent.with_acls(backend.acl().of_common_ground())).await {
             Ok((stat, _)) => return Ok(stat),
             Err(Error::NodeExists) => {}
             Err(Error::NoNode) if backend.layout.top().is_empty() => {
@@ -207,7 +211,7 @@ pub(super) async fn prolong(
         let renewed = record.with_ttl(ttl);
         let path = format!("{directory}/{}", node.name);
         let stamped = if record.node_ttl().is_some_and(|kept_for| outgrows(kept_for, ttl)) {
-            match replace(&client, &path, Some(node.stat.version), &renewed, ttl).await {
+            match replace(&client, backend.acl(), &path, Some(node.stat.version), &renewed, ttl).await {
                 Ok(_) => client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode)),
                 Err(error) => Err(error),
             }
@@ -232,13 +236,14 @@ fn outgrows(kept_for: Duration, ttl: Duration) -> bool {
 /// Returns what was stored.
 async fn replace(
     client: &Client,
+    acl: AclPolicy,
     path: &str,
     version: Option<i32>,
     record: &Record,
     ttl: Duration,
 ) -> Result<Record, Error> {
     let swap = |node_ttl: Option<Duration>| {
-        let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let persistent = CreateMode::Persistent.with_acls(acl.of_contenders());
         let options = if let Some(ttl) = node_ttl { persistent.with_ttl(ttl) } else { persistent };
         let stored = record.in_node_of(node_ttl);
         let mut swap = client.new_multi_writer();

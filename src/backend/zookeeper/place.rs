@@ -1,10 +1,14 @@
 //! One contender's place in a queue: the node it created, how to find it again, and how to take it out.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use uuid::Uuid;
-use zookeeper_client::{Client, Error, Stat};
+use zookeeper_client::{Client, Error, Stat, WatchedEvent};
 
 use super::node::Node;
 use super::queue::{self, Queue};
@@ -26,6 +30,17 @@ pub(super) struct Place {
     name: RefCell<Option<String>>,
     stat: Cell<Option<(Stat, BootInstant)>>,
     standing: Cell<Standing>,
+    watch: Watch,
+}
+
+/// The watch on one's own node while it holds. Dropping one that has not fired takes a request.
+#[derive(Default)]
+struct Watch(RefCell<Option<Pin<Box<dyn Future<Output = WatchedEvent>>>>>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +69,7 @@ impl Place {
             name: RefCell::default(),
             stat: Cell::default(),
             standing: Cell::new(Standing::Waiting),
+            watch: Watch::default(),
         }
     }
 
@@ -108,6 +124,32 @@ impl Place {
 
     pub(super) fn outlives_its_session(&self) -> bool {
         self.standing.get() == Standing::Persistent
+    }
+
+    /// Sets a watch on the node unless there is one.
+    pub(super) async fn be_watched(&self, path: &str) {
+        let Ok(client) = self.session.client() else { return };
+        if self.watch.0.borrow().is_some() {
+            return;
+        }
+        // The requests that follow say what became of the node.
+        if let Ok((_, watcher)) = client.check_and_watch_stat(path).await {
+            self.watch.0.replace(Some(Box::pin(watcher.changed())));
+        }
+    }
+
+    /// Completes when the watch has fired; never while there is none.
+    pub(super) async fn touched(&self) {
+        poll_fn(|context| {
+            let mut watch = self.watch.0.borrow_mut();
+            let fired = watch.as_mut().is_some_and(|event| event.as_mut().poll(context).is_ready());
+            if !fired {
+                return Poll::Pending;
+            }
+            watch.take();
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Whether the node may be persistent by now, known or not: the reply that says so may be lost.

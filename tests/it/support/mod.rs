@@ -2,8 +2,10 @@
 
 mod call;
 mod certificates;
+mod clock;
 mod exec_gate;
 mod executable;
+mod meddling;
 mod place;
 mod processes;
 mod proxy;
@@ -17,6 +19,7 @@ pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use certificates::Certificates;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
+pub(crate) use meddling::{Afterwards, Loser, Retainer, renaming_proxy};
 pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{MARK, Process, processes_with};
 pub(crate) use proxy::{Muteness, Proxy, mute_proxy, scripted_server, silent_server};

@@ -25,6 +25,8 @@ pub(crate) struct Place {
     /// The file backend's directory; with the other two, an empty one.
     dir: TempDir,
     port: u16,
+    /// Further ways to the same ensemble.
+    others: Vec<u16>,
     server: Option<RefCell<Server>>,
 }
 
@@ -43,7 +45,13 @@ impl Place {
     pub(crate) fn at_port(kind: Kind, port: u16) -> Self {
         let namespace = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let dir = TempDir::with_prefix("dlock-place-").expect("the temporary directory takes files");
-        Self { kind, namespace, dir, port, server: None }
+        Self { kind, namespace, dir, port, others: Vec::new(), server: None }
+    }
+
+    /// On an ensemble of ZooKeeper servers, or the proxies before them, at these loopback ports.
+    pub(crate) fn at_ports(ports: &[u16]) -> Self {
+        let (first, others) = ports.split_first().expect("an ensemble has a server");
+        Self { others: others.to_vec(), ..Self::at_port(Kind::ZooKeeper, *first) }
     }
 
     /// On a server of its own, which the test may freeze, crash and start again.
@@ -82,7 +90,7 @@ impl Place {
         let mut options = match self.kind {
             Kind::File => vec!["--backend".to_owned(), "file".to_owned(), "--dir".to_owned(), self.dir_text()],
             Kind::Redis => vec!["--redis".to_owned(), format!("redis://127.0.0.1:{}", self.port)],
-            Kind::ZooKeeper => vec!["--zk".to_owned(), format!("127.0.0.1:{}", self.port)],
+            Kind::ZooKeeper => vec!["--zk".to_owned(), self.connect_string()],
         };
         options.extend(["--namespace".to_owned(), self.namespace.clone()]);
         options
@@ -93,9 +101,14 @@ impl Place {
         let backend = match self.kind {
             Kind::File => vec![("DLOCK_BACKEND", "file".to_owned()), ("DLOCK_DIR", self.dir_text())],
             Kind::Redis => vec![("DLOCK_REDIS", format!("redis://127.0.0.1:{}", self.port))],
-            Kind::ZooKeeper => vec![("DLOCK_ZK", format!("127.0.0.1:{}", self.port))],
+            Kind::ZooKeeper => vec![("DLOCK_ZK", self.connect_string())],
         };
         backend.into_iter().chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
+    }
+
+    fn connect_string(&self) -> String {
+        let ports = std::iter::once(&self.port).chain(&self.others);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
     }
 
     pub(crate) fn dir_text(&self) -> String {
@@ -230,8 +243,7 @@ impl Place {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are descriptors");
         runtime.block_on(async {
-            let address = format!("127.0.0.1:{}", self.port);
-            let client = zookeeper_client::Client::connect(&address).await.expect("the server serves");
+            let client = zookeeper_client::Client::connect(&self.connect_string()).await.expect("the server serves");
             work(&client).await
         })
     }

@@ -58,6 +58,12 @@ impl Proxy {
         *self.state.reply.lock().expect("no holder panics") = None;
     }
 
+    /// Ends every connection, some of which may lack bytes, and serves new ones.
+    pub(crate) fn recover(&self) {
+        self.hang_up();
+        self.state.silent.store(false, Ordering::Relaxed);
+    }
+
     /// Ends every connection; new ones are served.
     pub(crate) fn hang_up(&self) {
         for connection in self.state.open.lock().expect("no holder panics").drain(..) {

@@ -12,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::clock::clock_ahead;
+use super::proxy::Proxy;
 use super::waiting::{eventually, within};
 
 /// Java on two busy cores takes its time.
@@ -49,8 +51,8 @@ pub(crate) fn free_port() -> u16 {
 enum Program {
     /// With further options of redis-server.
     Redis(Vec<String>),
-    /// With further options of the Java machine and lines of its configuration.
-    ZooKeeper { java: Vec<String>, lines: String, leads: Leads },
+    /// With further options of the Java machine and lines of its configuration; its wall clock runs so far ahead.
+    ZooKeeper { java: Vec<String>, lines: String, leads: Leads, ahead: Duration },
 }
 
 /// How a ZooKeeper server comes to lead.
@@ -116,7 +118,7 @@ impl Server {
     /// A ZooKeeper server with options of the Java machine and lines of its configuration.
     pub(crate) fn zookeeper_with(java: &[&str], lines: &str, leads: Leads) -> Self {
         let java = java.iter().map(ToString::to_string).collect();
-        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads })
+        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads, ahead: Duration::ZERO })
     }
 
     /// Three ZooKeeper servers that have elected one of them.
@@ -124,7 +126,7 @@ impl Server {
         for _ in 0..ATTEMPTS {
             let peers = [(); 3].map(|()| Peer::somewhere());
             // None of them serves before two run.
-            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index));
+            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index, &[]));
             if launched.iter().all(Self::comes_up) {
                 return launched;
             }
@@ -132,20 +134,51 @@ impl Server {
         panic!("three ZooKeeper servers did not start");
     }
 
+    /// The same with a proxy on the way from each, the first index, to each other one, should that lead.
+    pub(crate) fn zookeeper_ensemble_by_proxies() -> ([Self; 3], [[Proxy; 3]; 3]) {
+        for _ in 0..ATTEMPTS {
+            let peers = [(); 3].map(|()| Peer::somewhere());
+            let links = [(); 3].map(|()| peers.map(|peer| Proxy::before(peer.follow)));
+            let launched = [0, 1, 2].map(|index| {
+                let mut seen = peers;
+                for other in (0..3).filter(|other| *other != index) {
+                    seen[other].follow = links[index][other].port;
+                }
+                Self::zookeeper_peer(seen, index, &[])
+            });
+            if launched.iter().all(Self::comes_up) {
+                return (launched, links);
+            }
+        }
+        panic!("three ZooKeeper servers did not start");
+    }
+
+    /// One of three ZooKeeper servers without the other two, which serves nothing but reading.
+    pub(crate) fn zookeeper_that_only_reads() -> Self {
+        let peers = [(); 3].map(|()| Peer::somewhere());
+        let server = Self::zookeeper_peer(peers, 0, &["-Dreadonlymode.enabled=true"]);
+        within(STARTS_WITHIN, "it serves those who only read", || {
+            server.ask("srvr").is_some_and(|answer| answer.contains("Mode: read-only"))
+        });
+        server
+    }
+
     /// One of three ZooKeeper servers without the other two: it answers, and finds nobody to elect with.
     pub(crate) fn zookeeper_without_a_leader() -> Self {
-        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0);
+        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0, &[]);
         within(STARTS_WITHIN, "it answers, if only that it does not serve", || {
             server.ask("srvr").is_some_and(|answer| answer.contains("not currently serving requests"))
         });
         server
     }
 
-    fn zookeeper_peer(peers: [Peer; 3], index: usize) -> Self {
+    fn zookeeper_peer(peers: [Peer; 3], index: usize, java: &[&str]) -> Self {
         // A session must outlast the move to another server; by default it is 20 ticks, 4 s, at most.
         let lines = "maxSessionTimeout=20000\n".to_owned();
         let leads = Leads::Among { peers, index };
-        Self::launched(&Program::ZooKeeper { java: Vec::new(), lines, leads }, peers[index].client)
+        let java = java.iter().map(ToString::to_string).collect();
+        let program = Program::ZooKeeper { java, lines, leads, ahead: Duration::ZERO };
+        Self::launched(&program, peers[index].client)
     }
 
     fn start_somewhere(program: &Program) -> Self {
@@ -240,6 +273,12 @@ impl Server {
         self.warden.wait().expect("our own child can be waited for");
     }
 
+    /// From the next start on, the server's wall clock is so far ahead of this machine's.
+    pub(crate) fn set_clock_ahead(&mut self, by: Duration) {
+        let Program::ZooKeeper { ahead, .. } = &mut self.program else { panic!("only ZooKeeper servers have clocks") };
+        *ahead = by;
+    }
+
     /// Starts it again after [`crash`](Self::crash), on the same port with the same data.
     pub(crate) fn start_again(&mut self) {
         (self.warden, self.pid) = launch(&self.program, self.port, self.dir.path());
@@ -262,13 +301,16 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
             command.arg(redis_server()).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
         }
-        Program::ZooKeeper { java, lines, leads } => {
+        Program::ZooKeeper { java, lines, leads, ahead } => {
             let config = dir.join("zoo.cfg");
             let text = zookeeper_config(port, dir, leads) + lines;
             std::fs::write(&config, text).expect("a fresh directory takes files");
+            if !ahead.is_zero() {
+                command.arg("env").arg(format!("LD_PRELOAD={}", clock_ahead(*ahead, dir).display()));
+            }
             // A small heap and no optimising compiler: the server starts in a third of the time.
             command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(java);
-            command.args(["-cp", "/usr/share/java/zookeeper.jar"]);
+            command.args(["-cp", &zookeeper_classpath()]);
             command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
         }
     }
@@ -278,6 +320,15 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     let stdout = warden.stdout.take().expect("it is piped");
     BufReader::new(stdout).read_line(&mut said).expect("a warden says the server's pid");
     (warden, said.trim().parse().expect("a pid is a number"))
+}
+
+/// Debian's server, with what its manifest forgets of the netty that TLS needs; or another one, as `tests/zookeeper.sh`
+/// fetches them.
+fn zookeeper_classpath() -> String {
+    std::env::var("DLOCK_TEST_ZOOKEEPER").unwrap_or_else(|_| {
+        let jars = ["zookeeper", "netty-codec", "netty-resolver", "netty-transport-native-unix-common"];
+        jars.map(|jar| format!("/usr/share/java/{jar}.jar")).join(":")
+    })
 }
 
 /// Short ticks, so that sessions end close to their time; the other settings are the defaults of a plain server, TTL

@@ -1,17 +1,23 @@
 //! The ZooKeeper backend on real servers, driven as a library: what a caller of the lock contract can rely on, and what an
 //! outsider sees in the tree meanwhile.
 
+mod clocks;
+mod credentials;
 mod ensemble;
 mod first_contact;
 mod one_shot;
 mod outage;
+mod partition;
 mod queueing;
+mod recipe;
 mod reports;
+mod transport;
+mod wrong_input;
 
 use std::future::Future;
 use std::time::Duration;
 
-use dlock::backend::zookeeper::{Config, ConnectString, ZooKeeperBackend};
+use dlock::backend::zookeeper::{Access, Config, ConnectString, ZooKeeperBackend};
 use dlock::lock::{
     Acquired, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, Namespace, OwnerToken, Patience, Progress, Ttl,
 };
@@ -26,7 +32,7 @@ const TTL: Duration = Duration::from_secs(4);
 fn backend_at(connect_string: &str, namespace: &str) -> ZooKeeperBackend {
     let servers = ConnectString::parse(connect_string).expect("a valid connect string");
     let namespace = Namespace::new(namespace).expect("a valid namespace");
-    ZooKeeperBackend::open(&Config { servers, namespace }).expect("nothing is sent yet")
+    ZooKeeperBackend::open(&Config { servers, namespace, access: Access::default() }).expect("nothing is sent yet")
 }
 
 fn backend(server: &ZooKeeper) -> ZooKeeperBackend {
