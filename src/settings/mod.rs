@@ -3,6 +3,7 @@
 mod contest;
 mod deployment;
 pub mod duration;
+mod layout;
 mod masters;
 mod mode;
 mod source;

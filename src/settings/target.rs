@@ -66,13 +66,17 @@ pub(super) fn redis(
     Ok(Located { endpoint: shown, variable: Some(variable), target })
 }
 
-pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {
+pub(super) fn zookeeper(
+    hosts: &Stated<String>,
+    namespace: &Namespace,
+    family: zookeeper::Family,
+) -> Result<Located, Error> {
     // Not shown either: somebody may have tried to put a password into it.
     let servers = zookeeper::ConnectString::parse(&hosts.value)
         .map_err(|reason| Error::usage(format!("invalid {}: {reason}", hosts.name)))?;
     Ok(Located {
         endpoint: servers.shown(),
         variable: Some(servers.to_string()),
-        target: Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() }),
+        target: Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone(), family }),
     })
 }

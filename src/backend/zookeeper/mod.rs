@@ -8,12 +8,14 @@ mod contender;
 mod endpoint;
 mod entry;
 mod failure;
+mod family;
 mod lease;
 mod node;
 mod path;
 mod place;
 mod queue;
 mod session;
+mod watching;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,6 +26,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 pub use endpoint::{ConnectString, InvalidConnectString, Server};
+pub use family::Family;
 
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace,
@@ -43,12 +46,14 @@ const ASIDE: Ttl = Ttl::Default(Duration::from_secs(10));
 pub struct Config {
     pub servers: ConnectString,
     pub namespace: Namespace,
+    pub family: Family,
 }
 
 /// The locks of one namespace of one ensemble.
 pub struct ZooKeeperBackend {
     ensemble: ConnectString,
     layout: Layout,
+    family: Family,
     /// Each with the timeout that was asked for: keys that are held together share a session, and its heartbeats.
     sessions: RefCell<Vec<(Ttl, Rc<Session>)>>,
     /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
@@ -66,6 +71,7 @@ impl ZooKeeperBackend {
         Ok(Self {
             ensemble: config.servers.clone(),
             layout: Layout::new(&config.namespace)?,
+            family: config.family,
             sessions: RefCell::default(),
             places: RefCell::default(),
         })

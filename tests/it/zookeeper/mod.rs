@@ -3,6 +3,7 @@
 
 mod ensemble;
 mod first_contact;
+mod modes;
 mod one_shot;
 mod outage;
 mod queueing;
@@ -11,7 +12,7 @@ mod reports;
 use std::future::Future;
 use std::time::Duration;
 
-use dlock::backend::zookeeper::{Config, ConnectString, ZooKeeperBackend};
+use dlock::backend::zookeeper::{Config, ConnectString, Family, ZooKeeperBackend};
 use dlock::lock::{
     Acquired, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, Namespace, OwnerToken, Patience, Progress, Ttl,
 };
@@ -24,9 +25,13 @@ const AT_MOST: Duration = Duration::from_secs(20);
 const TTL: Duration = Duration::from_secs(4);
 
 fn backend_at(connect_string: &str, namespace: &str) -> ZooKeeperBackend {
+    backend_of(Family::Dlock, connect_string, namespace)
+}
+
+fn backend_of(family: Family, connect_string: &str, namespace: &str) -> ZooKeeperBackend {
     let servers = ConnectString::parse(connect_string).expect("a valid connect string");
     let namespace = Namespace::new(namespace).expect("a valid namespace");
-    ZooKeeperBackend::open(&Config { servers, namespace }).expect("nothing is sent yet")
+    ZooKeeperBackend::open(&Config { servers, namespace, family }).expect("nothing is sent yet")
 }
 
 fn backend(server: &ZooKeeper) -> ZooKeeperBackend {
