@@ -1,6 +1,7 @@
 //! The ZooKeeper backend on real servers, driven as a library: what a caller of the lock contract can rely on, and what an
 //! outsider sees in the tree meanwhile.
 
+mod counts;
 mod ensemble;
 mod first_contact;
 mod modes;
@@ -8,6 +9,7 @@ mod one_shot;
 mod outage;
 mod queueing;
 mod reports;
+mod wiretap;
 
 use std::future::Future;
 use std::time::Duration;
