@@ -12,6 +12,7 @@ use super::ensemble::{ZooKeeper, contenders, create};
 use super::{
     TTL, backend, backend_at, backend_of, claim, eventually, granted, in_time, key, one_shot, silently, waiting,
 };
+use crate::support::Dlock;
 
 const SHORT: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(600);
@@ -331,4 +332,37 @@ async fn kazoos_directories_do_not_go_with_their_last_contender() {
         }
         assert_eq!(outside.check_stat(&path).await.expect("the server serves").is_some(), stays, "{path}");
     }
+}
+
+#[test]
+fn what_a_layout_or_a_path_cannot_be_is_a_matter_of_usage_and_asks_no_server() {
+    // Nobody listens there: whoever asked would end with 69.
+    let refused = |options: &[&str]| {
+        let call =
+            ["run", "--zk", "127.0.0.1:1", "-w1"].into_iter().chain(options.iter().copied()).chain(["--", "true"]);
+        Dlock::new(call).finish().exits_with(64)
+    };
+    for layout in ["curator-rw", "kazoo"] {
+        refused(&["-k", "job", "--layout", layout, "--slots", "2"]).complains(&["--slots", layout]);
+    }
+    refused(&["-k", "job", "--layout", "redisson"]).complains(&["belongs to the redis backend", "curator-rw or kazoo"]);
+    for path in ["/", "a//b", "/a/", "a/../b", "./a", "zookeeper", "/zookeeper/quota", "%clock"] {
+        refused(&["-k", path, "--namespace", ""]).complains(&["cannot acquire ", "path of a ZooKeeper node"]);
+    }
+}
+
+#[test]
+fn a_nested_call_and_the_next_step_of_a_script_use_the_same_layout() {
+    let server = ZooKeeper::shared();
+    let call = |args: &[&str]| {
+        let place = ["--zk".to_owned(), server.address(), "--layout".into(), "kazoo".into()];
+        let (verb, rest) = args.split_first().expect("a subcommand");
+        Dlock::new([(*verb).to_owned()].into_iter().chain(place).chain(rest.iter().map(ToString::to_string)))
+    };
+    let script = "test \"$DLOCK_LAYOUT\" = kazoo && test -n \"$DLOCK_FENCE\"";
+    call(&["run", "-k", "handed-on", "--ttl", "4s", "--", "sh", "-c", script]).finish().succeeds();
+    let exports = call(&["acquire", "-k", "handed-on", "--ttl", "9s", "--export"]).finish().succeeds();
+    assert!(exports.said().contains("DLOCK_LAYOUT=kazoo"), "{}", exports.account());
+    let status = call(&["status", "--json", "handed-on"]).finish().succeeds();
+    assert!(status.said().contains(r#""layout":"kazoo""#), "{}", status.account());
 }
