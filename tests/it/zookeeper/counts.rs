@@ -13,9 +13,12 @@ use super::wiretap::Wiretap;
 use super::{TTL, backend, claim, eventually, granted, in_time, waiting};
 use crate::support::Dlock;
 
+/// A waiter's number and what it got, in the end.
+type Turn<'a> = std::pin::Pin<Box<dyn Future<Output = (usize, Lease)> + 'a>>;
+
 /// Waiters that stand in the queue in the order in which they were made.
 struct Crowd<'a> {
-    turns: FuturesUnordered<std::pin::Pin<Box<dyn Future<Output = (usize, Lease)> + 'a>>>,
+    turns: FuturesUnordered<Turn<'a>>,
     seen: &'a Cell<usize>,
 }
 
