@@ -53,7 +53,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-ca -d 'File with
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
@@ -78,7 +78,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-ca -d 'File 
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
@@ -104,7 +104,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-ca -d 'File wi
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
@@ -122,7 +122,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-ca -d 'File 
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
@@ -139,7 +139,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-ca -d 'File w
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
@@ -160,7 +160,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-ca -d 'File wit
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r

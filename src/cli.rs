@@ -305,14 +305,13 @@ pub struct Sharing {
     /// Others may hold it meanwhile who say the same: readers
     ///
     /// One queue for all modes, first come, first served: a reader that comes after a waiting writer waits. There is
-    /// no fencing token. Redis and file, in this version.
+    /// no fencing token.
     #[arg(short, long)]
     pub shared: bool,
 
     /// At most N may hold it at the same time
     ///
     /// Everybody has to give the same N while anybody holds or awaits the lock (else 78). There is no fencing token.
-    /// Redis and file, in this version.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub slots: Option<String>,
 }

@@ -45,10 +45,13 @@ pub struct Backend {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub wait_replicas: Option<String>,
 
-    /// Share locks with another library: redisson or python-redis-lock [default: dlock]
+    /// Share locks with another library, see below for which [default: dlock]
     ///
-    /// Exclusive only, without a fencing token and without a queue. On Redis every library that locks by SET NX shares
-    /// dlock's own layout: give --namespace '' and the library's name of the lock.
+    /// On Redis: redisson or python-redis-lock, exclusive only, without a fencing token and without a queue. Every library
+    /// that locks by SET NX shares dlock's own layout: give --namespace '' and the library's name of the lock. On
+    /// ZooKeeper: curator-rw (InterProcessReadWriteLock of Curator) or kazoo (its Lock, ReadLock and WriteLock), one queue
+    /// with all that dlock promises but --slots. InterProcessMutex of Curator and Lock of go-zookeeper share dlock's own
+    /// layout: give --namespace '' and the path of the lock.
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
 

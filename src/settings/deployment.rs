@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::layout::{Layout, OWN_LAYOUT};
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
 use super::{masters, target, tls, zookeeper};
+use crate::backend::Target;
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
-use crate::backend::{Target, redis};
+use crate::backend::zookeeper::Family;
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::{OsReason, Quoted};
@@ -17,8 +19,6 @@ use crate::lock::pace::Upkeep;
 
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
-/// The layout that nobody has to ask for.
-const OWN_LAYOUT: &str = "dlock";
 const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
 
 /// Variables that hold secrets: removed from a command's environment, and never part of `acquire --export`, where
@@ -87,7 +87,11 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     let mut variables = Variables::default();
     variables.set("DLOCK_BACKEND", backend.to_string());
     variables.set("DLOCK_NAMESPACE", namespace.as_str().to_owned());
-    let mut layout_name = OWN_LAYOUT;
+    let layout = Layout::chosen(typed, environment, backend)?;
+    let layout_name = layout.map_or(OWN_LAYOUT, Layout::name);
+    if layout.is_some() {
+        variables.set("DLOCK_LAYOUT", layout_name.to_owned());
+    }
     let located = match backend {
         BackendName::File => {
             let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
@@ -110,12 +114,8 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             };
             let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
-            let shared_with = layout(typed, environment)?;
+            let shared_with = if let Some(Layout::Redis(library)) = layout { Some(library) } else { None };
             let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
-            if let Some(library) = shared_with {
-                layout_name = library.name();
-                variables.set("DLOCK_LAYOUT", layout_name.to_owned());
-            }
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
             variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
             let file = file.map(|file| file.value.to_string_lossy().into_owned());
@@ -123,7 +123,8 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located
         }
         BackendName::ZooKeeper => {
-            let (located, others) = zookeeper::located(typed, &namespace, environment)?;
+            let family = if let Some(Layout::ZooKeeper(family)) = layout { family } else { Family::Dlock };
+            let (located, others) = zookeeper::located(typed, &namespace, family, environment)?;
             others.into_iter().for_each(|(name, value)| variables.set_or_remove(name, value));
             variables.set_or_remove("DLOCK_ZK", located.variable.clone());
             located
@@ -197,7 +198,6 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
         ("--tls-cert", REMOTE, typed.tls_cert.is_some()),
         ("--tls-key", REMOTE, typed.tls_key.is_some()),
         ("--wait-replicas", REDIS, typed.wait_replicas.is_some()),
-        ("--layout", REDIS, typed.layout.is_some()),
         ("--zk", ZOOKEEPER, typed.zk.is_some()),
         ("--zk-auth-file", ZOOKEEPER, typed.zk_auth_file.is_some()),
         ("--zk-acl", ZOOKEEPER, typed.zk_acl.is_some()),
@@ -226,19 +226,6 @@ fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespac
             .unwrap_or_else(|| on_command_line(DEFAULT_NAMESPACE.to_owned(), "namespace")),
     };
     Namespace::new(stated.value.as_str()).map_err(|reason| stated.invalid(reason))
-}
-
-/// The library whose format the lock has; `None`: dlock's own.
-fn layout(typed: &cli::Backend, environment: &Environment) -> Result<Option<redis::Layout>, Error> {
-    let Some(stated) = text(typed.layout.as_ref(), "layout", environment)? else { return Ok(None) };
-    if stated.value == OWN_LAYOUT {
-        return Ok(None);
-    }
-    let known = redis::Layout::ALL.into_iter().find(|layout| layout.name() == stated.value);
-    known.map(Some).ok_or_else(|| {
-        let names = redis::Layout::ALL.map(redis::Layout::name).join(" or ");
-        stated.invalid(format!("there is no such layout; use {OWN_LAYOUT}, {names}"))
-    })
 }
 
 fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<Vec<String>>, Error> {
@@ -295,6 +282,12 @@ impl Deployment {
     pub fn on_redis(url: &str) -> Self {
         let typed = cli::Backend { redis: vec![url.to_owned()], ..cli::Backend::default() };
         resolve(&typed, &Environment::default()).expect("a valid URL")
+    }
+
+    pub fn on_zookeeper(layout: &str) -> Self {
+        let (zk, layout) = (Some("z1".to_owned()), Some(layout.to_owned()));
+        let typed = cli::Backend { zk, layout, ..cli::Backend::default() };
+        resolve(&typed, &Environment::default()).expect("a valid layout")
     }
 }
 

@@ -4,6 +4,7 @@ mod contest;
 mod deployment;
 pub mod duration;
 mod held;
+mod layout;
 mod masters;
 mod mode;
 mod source;

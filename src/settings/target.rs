@@ -73,10 +73,11 @@ pub(super) fn zookeeper(
     servers: zookeeper::ConnectString,
     access: zookeeper::Access,
     namespace: &Namespace,
+    family: zookeeper::Family,
 ) -> Located {
     Located {
         endpoint: servers.shown(),
         variable: Some(servers.to_string()),
-        target: Target::ZooKeeper(zookeeper::Config { servers, access, namespace: namespace.clone() }),
+        target: Target::ZooKeeper(zookeeper::Config { servers, access, namespace: namespace.clone(), family }),
     }
 }

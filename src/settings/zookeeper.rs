@@ -4,7 +4,7 @@ use super::deployment::{Located, absolute, first_line};
 use super::source::{Environment, on_command_line, path, text};
 use super::{target, tls};
 use crate::backend::tls::Tls;
-use crate::backend::zookeeper::{Access, AclPolicy, ConnectString, Credentials, Transport};
+use crate::backend::zookeeper::{Access, AclPolicy, ConnectString, Credentials, Family, Transport};
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
@@ -19,6 +19,7 @@ type Variables = Vec<(&'static str, Option<String>)>;
 pub(super) fn located(
     typed: &cli::Backend,
     namespace: &Namespace,
+    family: Family,
     environment: &Environment,
 ) -> Result<(Located, Variables), Error> {
     let hosts =
@@ -58,7 +59,7 @@ pub(super) fn located(
     variables.push(("DLOCK_ZK_AUTH_FILE", file.map(|file| file.value.to_string_lossy().into_owned())));
     variables.push(("DLOCK_ZK_ACL", acl.variable));
     let access = Access { tls, credentials, acl: acl.policy };
-    Ok((target::zookeeper(servers, access, namespace), variables))
+    Ok((target::zookeeper(servers, access, namespace, family), variables))
 }
 
 /// How the server knows who creates.

@@ -5,12 +5,11 @@ use std::time::Duration;
 use zookeeper_client::{Client, CreateMode, Error, MultiWriteError, Stat};
 
 use super::contender::{Contest, Trouble, Turn};
-use super::entry;
+use super::entry::{self, Crowd};
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
-use super::queue::Entry;
 use super::{AclPolicy, ZooKeeperBackend, failure};
-use crate::lock::{BackendError, FencingToken, Lease, LockKey, OwnerToken, Prolonged, validity};
+use crate::lock::{BackendError, FencingToken, Lease, LockKey, Mode, OwnerToken, Prolonged, validity};
 use crate::sys::boottime::BootInstant;
 
 /// A longer lease is first granted so much, and raised once the reply has come: a grant that nobody learnt of ends soon.
@@ -40,6 +39,18 @@ pub(super) enum Expiry {
     Never,
 }
 
+impl Expiry {
+    /// What comes first.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Changed, _) | (_, Self::Changed) => Self::Changed,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+            (Self::Never, other) => other,
+            (one, Self::Never) => one,
+        }
+    }
+}
+
 /// Until when a lease by the leader's clock can be believed.
 pub(super) fn valid_until(sent: BootInstant, ttl: Duration) -> BootInstant {
     sent + validity::of_server_lease(ttl)
@@ -50,7 +61,7 @@ pub(super) fn epoch(zxid: i64) -> i64 {
     zxid >> 32
 }
 
-/// At the head: makes the place permanent for as long as the lease lasts.
+/// Our turn has come: makes the place permanent for as long as the lease lasts.
 pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) -> Result<Turn, Trouble> {
     let (Some(path), Some(won)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
     let ttl = contest.claim.ttl.duration();
@@ -91,7 +102,7 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
         key: contest.claim.key.clone(),
         token: contest.claim.token.clone(),
         ttl,
-        fence: Some(FencingToken(won.czxid.cast_unsigned())),
+        fence: (contest.claim.mode == Mode::Exclusive).then_some(FencingToken(won.czxid.cast_unsigned())),
         requested_at,
         valid_until: Some(valid_until(requested_at, ttl)),
         renew_every: Some(ttl / 3),
@@ -99,46 +110,50 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
     }))
 }
 
-/// Removes the leases ahead that have ended, as far as nobody nearer to them sees to it.
+/// Removes the leases in the way that have ended, as far as nobody nearer to them sees to it.
 pub(super) async fn expire(
     backend: &ZooKeeperBackend,
     client: &Client,
     directory: &str,
-    ahead: &[Entry],
+    crowd: &Crowd<'_>,
 ) -> Result<Expiry, Trouble> {
     let mut expiry = Expiry::Never;
-    for entry in ahead.iter().rev() {
+    let &[nearest] = &crowd.must_go[..] else {
+        // Any of several may make room, by time too; nobody else waits for just these.
+        let names: Vec<&str> = crowd.must_go.iter().map(|&index| crowd.ahead[index].name.as_str()).collect();
+        let nodes = place::read(client, directory, &names).await?;
+        if nodes.len() < names.len() {
+            return Ok(Expiry::Changed);
+        }
+        for node in nodes.iter().filter(|node| node.timed().is_some()) {
+            expiry = expiry.or(judge(backend, client, directory, node).await?);
+            if expiry == Expiry::Changed {
+                break;
+            }
+        }
+        return Ok(expiry);
+    };
+    for (index, entry) in crowd.ahead[..=nearest].iter().enumerate().rev() {
         let Some(node) = place::read(client, directory, &[&entry.name]).await?.pop() else {
             return Ok(Expiry::Changed);
         };
-        match (node.is_ephemeral(), &node.record) {
-            // It lives, and sees to those ahead of itself.
-            (true, Some(_)) => break,
-            (false, Some(record)) => match judge(backend, client, directory, &node, record).await? {
-                Judgement::Changed => return Ok(Expiry::Changed),
-                Judgement::EndsAt(end) => {
-                    expiry = Expiry::At(if let Expiry::At(first) = expiry { first.min(end) } else { end });
-                }
-            },
-            // Not ours: it knows nothing of leases.
-            (_, None) => {}
+        if node.timed().is_some() {
+            expiry = expiry.or(judge(backend, client, directory, &node).await?);
+            if expiry == Expiry::Changed {
+                break;
+            }
+        } else if node.record.is_some() && (index == nearest || index >= crowd.holders) {
+            // It lives, and is looked past when it goes; if it waits, it sees to those ahead of itself meanwhile.
+            break;
         }
+        // Else it is not ours and knows nothing of leases, or holds and waits for nobody.
     }
     Ok(expiry)
 }
 
-enum Judgement {
-    Changed,
-    EndsAt(BootInstant),
-}
-
-async fn judge(
-    backend: &ZooKeeperBackend,
-    client: &Client,
-    directory: &str,
-    node: &Node,
-    record: &Record,
-) -> Result<Judgement, Trouble> {
+/// When the lease of a node ends; one that has ended is removed.
+async fn judge(backend: &ZooKeeperBackend, client: &Client, directory: &str, node: &Node) -> Result<Expiry, Trouble> {
+    let Some(record) = node.timed() else { return Ok(Expiry::Never) };
     let path = format!("{directory}/{}", node.name);
     let asked_at = BootInstant::now();
     let clock = leaders_clock(backend, client).await?;
@@ -148,8 +163,8 @@ async fn judge(
     } else {
         // Two leaders' clocks are never compared: the lease starts anew under this one.
         match client.set_data(&path, &node.data, Some(node.stat.version)).await {
-            Ok(_) => return Ok(Judgement::EndsAt(asked_at + kept_for + RESOLUTION)),
-            Err(Error::NoNode | Error::BadVersion) => return Ok(Judgement::Changed),
+            Ok(_) => return Ok(Expiry::At(asked_at + kept_for + RESOLUTION)),
+            Err(Error::NoNode | Error::BadVersion) => return Ok(Expiry::Changed),
             // Another user's, who alone may write to it: it starts anew for us, who have to remember that.
             Err(Error::NoAuth) => backend.first_sight(&path, node.stat.mzxid, &clock),
             Err(error) => return Err(error.into()),
@@ -157,11 +172,11 @@ async fn judge(
     };
     let age = Duration::from_millis(u64::try_from(clock.mtime - began).unwrap_or(0));
     if age <= kept_for {
-        return Ok(Judgement::EndsAt(asked_at + (kept_for - age) + RESOLUTION));
+        return Ok(Expiry::At(asked_at + (kept_for - age) + RESOLUTION));
     }
     // Under the version that was judged: a renewal in between wins.
     match client.delete(&path, Some(node.stat.version)).await {
-        Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(Judgement::Changed),
+        Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(Expiry::Changed),
         Err(error) => Err(error.into()),
     }
 }
@@ -201,7 +216,9 @@ pub(super) async fn prolong(
     let directory = backend.layout.directory(key)?;
     let client = backend.any_session().await?.client()?;
     loop {
-        let Some(Found { node, holds }) = place::find(&client, &directory, token).await.map_err(explained)? else {
+        let Some(Found { node, holds }) =
+            place::find(&client, backend.family, &directory, token).await.map_err(explained)?
+        else {
             return Ok(Prolonged::NotHeld);
         };
         let Some(record) = node.timed() else {

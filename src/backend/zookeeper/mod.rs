@@ -9,6 +9,7 @@ mod contender;
 mod endpoint;
 mod entry;
 mod failure;
+mod family;
 mod lease;
 mod node;
 mod path;
@@ -16,6 +17,7 @@ mod place;
 mod queue;
 mod session;
 mod tunnel;
+mod watching;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,6 +30,7 @@ use zookeeper_client::Stat;
 
 pub use access::{Access, AclPolicy, Credentials, InvalidCredentials};
 pub use endpoint::{ConnectString, InvalidConnectString, Server, Transport};
+pub use family::Family;
 
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace,
@@ -49,6 +52,7 @@ pub struct Config {
     pub servers: ConnectString,
     pub namespace: Namespace,
     pub access: Access,
+    pub family: Family,
 }
 
 /// The locks of one namespace of one ensemble.
@@ -56,6 +60,7 @@ pub struct ZooKeeperBackend {
     ensemble: ConnectString,
     approach: Approach,
     layout: Layout,
+    family: Family,
     /// Each with the timeout that was asked for: keys that are held together share a session, and its heartbeats.
     sessions: RefCell<Vec<(Ttl, Rc<Session>)>>,
     /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
@@ -83,6 +88,7 @@ impl ZooKeeperBackend {
             ensemble: config.servers.clone(),
             approach: Approach::new(&config.access),
             layout: Layout::new(&config.namespace)?,
+            family: config.family,
             sessions: RefCell::default(),
             places: RefCell::default(),
             seen: RefCell::default(),

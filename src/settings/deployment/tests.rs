@@ -1,4 +1,5 @@
 use super::*;
+use crate::backend::redis::Topology;
 use crate::settings::masters::urls;
 
 fn typed(flags: &[(&str, &str)]) -> cli::Backend {
@@ -168,7 +169,7 @@ fn what_a_nested_dlock_reads_leads_to_the_same_place() {
 fn a_password_that_is_typed_comes_before_one_in_the_environment() {
     let password =
         |flags: &[(&str, &str)], variables: &[(&str, &str)]| match resolved(flags, variables).expect("valid").target {
-            Target::Redis(redis::Config { topology: redis::Topology::Server(endpoint), .. }) => {
+            Target::Redis(crate::backend::redis::Config { topology: Topology::Server(endpoint), .. }) => {
                 endpoint.password.map(|secret| secret.reveal().to_owned())
             }
             other => panic!("redis was asked for, not {other:?}"),

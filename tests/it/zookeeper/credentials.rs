@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dlock::backend::zookeeper::{Access, AclPolicy, Config, ConnectString, Credentials, ZooKeeperBackend};
+use dlock::backend::zookeeper::{Access, AclPolicy, Config, ConnectString, Credentials, Family, ZooKeeperBackend};
 use dlock::lock::{Acquired, LockBackend, Namespace};
 use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission};
 
@@ -168,7 +168,7 @@ fn backend_of(server: &ZooKeeper, user: &str) -> ZooKeeperBackend {
     let access = Access { credentials: Some(credentials), acl: AclPolicy::Contenders, ..Access::default() };
     let servers = ConnectString::parse(&server.address()).expect("a valid connect string");
     let namespace = Namespace::new("dlock").expect("a valid namespace");
-    ZooKeeperBackend::open(&Config { servers, namespace, access }).expect("nothing is sent yet")
+    ZooKeeperBackend::open(&Config { servers, namespace, access, family: Family::Dlock }).expect("nothing is sent yet")
 }
 
 #[tokio::test]

@@ -35,6 +35,11 @@ impl ZooKeeper {
         format!("127.0.0.1:{}", self.0.port)
     }
 
+    /// What the server says to one of its four-letter words.
+    pub(super) fn ask(&self, word: &str) -> Option<String> {
+        self.0.ask(word)
+    }
+
     pub(super) fn freeze(&self) {
         self.0.freeze();
     }
