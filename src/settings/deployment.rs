@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
 use super::{masters, target, tls};
-use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
 use crate::backend::{Target, redis};
 use crate::cli;
@@ -100,19 +99,19 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             let urls = redis_urls(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let endpoints = masters::endpoints(&urls, password.as_ref())?;
+            let named = masters::named(&urls, password.as_ref())?;
             let files = tls::Files::named(typed, environment)?;
-            let tls = if endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tls) {
+            let tls = if named.uses_tls() {
                 files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
                 files.read(environment)?
             } else {
                 files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
                 Tls::default()
             };
-            let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
+            let replicas = masters::wait_replicas(typed, environment, &named)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
             let shared_with = layout(typed, environment)?;
-            let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
+            let located = target::redis(named, tls, replicas, &namespace, shared_with)?;
             if let Some(library) = shared_with {
                 layout_name = library.name();
                 variables.set("DLOCK_LAYOUT", layout_name.to_owned());
