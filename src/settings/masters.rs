@@ -45,10 +45,7 @@ pub(super) fn named(urls: &Stated<Vec<String>>, password: Option<&Stated<String>
     }
 }
 
-fn endpoints(
-    urls: &Stated<Vec<String>>,
-    password: Option<&Stated<String>>,
-) -> Result<Vec<redis::Endpoint>, Error> {
+fn endpoints(urls: &Stated<Vec<String>>, password: Option<&Stated<String>>) -> Result<Vec<redis::Endpoint>, Error> {
     let is_deployment = |url: &String| DEPLOYMENTS.iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme));
     if urls.value.len() > 1 && urls.value.iter().any(is_deployment) {
         return Err(Error::usage(format!(
@@ -89,11 +86,7 @@ pub(super) fn warning(target: &Target) -> Option<String> {
 ///
 /// # Errors
 /// When it is no number of replicas, or typed for several masters.
-pub(super) fn wait_replicas(
-    typed: &cli::Backend,
-    environment: &Environment,
-    named: &Named,
-) -> Result<u32, Error> {
+pub(super) fn wait_replicas(typed: &cli::Backend, environment: &Environment, named: &Named) -> Result<u32, Error> {
     let Some(stated) = text(typed.wait_replicas.as_ref(), "wait-replicas", environment)? else { return Ok(0) };
     let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
     // Redis takes a C int.

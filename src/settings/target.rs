@@ -69,7 +69,8 @@ pub(super) fn redis(
             (Topology::Sentinel(service), variable)
         }
         Named::Servers(mut endpoints) => {
-            let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
+            let join =
+                |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
             let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
             match endpoints.pop() {
                 Some(endpoint) if endpoints.is_empty() => (Topology::Server(endpoint), variable),

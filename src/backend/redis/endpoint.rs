@@ -67,9 +67,13 @@ pub struct Endpoint {
 pub enum InvalidUrl {
     #[error("{0} is not supported by this version; use redis://[user[:password]@]host[:port][/db]")]
     Unsupported(&'static str),
-    #[error("\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss://, unix:///path or redis-sentinel://")]
+    #[error(
+        "\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss://, unix:///path or redis-sentinel://"
+    )]
     Scheme(String),
-    #[error("Sentinels are named redis-sentinel://[user[:password]@]HOST[:PORT][,HOST…]/SERVICE[/DB], rediss-sentinel:// for TLS")]
+    #[error(
+        "Sentinels are named redis-sentinel://[user[:password]@]HOST[:PORT][,HOST…]/SERVICE[/DB], rediss-sentinel:// for TLS"
+    )]
     Service,
     #[error("the URL names no host; use redis://[user[:password]@]host[:port][/db]")]
     NoHost,

@@ -98,11 +98,7 @@ pub(super) fn lacks_command(error: &RedisError) -> bool {
 fn says(error: &RedisError, sign: &str) -> bool {
     let detail = error.detail().unwrap_or_default();
     let is_code = sign.bytes().all(|byte| byte.is_ascii_uppercase());
-    if is_code {
-        error.code() == Some(sign) || detail.contains(&format!("-{sign} "))
-    } else {
-        detail.contains(sign)
-    }
+    if is_code { error.code() == Some(sign) || detail.contains(&format!("-{sign} ")) } else { detail.contains(sign) }
 }
 
 fn refusal(url: &str, error: &RedisError) -> BackendError {

@@ -10,6 +10,7 @@ mod modes;
 mod mute;
 mod reading;
 mod replicas;
+mod sentinel;
 mod server;
 mod transport;
 mod waiting;

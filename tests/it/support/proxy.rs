@@ -1,7 +1,7 @@
 //! Servers that behave badly: a proxy that falls silent or hangs up, one that never answers, one that reads a script.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -21,6 +21,8 @@ struct State {
     silent: AtomicBool,
     accepted: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
+    /// Whose bytes are lost, both ways.
+    cut_off: Mutex<Vec<IpAddr>>,
 }
 
 impl Proxy {
@@ -33,8 +35,9 @@ impl Proxy {
             for client in listener.incoming().flatten() {
                 shared.accepted.fetch_add(1, Ordering::Relaxed);
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
-                pass_on(&client, &server, &shared);
-                pass_on(&server, &client, &shared);
+                let Ok(source) = client.peer_addr().map(|peer| peer.ip()) else { continue };
+                pass_on(&client, &server, source, &shared);
+                pass_on(&server, &client, source, &shared);
                 shared.open.lock().expect("no holder panics").extend([client, server]);
             }
         });
@@ -44,6 +47,11 @@ impl Proxy {
     /// From now on every byte is lost, in both directions, on old and new connections.
     pub(crate) fn fall_silent(&self) {
         self.state.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on every byte from and to this address is lost.
+    pub(crate) fn cut_off(&self, source: Ipv4Addr) {
+        self.state.cut_off.lock().expect("no holder panics").push(source.into());
     }
 
     /// Ends every connection; new ones are served.
@@ -58,14 +66,16 @@ impl Proxy {
     }
 }
 
-fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>) {
+fn pass_on(from: &TcpStream, to: &TcpStream, source: IpAddr, state: &Arc<State>) {
     let mut from = from.try_clone().expect("there are descriptors");
     let mut to = to.try_clone().expect("there are descriptors");
     let state = Arc::clone(state);
     thread::spawn(move || {
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
-            if !state.silent.load(Ordering::Relaxed) && to.write_all(&piece[..read]).is_err() {
+            let lost = state.silent.load(Ordering::Relaxed)
+                || state.cut_off.lock().expect("no holder panics").contains(&source);
+            if !lost && to.write_all(&piece[..read]).is_err() {
                 break;
             }
         }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 
-pub use self::service::Service;
 use self::sentinel::SentinelRoute;
+pub use self::service::Service;
 use super::ear::Ear;
 use super::endpoint::Endpoint;
 use super::failure::Failure;

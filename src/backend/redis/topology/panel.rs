@@ -113,7 +113,8 @@ impl Panel {
         let electorate = self.electorate.borrow();
         let mut contacts = self.contacts.borrow_mut();
         let greets = contacts.iter().any(|contact| contact.greets.get());
-        contacts.retain(|contact| contact.is_named || contact.id.borrow().as_ref().is_none_or(|id| electorate.knows(id)));
+        contacts
+            .retain(|contact| contact.is_named || contact.id.borrow().as_ref().is_none_or(|id| electorate.knows(id)));
         // Port 0: another has taken its place.
         for peer in testimonies.iter().flat_map(|one| &one.others).filter(|peer| peer.address.port > 0) {
             match contacts.iter().find(|contact| contact.address == peer.address) {

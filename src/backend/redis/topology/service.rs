@@ -78,9 +78,10 @@ impl Service {
             Transport::Tls => "rediss-sentinel",
         };
         let credentials = Endpoint::written_credentials(self.user.as_deref(), password);
-        let hosts = self.sentinels.iter().map(|(host, port)| {
-            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-        });
+        let hosts = self
+            .sentinels
+            .iter()
+            .map(|(host, port)| if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") });
         let hosts = hosts.collect::<Vec<_>>().join(",");
         let name = utf8_percent_encode(&self.name, super::super::endpoint::USER);
         let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
@@ -107,7 +108,8 @@ mod tests {
 
     #[test]
     fn a_full_url_is_taken_apart_and_written_again_without_its_password() {
-        let service = parsed("redis-sentinel://al%40ice:p%2Fw@h1:7000,[::1],h3/my%20master/2".replace("%20", "-").as_str());
+        let service =
+            parsed("redis-sentinel://al%40ice:p%2Fw@h1:7000,[::1],h3/my%20master/2".replace("%20", "-").as_str());
         assert_eq!(service.sentinels, [("h1".into(), 7000), ("::1".into(), 26379), ("h3".into(), 26379)]);
         assert_eq!((service.name.as_str(), service.db), ("my-master", 2));
         assert_eq!(service.user.as_deref(), Some("al@ice"));
@@ -127,7 +129,9 @@ mod tests {
 
     #[test]
     fn what_is_no_service_is_refused() {
-        for url in ["redis-sentinel://h1", "redis-sentinel://h1/", "redis-sentinel://h1//1", "redis-sentinel://h1/s,h2/s"] {
+        for url in
+            ["redis-sentinel://h1", "redis-sentinel://h1/", "redis-sentinel://h1//1", "redis-sentinel://h1/s,h2/s"]
+        {
             assert_eq!(Service::parse(url), Err(InvalidUrl::Service), "{url}");
         }
         assert_eq!(Service::parse("redis-sentinel:///s"), Err(InvalidUrl::NoHost));
