@@ -3,6 +3,7 @@
 //!
 //! `DLOCK_TEST_SECONDS` says for how long, `DLOCK_TEST_PROCESSES` how many at a time; the figures go to standard error.
 
+mod failovers;
 mod history;
 mod jobs;
 
@@ -68,7 +69,7 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
                 }
                 next_weather = Instant::now() + Duration::from_secs(7);
             } else {
-                cut_connections(&place);
+                cut_connections(place.port());
             }
             // The pace of the misfortunes, not a handshake.
             std::thread::sleep(Duration::from_millis(60));
@@ -108,10 +109,10 @@ fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
         .any(|&at| overlap.earlier.began <= at && overlap.later.began + slack >= at && overlap.later.began <= at + ttl)
 }
 
-fn cut_connections(place: &Place) {
+fn cut_connections(port: u16) {
     // Half a dozen of them, whoever they belong to; a server that is just starting has none.
     let Ok(mut redis) =
-        ::redis::Client::open(format!("redis://127.0.0.1:{}", place.port())).and_then(|client| client.get_connection())
+        ::redis::Client::open(format!("redis://127.0.0.1:{port}")).and_then(|client| client.get_connection())
     else {
         return;
     };

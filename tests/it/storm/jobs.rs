@@ -68,6 +68,10 @@ impl Sum for Outcomes {
 pub(super) struct Jobs {
     kind: Kind,
     port: u16,
+    /// Where one server is not the whole of it.
+    url: Option<String>,
+    /// Further options of each run.
+    options: Vec<&'static str>,
     namespace: String,
     directory: TempDir,
     keys: Vec<String>,
@@ -84,6 +88,8 @@ impl Jobs {
         Self {
             kind,
             port,
+            url: None,
+            options: Vec::new(),
             namespace: Place::at_port(kind, port).namespace,
             directory: tempfile::tempdir().expect("the temporary directory takes files"),
             keys: (0..count.div_ceil(10).max(2)).map(|key| format!("key-{key}")).collect(),
@@ -91,6 +97,11 @@ impl Jobs {
             over: AtomicBool::new(false),
             started: AtomicU64::new(0),
         }
+    }
+
+    /// On the Redis servers that `url` names.
+    pub(super) fn at_url(url: &str, options: &[&'static str]) -> Self {
+        Self { url: Some(url.to_owned()), options: options.to_vec(), ..Self::new(Kind::Redis, 0) }
     }
 
     pub(super) fn at_a_time(&self) -> usize {
@@ -102,7 +113,10 @@ impl Jobs {
     }
 
     pub(super) fn place(&self) -> Place {
-        let mut place = Place::at_port(self.kind, self.port);
+        let mut place = match &self.url {
+            Some(url) => Place::at_url(url, self.port),
+            None => Place::at_port(self.kind, self.port),
+        };
         place.namespace.clone_from(&self.namespace);
         place
     }
@@ -129,8 +143,9 @@ impl Jobs {
             let key = &self.keys[usize::from(random()) % self.keys.len()];
             let job = format!("job-{number}");
             let began = Instant::now();
-            let call = ["run", "-k", key, "--ttl", "3s", "-w", "50s", "-q", "--", "perl", "-e", NOTES, log, &job];
-            let run = place.dlock(call).start();
+            let call = ["run", "-k", key, "--ttl", "3s", "-w", "50s", "-q"];
+            let command = ["--", "perl", "-e", NOTES, log, &job];
+            let run = place.dlock_with([&call[..], &self.options, &command].concat()).start();
             *self.fronts[worker].lock().expect("nobody panics with it") = Some(run.front_pid());
             let ended = run.wait();
             self.fronts[worker].lock().expect("nobody panics with it").take();

@@ -78,6 +78,17 @@ impl Watched {
         });
     }
 
+    /// Waits until every server but the master follows it; the Sentinels may take ten seconds more to see it.
+    pub(crate) fn follow(&self) {
+        within(FAILS_OVER_WITHIN, "the others follow the master", || {
+            let Some(master) = self.named() else { return false };
+            self.servers.iter().map(|server| server.borrow().port).filter(|port| *port != master).all(|port| {
+                let info: String = ask(port, None, &["INFO", "replication"]).unwrap_or_default();
+                info.contains(&format!("master_port:{master}\r")) && info.contains("master_link_status:up")
+            })
+        });
+    }
+
     pub(crate) fn url(&self) -> String {
         let hosts: Vec<String> = (0..3).map(|index| format!("127.0.0.1:{}", self.sentinel_port(index))).collect();
         format!("redis-sentinel://{}/{SERVICE}", hosts.join(","))
@@ -129,6 +140,12 @@ impl Watched {
     pub(crate) fn replicas(&self) -> Vec<RefMut<'_, Server>> {
         let master = self.master().port;
         self.servers.iter().filter(|server| server.borrow().port != master).map(RefCell::borrow_mut).collect()
+    }
+
+    /// Whether any Sentinel names another than `old`.
+    pub(crate) fn moved(&self, old: u16) -> bool {
+        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
+        (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name)).any(|(_, port)| port != old)
     }
 
     /// Waits until another than `old` is the master, for all that answer.
