@@ -52,7 +52,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file 
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
@@ -77,7 +77,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-f
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
@@ -103,7 +103,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-fil
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
@@ -121,7 +121,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-f
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
@@ -138,7 +138,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-fi
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
@@ -159,7 +159,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F

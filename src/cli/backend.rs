@@ -16,8 +16,9 @@ pub struct Backend {
 
     /// Redis server; several are independent masters [default: redis://127.0.0.1:6379]
     ///
-    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD]. May be
-    /// given several times, or as a comma list: the lock is then held by whoever a majority of the servers grants it,
+    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD];
+    /// redis-sentinel://[user[:password]@]h1[:26379],h2/SERVICE[/db] for the master that Sentinels name. The first three
+    /// may be given several times, or as a comma list: the lock is then held by whoever a majority of the servers grants it,
     /// exclusively. A password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can
     /// read command lines.
     #[arg(long, value_name = "URL")]
@@ -39,7 +40,7 @@ pub struct Backend {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
 
-    /// A grant counts only when N replicas of the Redis server have it, and so does each renewal
+    /// A grant counts only when N replicas of the Redis master have it, and so does each renewal
     ///
     /// Else the lock is given back, with status 69.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]

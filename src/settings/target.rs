@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::deployment::Located;
+use super::masters::Named;
 use super::source::{Level, Stated};
 use crate::backend::redis::Topology;
 use crate::backend::tls::Tls;
@@ -21,52 +22,83 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
 
 /// The server with the password that counts.
 pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
-    // The value is not shown: it may hold a password, whatever else is wrong with it.
-    let mut endpoint =
-        redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
-    // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
-    let typed_in_url = url.level == Level::CommandLine && endpoint.password.is_some();
-    if let Some(password) = password
-        && (password.level == Level::CommandLine || !typed_in_url)
-    {
-        endpoint.password = Some(redis::Secret::new(password.value));
-    }
+    let mut endpoint = redis::Endpoint::parse(&url.value).map_err(|reason| invalid(url, &reason))?;
+    endpoint.password = counting(url, endpoint.password, password);
     Ok(endpoint)
 }
 
-/// One server, or several independent masters.
+/// The service with the password that counts.
+pub(super) fn redis_service(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Service, Error> {
+    let mut service = redis::Service::parse(&url.value).map_err(|reason| invalid(url, &reason))?;
+    service.password = counting(url, service.password, password);
+    Ok(service)
+}
+
+/// The value is not shown: it may hold a password, whatever else is wrong with it.
+fn invalid(url: &Stated<String>, reason: &redis::InvalidUrl) -> Error {
+    Error::usage(format!("invalid {}: {reason}", url.name))
+}
+
+/// What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
+fn counting(
+    url: &Stated<String>,
+    in_url: Option<redis::Secret>,
+    apart: Option<Stated<String>>,
+) -> Option<redis::Secret> {
+    let typed_in_url = url.level == Level::CommandLine && in_url.is_some();
+    match apart {
+        Some(password) if password.level == Level::CommandLine || !typed_in_url => {
+            Some(redis::Secret::new(password.value))
+        }
+        _ => in_url,
+    }
+}
+
+/// What the URLs name: one server, several independent masters, or a service.
 pub(super) fn redis(
-    mut endpoints: Vec<redis::Endpoint>,
+    named: Named,
     tls: Tls,
     wait_replicas: u32,
     namespace: &Namespace,
     layout: Option<redis::Layout>,
 ) -> Result<Located, Error> {
-    let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
-    let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
     let namespace = namespace.clone();
-    if let Some(layout) = layout
-        && (endpoints.len() > 1 || wait_replicas > 0)
-    {
-        let name = layout.name();
-        let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
-        return Err(Error::usage(format!("--layout {name}: {reason}")));
-    }
-    let target = match (endpoints.pop(), layout) {
-        (Some(endpoint), Some(layout)) => {
-            let topology = Topology::Server(endpoint);
-            Target::RedisLayout(redis::Config { topology, namespace, tls, wait_replicas }, layout)
+    let (topology, variable) = match named {
+        Named::Service(service) => {
+            let variable = service.without_password();
+            (Topology::Sentinel(service), variable)
         }
-        (Some(endpoint), None) if endpoints.is_empty() => {
-            let topology = Topology::Server(endpoint);
-            Target::Redis(redis::Config { topology, namespace, tls, wait_replicas })
-        }
-        (last, _) => {
-            endpoints.extend(last);
-            Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
+        Named::Servers(mut endpoints) => {
+            let join =
+                |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
+            let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
+            match endpoints.pop() {
+                Some(endpoint) if endpoints.is_empty() => (Topology::Server(endpoint), variable),
+                last => {
+                    refuse_layout(layout)?;
+                    endpoints.extend(last);
+                    let target = Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls });
+                    return Ok(Located { endpoint: shown, variable: Some(variable), target });
+                }
+            }
         }
     };
-    Ok(Located { endpoint: shown, variable: Some(variable), target })
+    if wait_replicas > 0 {
+        refuse_layout(layout)?;
+    }
+    let endpoint = topology.masked();
+    let config = redis::Config { topology, namespace, tls, wait_replicas };
+    let target = match layout {
+        Some(layout) => Target::RedisLayout(config, layout),
+        None => Target::Redis(config),
+    };
+    Ok(Located { endpoint, variable: Some(variable), target })
+}
+
+fn refuse_layout(layout: Option<redis::Layout>) -> Result<(), Error> {
+    let Some(layout) = layout else { return Ok(()) };
+    let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
+    Err(Error::usage(format!("--layout {}: {reason}", layout.name())))
 }
 
 pub(super) fn zookeeper(

@@ -4,6 +4,7 @@
 //! `DLOCK_TEST_SECONDS` says for how long, `DLOCK_TEST_PROCESSES` how many at a time; the figures go to standard error.
 
 mod ensemble;
+mod failovers;
 mod history;
 mod jobs;
 
@@ -62,7 +63,7 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     let mut next_weather = Instant::now() + Duration::from_secs(3);
     let outcomes = go_through(&jobs, || {
         if next_weather > Instant::now() {
-            return cut_connections(&place);
+            return cut_connections(place.port());
         }
         match weather {
             Weather::Crashes => {
@@ -108,10 +109,10 @@ fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
         .any(|&at| overlap.earlier.began <= at && overlap.later.began + slack >= at && overlap.later.began <= at + ttl)
 }
 
-fn cut_connections(place: &Place) {
+fn cut_connections(port: u16) {
     // Half a dozen of them, whoever they belong to; a server that is just starting has none.
     let Ok(mut redis) =
-        ::redis::Client::open(format!("redis://127.0.0.1:{}", place.port())).and_then(|client| client.get_connection())
+        ::redis::Client::open(format!("redis://127.0.0.1:{port}")).and_then(|client| client.get_connection())
     else {
         return;
     };

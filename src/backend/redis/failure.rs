@@ -15,11 +15,13 @@ pub(super) struct Failure {
     pub(super) answered: bool,
     /// Refused because of its length, before the password that came with it had been looked at.
     pub(super) came_too_early: bool,
+    /// Refused by a replica: it is not, or not any more, the server that decides.
+    pub(super) by_replica: bool,
 }
 
 impl Failure {
     pub(super) fn unanswered(error: BackendError) -> Self {
-        Self { error, answered: false, came_too_early: false }
+        Self { error, answered: false, came_too_early: false, by_replica: false }
     }
 
     pub(super) fn stranger(endpoint: &Endpoint) -> Self {
@@ -43,10 +45,14 @@ impl Failure {
                 answered: true,
                 came_too_early: endpoint.password.is_some()
                     && error.detail().is_some_and(|detail| detail.contains("unauthenticated")),
+                by_replica: BY_REPLICA.iter().any(|code| says(error, code)),
             },
         }
     }
 }
+
+/// How a replica refuses what only its master does.
+const BY_REPLICA: [&str; 2] = ["READONLY", "MASTERDOWN"];
 
 /// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
 const REFUSALS: [(&str, Kind, &str); 25] = [
@@ -83,13 +89,23 @@ const REFUSALS: [(&str, Kind, &str); 25] = [
     ("unknown command", Kind::Misconfigured, "lacks a command that locking needs; Redis 6.2 or later does"),
 ];
 
+/// Whether it is no server for locks, or one of another kind.
+pub(super) fn lacks_command(error: &RedisError) -> bool {
+    says(error, "unknown command")
+}
+
+/// Whether it is this error, or a script's that quotes it.
+fn says(error: &RedisError, sign: &str) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    let is_code = sign.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_code { error.code() == Some(sign) || quotes(detail, sign) } else { detail.contains(sign) }
+}
+
 fn refusal(url: &str, error: &RedisError) -> BackendError {
     let code = error.code().unwrap_or_default();
     let detail = error.detail().unwrap_or_default();
     for (sign, kind, advice) in REFUSALS {
-        let is_code = sign.bytes().all(|byte| byte.is_ascii_uppercase());
-        let found = if is_code { code == sign || quotes(detail, sign) } else { detail.contains(sign) };
-        if found {
+        if says(error, sign) {
             return BackendError::new(kind, format!("{url} {advice}"));
         }
     }

@@ -27,7 +27,7 @@ use redis::Cmd;
 
 pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 pub use layout::{Layout, LayoutBackend};
-pub use topology::Topology;
+pub use topology::{Service, Topology};
 
 use self::failure::Failure;
 use self::names::Names;
@@ -167,6 +167,7 @@ impl RedisBackend {
         fence: u64,
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
+        self.route.vouch(names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let ttl = claim.ttl.duration();
         let fence = Some(fence).filter(|number| *number > 0).map(FencingToken);
         let mut lease = lease_of(claim, sent, sent + of_server_lease(first_expiry(claim)), fence);
@@ -226,11 +227,8 @@ impl RedisBackend {
     async fn raise(&self, names: &Names, lease: &Lease) -> Result<Renewed, BackendError> {
         let keys = [names.lock().to_owned(), names.side("holders"), names.side("receipts")];
         let request = eval(RENEW, &keys, &[lease.token.secret(), &millis(lease.ttl)]);
-        let reply = self
-            .route
-            .ask_twice(names.lock(), &request, &request, FIRST_CONTACT)
-            .await
-            .map_err(|failure| failure.error)?;
+        let asked = self.route.ask_vouched(names.lock(), &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         reply::renewed(&reply).ok_or_else(|| unexpected(&*self.route))
     }
 }
@@ -252,8 +250,15 @@ impl LockBackend for RedisBackend {
             answer = self.look(claim, &names, "refuses", "", &[], FIRST_CONTACT).await?;
         }
         match (answer, claim.patience) {
-            (Answer::Granted { fence, now }, _) => {
-                self.replicated(&names, self.granted(claim, &names, sent, fence, now).await?).await
+            (Answer::Granted { fence, now }, patience) => {
+                let lease = match (self.granted(claim, &names, sent, fence, now).await, patience) {
+                    // By a server that does not decide any more, perhaps: it is asked again, or the one that does.
+                    (Err(error), Patience::Queue { reconnect_for }) if error.may_pass() => {
+                        Waiting::new(self, claim, &names, progress, reconnect_for)?.until_granted(None).await?
+                    }
+                    (lease, _) => lease?,
+                };
+                self.replicated(&names, lease).await
             }
             (Answer::Held(held), _) if masters_of(&held) != 1 => Err(other_masters(masters_of(&held))),
             (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(contention(&held))),
@@ -294,11 +299,8 @@ impl LockBackend for RedisBackend {
         let names = Names::of(&self.namespace, key)?;
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &names.all(), &args);
-        let reply = self
-            .route
-            .ask_twice(names.lock(), &request, &request, FIRST_CONTACT)
-            .await
-            .map_err(|failure| failure.error)?;
+        let asked = self.route.ask_vouched(names.lock(), &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         let set = reply::set(&reply).ok_or_else(|| unexpected(&*self.route))?;
         if let Set::Ttl(ttl, _) = set {
             self.confirm_replicas(&names, ttl).await?;

@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::dial::{dial, speaks_tls};
 use super::ear::{Ear, NoEar};
 use super::endpoint::Endpoint;
-use super::failure::{Failure, seconds};
+use super::failure::{Failure, lacks_command, seconds};
+use super::reply::services_of_sentinel;
 use super::stream::Refusal;
 use crate::backend::tls::Tls;
 use crate::lock::BackendError;
@@ -106,6 +107,28 @@ impl Node {
         }
     }
 
+    /// Connects, unless there is a connection.
+    pub(super) async fn reach(&self, limit: Duration) -> Result<(), Failure> {
+        self.linked(Instant::now() + limit, limit).await.map(drop)
+    }
+
+    /// Sends all of `requests` at once and waits for their replies, each of which may be an error.
+    pub(super) async fn ask_together(&self, requests: &[Cmd], limit: Duration) -> Result<Vec<Value>, Failure> {
+        let deadline = Instant::now() + limit;
+        let link = self.linked(deadline, limit).await?;
+        let mut in_flight = InFlight { node: self, link: &link, answered: false };
+        let Ok(replies) = timeout_at(deadline, self.send_together(&link, requests)).await else {
+            return Err(self.silent(limit));
+        };
+        match replies {
+            Ok(replies) => {
+                in_flight.answered = true;
+                Ok(replies)
+            }
+            Err(error) => Err(self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await),
+        }
+    }
+
     /// Listens to `channel` on a connection of its own. When this returns, the subscription is confirmed, or has to be
     /// done without.
     pub(super) async fn listen(&self, channel: &str, limit: Duration) -> Result<Ear, Failure> {
@@ -179,7 +202,12 @@ impl Node {
                 Ok(value)
             }
             Err(error) => {
-                let failure = self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await;
+                let mut failure = self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await;
+                if lacks_command(&error)
+                    && let Some(services) = self.services_of_sentinel(link, deadline).await
+                {
+                    failure.error = self.is_sentinel(&services);
+                }
                 // A user that was refused is refused for as long as the connection lives; a changed password is not.
                 in_flight.answered = failure.answered && failure.error.may_pass();
                 Err(failure)
@@ -204,6 +232,36 @@ impl Node {
             )));
         }
         failure
+    }
+
+    /// What it watches over, where a Sentinel was taken for a server.
+    async fn services_of_sentinel(&self, link: &Link, deadline: Instant) -> Option<Vec<String>> {
+        let mut connection = link.connection.clone();
+        let role = redis::cmd("ROLE");
+        let answer = timeout_at(deadline, connection.send_packed_command(&role)).await;
+        services_of_sentinel(&answer.ok()?.ok()?)
+    }
+
+    fn is_sentinel(&self, services: &[String]) -> BackendError {
+        let url = self.endpoint.masked();
+        let service = services.first().map_or("SERVICE", String::as_str);
+        BackendError::misconfigured(format!("{url} is a Sentinel; write redis-sentinel://HOST:PORT/{service}"))
+    }
+
+    async fn send_together(&self, link: &Link, requests: &[Cmd]) -> Result<Vec<Value>, RedisError> {
+        let mut connection = link.connection.clone();
+        let mut together = redis::pipe();
+        let greetings = usize::from(self.endpoint.password.is_some());
+        if let Some(password) = &self.endpoint.password {
+            together.cmd("AUTH").arg(self.endpoint.user.as_deref()).arg(password.reveal());
+        }
+        for request in requests {
+            together.add_command(request.clone());
+        }
+        let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
+        let answers = replies.split_off(greetings);
+        greeted(replies)?;
+        Ok(answers)
     }
 
     async fn send(&self, link: &Link, request: &Cmd) -> Result<Value, RedisError> {

@@ -244,6 +244,21 @@ pub(super) fn time(value: &Value) -> Option<ServerTime> {
     whole(value).map(ServerTime::from_micros)
 }
 
+/// What a Sentinel watches over, out of its answer to ROLE; `None`: it is no Sentinel.
+pub(super) fn services_of_sentinel(role: &Value) -> Option<Vec<String>> {
+    let Value::Array(parts) = role else { return None };
+    let text = |value: &Value| match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        _ => None,
+    };
+    match &parts[..] {
+        [role, Value::Array(names)] if text(role).as_deref() == Some("sentinel") => {
+            Some(names.iter().filter_map(text).collect())
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

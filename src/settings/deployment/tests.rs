@@ -1,5 +1,5 @@
 use super::*;
-use crate::backend::redis::Topology;
+use crate::backend::redis;
 use crate::settings::masters::urls;
 
 fn typed(flags: &[(&str, &str)]) -> cli::Backend {
@@ -117,8 +117,24 @@ fn a_comma_separates_urls_and_nothing_else() {
     assert_eq!(urls("redis-sentinel://h1:26379,h2/service"), ["redis-sentinel://h1:26379,h2/service"]);
     assert_eq!(urls("r1,r2"), ["r1,r2"]);
     assert_eq!(urls(" , "), [""; 0]);
-    let sentence = resolved(&[("redis", "redis-sentinel://h1,h2/service")], &[]).expect_err("a later version");
-    assert!(sentence.contains("Sentinel"), "{sentence}");
+}
+
+#[test]
+fn a_service_is_one_place_and_its_password_comes_from_where_a_servers_does() {
+    let flags = [("redis", "redis-sentinel://app:hunter2@h1,h2:7000/service/1")];
+    let deployment = resolved(&flags, &[]).expect("valid");
+    assert_eq!(deployment.endpoint, "redis-sentinel://app:***@h1:26379,h2:7000/service/1");
+    let variable = deployment.environment.iter().find(|(name, _)| name == "DLOCK_REDIS").expect("it is set");
+    assert_eq!(variable.1.as_deref(), Some("redis-sentinel://app@h1:26379,h2:7000/service/1"));
+    let variables = [(REDIS_PASSWORD, "hunter3"), ("DLOCK_WAIT_REPLICAS", "2")];
+    let deployment = resolved(&[("redis", "rediss-sentinel://h1/service")], &variables).expect("valid");
+    let Target::Redis(redis::Config { topology: redis::Topology::Sentinel(service), wait_replicas: 2, .. }) =
+        deployment.target
+    else {
+        panic!("{deployment:?}");
+    };
+    assert_eq!(service.password.as_ref().map(redis::Secret::reveal), Some("hunter3"));
+    assert_eq!(service.transport, redis::Transport::Tls);
 }
 
 #[test]
@@ -169,7 +185,7 @@ fn what_a_nested_dlock_reads_leads_to_the_same_place() {
 fn a_password_that_is_typed_comes_before_one_in_the_environment() {
     let password =
         |flags: &[(&str, &str)], variables: &[(&str, &str)]| match resolved(flags, variables).expect("valid").target {
-            Target::Redis(crate::backend::redis::Config { topology: Topology::Server(endpoint), .. }) => {
+            Target::Redis(redis::Config { topology: redis::Topology::Server(endpoint), .. }) => {
                 endpoint.password.map(|secret| secret.reveal().to_owned())
             }
             other => panic!("redis was asked for, not {other:?}"),

@@ -46,6 +46,18 @@ sentences! {
         the_mode_can_come_from_the_environment,
         whoever_is_killed_never_are_there_more_than_the_mode_allows,
     ];
+    sentinel: Watched::shared(), [
+        readers_run_together_and_a_writer_after_the_last_of_them,
+        a_reader_waits_behind_a_waiting_writer,
+        so_many_slots_run_together_and_no_more,
+        another_number_of_slots_is_a_wrong_configuration,
+        a_sharer_has_no_fence_and_tells_its_command_the_mode,
+        one_shots_are_shared_renewed_and_released_one_by_one,
+        status_shows_all_who_hold_and_answers_for_each_mode,
+        a_sharer_that_loses_its_lease_ends_alone,
+        the_mode_can_come_from_the_environment,
+        whoever_is_killed_never_are_there_more_than_the_mode_allows,
+    ];
 }
 
 const HOLD: &str = "echo ready; cat >/dev/null";

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::is_token;
-use crate::support::{Dlock, Kind, Place, eventually, sentences_for_every_backend};
+use crate::support::{Dlock, Kind, Place, eventually, sentences_of_the_contract};
 
-sentences_for_every_backend![
+sentences_of_the_contract![
     acquire_prints_a_token_of_32_hexadecimal_digits_and_nothing_else,
     acquire_as_json_tells_token_fence_and_expiry,
     acquire_as_exports_can_be_evaluated_by_a_shell,

@@ -1,9 +1,9 @@
 //! What `status` and `list` tell, to people and as JSON.
 
 use super::listed;
-use crate::support::{Kind, Place, install_script, sentences_for_every_backend};
+use crate::support::{Kind, Place, install_script, sentences_of_the_contract};
 
-sentences_for_every_backend![
+sentences_of_the_contract![
     status_of_a_free_key_is_free,
     status_tells_of_a_run_and_of_those_who_wait,
     status_tells_of_a_one_shot_lease,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{is_token, listed};
-use crate::support::{Dlock, Place, eventually, sentences_for_every_backend, within};
+use crate::support::{Dlock, Place, eventually, sentences_of_the_contract, within};
 
-sentences_for_every_backend![
+sentences_of_the_contract![
     fences_rise_with_every_grant_whoever_gets_it,
     run_passes_on_status_arguments_input_output_and_directory,
     run_says_nothing_of_its_own,
@@ -146,7 +146,7 @@ fn namespaces_are_apart(place: &Place) {
     let elsewhere = format!("{}-x", place.namespace);
     let run = place.dlock(["run", "-k", "job", "-n", "--", "true"]);
     run.finish().exits_with(75);
-    let mut other = Place::at_port(place.kind, place.port());
+    let mut other = place.elsewhere();
     other.namespace = elsewhere;
     assert!(other.is_free("job"));
     other.acquire("job", "30s");

@@ -11,6 +11,7 @@ mod mute;
 mod partition;
 mod reading;
 mod replicas;
+mod sentinel;
 mod server;
 mod transport;
 mod waiting;

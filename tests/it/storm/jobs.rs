@@ -67,6 +67,8 @@ impl Sum for Outcomes {
 #[derive(Debug)]
 pub(super) enum Ports {
     Redis(u16),
+    /// Redis servers that find out among themselves which one decides.
+    Deployment(String),
     Ensemble([u16; 3]),
 }
 
@@ -74,6 +76,7 @@ impl Ports {
     fn place(&self) -> Place {
         match self {
             Self::Redis(port) => Place::at_port(Kind::Redis, *port),
+            Self::Deployment(url) => Place::at_url(url, 0),
             Self::Ensemble(ports) => Place::at_ports(ports),
         }
     }
@@ -83,6 +86,8 @@ impl Ports {
 #[derive(Debug)]
 pub(super) struct Jobs {
     ports: Ports,
+    /// Further options of each run.
+    options: &'static [&'static str],
     namespace: String,
     /// How long a contender waits at most, as `--wait` takes it.
     patience: &'static str,
@@ -101,6 +106,7 @@ impl Jobs {
         Self {
             namespace: ports.place().namespace,
             ports,
+            options: &[],
             patience,
             directory: tempfile::tempdir().expect("the temporary directory takes files"),
             keys: (0..count.div_ceil(10).max(2)).map(|key| format!("key-{key}")).collect(),
@@ -108,6 +114,11 @@ impl Jobs {
             over: AtomicBool::new(false),
             started: AtomicU64::new(0),
         }
+    }
+
+    /// With further options of each run.
+    pub(super) fn with(self, options: &'static [&'static str]) -> Self {
+        Self { options, ..self }
     }
 
     pub(super) fn at_a_time(&self) -> usize {
@@ -150,9 +161,9 @@ impl Jobs {
             let key = &self.keys[usize::from(random()) % self.keys.len()];
             let job = format!("job-{number}");
             let began = Instant::now();
-            let call =
-                ["run", "-k", key, "--ttl", "3s", "-w", self.patience, "-q", "--", "perl", "-e", NOTES, log, &job];
-            let run = place.dlock(call).start();
+            let call = ["run", "-k", key, "--ttl", "3s", "-w", self.patience, "-q"];
+            let command = ["--", "perl", "-e", NOTES, log, &job];
+            let run = place.dlock_with([&call[..], self.options, &command].concat()).start();
             *self.fronts[worker].lock().expect("nobody panics with it") = Some(run.front_pid());
             let ended = run.wait();
             self.fronts[worker].lock().expect("nobody panics with it").take();

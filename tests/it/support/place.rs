@@ -27,6 +27,8 @@ pub(crate) struct Place {
     port: u16,
     /// Further ways to the same ensemble.
     others: Vec<u16>,
+    /// Where one server is not the whole of it.
+    url: Option<String>,
     server: Option<RefCell<Server>>,
 }
 
@@ -45,13 +47,23 @@ impl Place {
     pub(crate) fn at_port(kind: Kind, port: u16) -> Self {
         let namespace = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let dir = TempDir::with_prefix("dlock-place-").expect("the temporary directory takes files");
-        Self { kind, namespace, dir, port, others: Vec::new(), server: None }
+        Self { kind, namespace, dir, port, others: Vec::new(), url: None, server: None }
     }
 
     /// On an ensemble of ZooKeeper servers, or the proxies before them, at these loopback ports.
     pub(crate) fn at_ports(ports: &[u16]) -> Self {
         let (first, others) = ports.split_first().expect("an ensemble has a server");
         Self { others: others.to_vec(), ..Self::at_port(Kind::ZooKeeper, *first) }
+    }
+
+    /// On the Redis servers that this URL names, of which the one at `port` decides.
+    pub(crate) fn at_url(url: &str, port: u16) -> Self {
+        Self { url: Some(url.to_owned()), ..Self::at_port(Kind::Redis, port) }
+    }
+
+    /// Another namespace on the same servers.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { url: self.url.clone(), others: self.others.clone(), ..Self::at_port(self.kind, self.port) }
     }
 
     /// On a server of its own, which the test may freeze, crash and start again.
@@ -89,7 +101,7 @@ impl Place {
     pub(crate) fn options(&self) -> Vec<String> {
         let mut options = match self.kind {
             Kind::File => vec!["--backend".to_owned(), "file".to_owned(), "--dir".to_owned(), self.dir_text()],
-            Kind::Redis => vec!["--redis".to_owned(), format!("redis://127.0.0.1:{}", self.port)],
+            Kind::Redis => vec!["--redis".to_owned(), self.redis_url()],
             Kind::ZooKeeper => vec!["--zk".to_owned(), self.connect_string()],
         };
         options.extend(["--namespace".to_owned(), self.namespace.clone()]);
@@ -100,7 +112,7 @@ impl Place {
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let backend = match self.kind {
             Kind::File => vec![("DLOCK_BACKEND", "file".to_owned()), ("DLOCK_DIR", self.dir_text())],
-            Kind::Redis => vec![("DLOCK_REDIS", format!("redis://127.0.0.1:{}", self.port))],
+            Kind::Redis => vec![("DLOCK_REDIS", self.redis_url())],
             Kind::ZooKeeper => vec![("DLOCK_ZK", self.connect_string())],
         };
         backend.into_iter().chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
@@ -109,6 +121,10 @@ impl Place {
     fn connect_string(&self) -> String {
         let ports = std::iter::once(&self.port).chain(&self.others);
         ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn redis_url(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("redis://127.0.0.1:{}", self.port))
     }
 
     pub(crate) fn dir_text(&self) -> String {

@@ -1,7 +1,7 @@
 //! Servers that behave badly: a proxy that falls silent or hangs up, one that never answers, one that reads a script.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -23,6 +23,8 @@ struct State {
     reply: Mutex<Option<Vec<u8>>>,
     accepted: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
+    /// Whose bytes are lost, both ways.
+    cut_off: Mutex<Vec<IpAddr>>,
 }
 
 impl Proxy {
@@ -35,8 +37,9 @@ impl Proxy {
             for client in listener.incoming().flatten() {
                 shared.accepted.fetch_add(1, Ordering::Relaxed);
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
-                pass_on(&client, &server, &shared, Some(&client));
-                pass_on(&server, &client, &shared, None);
+                let Ok(source) = client.peer_addr().map(|peer| peer.ip()) else { continue };
+                pass_on(&client, &server, source, &shared, Some(&client));
+                pass_on(&server, &client, source, &shared, None);
                 shared.open.lock().expect("no holder panics").extend([client, server]);
             }
         });
@@ -64,6 +67,11 @@ impl Proxy {
         self.state.silent.store(false, Ordering::Relaxed);
     }
 
+    /// From now on every byte from and to this address is lost.
+    pub(crate) fn cut_off(&self, source: Ipv4Addr) {
+        self.state.cut_off.lock().expect("no holder panics").push(source.into());
+    }
+
     /// Ends every connection; new ones are served.
     pub(crate) fn hang_up(&self) {
         for connection in self.state.open.lock().expect("no holder panics").drain(..) {
@@ -77,7 +85,7 @@ impl Proxy {
 }
 
 /// `asker`: where a reply of the proxy's own goes, when it is requests that are passed on.
-fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>, asker: Option<&TcpStream>) {
+fn pass_on(from: &TcpStream, to: &TcpStream, source: IpAddr, state: &Arc<State>, asker: Option<&TcpStream>) {
     let mut from = from.try_clone().expect("there are descriptors");
     let mut to = to.try_clone().expect("there are descriptors");
     let mut asker = asker.map(|stream| stream.try_clone().expect("there are descriptors"));
@@ -86,9 +94,11 @@ fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>, asker: Option<&
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
             let reply = state.reply.lock().expect("no holder panics").clone();
+            let is_lost = state.silent.load(Ordering::Relaxed)
+                || state.cut_off.lock().expect("no holder panics").contains(&source);
             let outcome = match (&mut asker, reply) {
                 (Some(asker), Some(reply)) => asker.write_all(&reply),
-                _ if state.silent.load(Ordering::Relaxed) => Ok(()),
+                _ if is_lost => Ok(()),
                 _ => to.write_all(&piece[..read]),
             };
             if outcome.is_err() {

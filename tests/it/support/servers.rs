@@ -51,6 +51,8 @@ pub(crate) fn free_port() -> u16 {
 enum Program {
     /// With further options of redis-server.
     Redis(Vec<String>),
+    /// With lines of its configuration, which it writes anew by itself.
+    Sentinel(String),
     /// With further options of the Java machine and lines of its configuration; its wall clock runs so far ahead.
     ZooKeeper { java: Vec<String>, lines: String, leads: Leads, ahead: Duration },
 }
@@ -108,6 +110,11 @@ impl Server {
     /// A Redis server of one's own; every write is on the disk before it is answered, so that a restart loses none.
     pub(crate) fn redis(options: &[&str]) -> Self {
         Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect()))
+    }
+
+    /// A Sentinel with these lines of configuration.
+    pub(crate) fn sentinel(lines: &str) -> Self {
+        Self::start_somewhere(&Program::Sentinel(lines.to_owned()))
     }
 
     /// A ZooKeeper server of one's own, with the bounds that make sessions of 1 s to 2 min possible.
@@ -214,7 +221,7 @@ impl Server {
     /// Whether it is this server that answers on the port, and that it is ready.
     fn serves(&self) -> bool {
         match self.program {
-            Program::Redis(_) => {
+            Program::Redis(_) | Program::Sentinel(_) => {
                 let info = self.ask("INFO server\r\n").unwrap_or_default();
                 let is_ours = info.contains(&format!("process_id:{}\r", self.pid)) && !self.is_loading();
                 // A server with a password answers, too.
@@ -300,6 +307,14 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
         Program::Redis(options) => {
             command.arg(redis_server()).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
+        }
+        Program::Sentinel(lines) => {
+            let config = dir.join("sentinel.conf");
+            if !config.exists() {
+                let text = format!("port {port}\nbind 127.0.0.1\n{lines}");
+                std::fs::write(&config, text).expect("a fresh directory takes files");
+            }
+            command.arg(redis_server()).arg(config).arg("--sentinel");
         }
         Program::ZooKeeper { java, lines, leads, ahead } => {
             let config = dir.join("zoo.cfg");

@@ -87,6 +87,8 @@ impl LayoutBackend {
         sent: BootInstant,
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
+        let place = self.place(&claim.key)?;
+        self.route.vouch(place.names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let ttl = claim.ttl.duration();
         let mut lease = Lease {
             key: claim.key.clone(),
@@ -116,7 +118,7 @@ impl LayoutBackend {
     /// The server's time; `None`: not ours any more.
     async fn raise(&self, lease: &Lease) -> Result<Option<ServerTime>, BackendError> {
         let owner = self.layout.owner(&lease.token);
-        let reply = self.ask_twice(RENEW, &lease.key, Some(&lease.token), &[&owner, &millis(lease.ttl)]).await?;
+        let reply = self.ask_vouched(RENEW, &lease.key, &lease.token, &[&owner, &millis(lease.ttl)]).await?;
         match super::super::reply::renewed(&reply) {
             Some(super::super::reply::Renewed::Ours(now)) => Ok(Some(now)),
             Some(super::super::reply::Renewed::Lost) => Ok(None),
@@ -124,20 +126,18 @@ impl LayoutBackend {
         }
     }
 
-    /// For what may be carried out twice.
-    async fn ask_twice(
+    /// For what prolongs a lease.
+    async fn ask_vouched(
         &self,
         script: &str,
         key: &LockKey,
-        token: Option<&OwnerToken>,
+        token: &OwnerToken,
         args: &[&str],
     ) -> Result<Value, BackendError> {
         let place = self.place(key)?;
-        let request = eval(&self.layout.script(script), &place.keys(token), args);
-        self.route
-            .ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT)
-            .await
-            .map_err(|failure| failure.error)
+        let request = eval(&self.layout.script(script), &place.keys(Some(token)), args);
+        let asked = self.route.ask_vouched(place.names.lock(), &request, FIRST_CONTACT);
+        asked.await.map_err(|failure| failure.error)
     }
 }
 
@@ -147,11 +147,18 @@ impl LockBackend for LayoutBackend {
         let place = self.place(&claim.key)?;
         let sent = BootInstant::now();
         match (self.attempt(claim, &place, FIRST_CONTACT).await?, claim.patience) {
-            (Answer::Granted(now), _) => self.granted(claim, sent, now).await.map(Acquired::Granted),
+            (Answer::Granted(now), patience) => match (self.granted(claim, sent, now).await, patience) {
+                // By a server that does not decide any more, perhaps: it is asked again, or the one that does.
+                (Err(error), Patience::Queue { reconnect_for }) if error.may_pass() => {
+                    let waiting = Waiting::new(self, claim, &place, progress, reconnect_for)?;
+                    waiting.until_granted(None).await.map(Acquired::Granted)
+                }
+                (lease, _) => lease.map(Acquired::Granted),
+            },
             (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(held.contention())),
             (Answer::Held(held), Patience::Queue { reconnect_for }) => {
                 let waiting = Waiting::new(self, claim, &place, progress, reconnect_for)?;
-                waiting.until_granted(&held).await.map(Acquired::Granted)
+                waiting.until_granted(Some(&held)).await.map(Acquired::Granted)
             }
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
         }
@@ -172,7 +179,7 @@ impl LockBackend for LayoutBackend {
         ttl: Option<Duration>,
     ) -> Result<Prolonged, BackendError> {
         let args = [self.layout.owner(token), ttl.map(millis).unwrap_or_default()];
-        let reply = self.ask_twice(PROLONG, key, Some(token), &args.each_ref().map(String::as_str)).await?;
+        let reply = self.ask_vouched(PROLONG, key, token, &args.each_ref().map(String::as_str)).await?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&*self.route))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,
@@ -210,7 +217,10 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
-        let reply = self.ask_twice(STATUS, key, None, &[""]).await?;
+        let place = self.place(key)?;
+        let request = eval(&self.layout.script(STATUS), &place.keys(None), &[""]);
+        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         reply::status(self.layout, key.clone(), &reply).ok_or_else(|| unexpected(&*self.route))
     }
 

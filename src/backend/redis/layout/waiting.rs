@@ -64,8 +64,10 @@ impl<'a> Waiting<'a> {
     }
 
     /// Waits for as long as it is polled.
-    pub(super) async fn until_granted(mut self, first: &Held) -> Result<Lease, BackendError> {
-        self.tell(first);
+    pub(super) async fn until_granted(mut self, first: Option<&Held>) -> Result<Lease, BackendError> {
+        if let Some(held) = first {
+            self.tell(held);
+        }
         loop {
             let error = match self.stay().await {
                 Ok(lease) => return Ok(lease),

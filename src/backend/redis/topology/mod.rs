@@ -1,12 +1,20 @@
 //! Which server decides about a lock, and the way to it. What breaks it: an answer of a server that does not decide any
 //! more.
 
+mod panel;
+mod sentinel;
+mod service;
+mod testimony;
+mod vote;
+
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Value};
 
+use self::sentinel::SentinelRoute;
+pub use self::service::Service;
 use super::ear::Ear;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
@@ -18,6 +26,8 @@ use crate::backend::tls::Tls;
 pub enum Topology {
     /// It is named, and nothing else decides.
     Server(Endpoint),
+    /// Sentinels name it, and a majority of them has to.
+    Sentinel(Service),
 }
 
 impl Topology {
@@ -26,6 +36,7 @@ impl Topology {
     pub fn masked(&self) -> String {
         match self {
             Self::Server(endpoint) => endpoint.masked(),
+            Self::Sentinel(service) => service.masked(),
         }
     }
 
@@ -33,6 +44,7 @@ impl Topology {
     pub(super) fn route(&self, tls: &Tls) -> Box<dyn Route> {
         match self {
             Self::Server(endpoint) => Box::new(Rc::new(Node::new(endpoint.clone(), tls.clone()))),
+            Self::Sentinel(service) => Box::new(SentinelRoute::new(service.clone(), tls.clone())),
         }
     }
 }
@@ -53,6 +65,17 @@ pub(super) trait Route {
     /// Like [`Route::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
     /// nothing was asked is replaced at once, and `again` is sent.
     async fn ask_twice(&self, lock: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure>;
+
+    /// Like [`Route::ask_twice`], for what prolongs a lease: the answer counts only while the server decides, which
+    /// others are asked about meanwhile.
+    async fn ask_vouched(&self, lock: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+        self.ask_twice(lock, request, request, limit).await
+    }
+
+    /// Asks others whether the server that was asked last decides: what it granted counts only then.
+    async fn vouch(&self, _: &str, _: Duration) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// Listens to `channel` of this lock on a connection of its own. When this returns, the subscription is confirmed,
     /// or has to be done without.
