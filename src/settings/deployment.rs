@@ -100,19 +100,19 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             let urls = redis_urls(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let endpoints = masters::endpoints(&urls, password.as_ref())?;
+            let topologies = masters::topologies(&urls, password.as_ref())?;
             let files = tls::Files::named(typed, environment)?;
-            let tls = if endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tls) {
+            let tls = if topologies.iter().any(|topology| topology.transport() == Transport::Tls) {
                 files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
                 files.read(environment)?
             } else {
                 files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
                 Tls::default()
             };
-            let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
+            let replicas = masters::wait_replicas(typed, environment, &topologies)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
             let shared_with = layout(typed, environment)?;
-            let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
+            let located = target::redis(topologies, tls, replicas, &namespace, shared_with)?;
             if let Some(library) = shared_with {
                 layout_name = library.name();
                 variables.set("DLOCK_LAYOUT", layout_name.to_owned());

@@ -19,50 +19,49 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
     }
 }
 
-/// The server with the password that counts.
-pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
+/// Where a URL leads, with the password that counts.
+pub(super) fn topology(url: &Stated<String>, password: Option<Stated<String>>) -> Result<Topology, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
-    let mut endpoint =
-        redis::Endpoint::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
+    let mut topology =
+        Topology::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
     // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
-    let typed_in_url = url.level == Level::CommandLine && endpoint.password.is_some();
+    let typed_in_url = url.level == Level::CommandLine && topology.password().is_some();
     if let Some(password) = password
         && (password.level == Level::CommandLine || !typed_in_url)
     {
-        endpoint.password = Some(redis::Secret::new(password.value));
+        topology.set_password(redis::Secret::new(password.value));
     }
-    Ok(endpoint)
+    Ok(topology)
 }
 
-/// One server, or several independent masters.
+/// One deployment, or several independent masters.
 pub(super) fn redis(
-    mut endpoints: Vec<redis::Endpoint>,
+    mut topologies: Vec<Topology>,
     tls: Tls,
     wait_replicas: u32,
     namespace: &Namespace,
     layout: Option<redis::Layout>,
 ) -> Result<Located, Error> {
-    let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
-    let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
+    let join = |write: fn(&Topology) -> String| topologies.iter().map(write).collect::<Vec<_>>().join(",");
+    let (shown, variable) = (join(Topology::masked), join(Topology::without_password));
     let namespace = namespace.clone();
     if let Some(layout) = layout
-        && (endpoints.len() > 1 || wait_replicas > 0)
+        && (topologies.len() > 1 || wait_replicas > 0)
     {
         let name = layout.name();
         let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
         return Err(Error::usage(format!("--layout {name}: {reason}")));
     }
-    let target = match (endpoints.pop(), layout) {
-        (Some(endpoint), Some(layout)) => {
-            let topology = Topology::Server(endpoint);
+    let target = match (topologies.pop(), layout) {
+        (Some(topology), Some(layout)) => {
             Target::RedisLayout(redis::Config { topology, namespace, tls, wait_replicas }, layout)
         }
-        (Some(endpoint), None) if endpoints.is_empty() => {
-            let topology = Topology::Server(endpoint);
+        (Some(topology), None) if topologies.is_empty() => {
             Target::Redis(redis::Config { topology, namespace, tls, wait_replicas })
         }
         (last, _) => {
-            endpoints.extend(last);
+            topologies.extend(last);
+            let endpoints = topologies.into_iter().filter_map(Topology::into_server).collect();
             Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
         }
     };
