@@ -2,6 +2,7 @@
 
 mod call;
 mod certificates;
+mod cluster;
 mod exec_gate;
 mod executable;
 mod place;
@@ -15,6 +16,7 @@ mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use certificates::Certificates;
+pub(crate) use cluster::Cluster;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use place::{Kind, Place};
@@ -33,7 +35,8 @@ pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 macro_rules! sentences {
     ($($backend:ident: $place:expr, [$($sentence:ident),* $(,)?];)*) => {
         $(mod $backend {
-            use crate::support::{Kind, Place};
+            // Whatever the places are made of.
+            use crate::support::*;
             $(#[test]
             fn $sentence() {
                 let place: Place = $place;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::call::{Dlock, Running};
+use super::cluster::Cluster;
 use super::servers::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) struct Place {
     /// The file backend's directory; with the other two, an empty one.
     dir: TempDir,
     port: u16,
+    /// Of Redis, where it is not one server at the port.
+    url: Option<String>,
     server: Option<RefCell<Server>>,
 }
 
@@ -43,7 +46,17 @@ impl Place {
     pub(crate) fn at_port(kind: Kind, port: u16) -> Self {
         let namespace = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let dir = TempDir::with_prefix("dlock-place-").expect("the temporary directory takes files");
-        Self { kind, namespace, dir, port, server: None }
+        Self { kind, namespace, dir, port, url: None, server: None }
+    }
+
+    /// On the Redis Cluster that all tests share which neither stop nor rearrange it.
+    pub(crate) fn on_cluster() -> Self {
+        Self::on(Cluster::shared())
+    }
+
+    /// On this Redis Cluster.
+    pub(crate) fn on(cluster: &Cluster) -> Self {
+        Self { url: Some(cluster.url()), ..Self::at_port(Kind::Redis, cluster.node(0).port) }
     }
 
     /// On a server of its own, which the test may freeze, crash and start again.
@@ -69,6 +82,10 @@ impl Place {
         other
     }
 
+    fn redis_url(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("redis://127.0.0.1:{}", self.port))
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -81,7 +98,7 @@ impl Place {
     pub(crate) fn options(&self) -> Vec<String> {
         let mut options = match self.kind {
             Kind::File => vec!["--backend".to_owned(), "file".to_owned(), "--dir".to_owned(), self.dir_text()],
-            Kind::Redis => vec!["--redis".to_owned(), format!("redis://127.0.0.1:{}", self.port)],
+            Kind::Redis => vec!["--redis".to_owned(), self.redis_url()],
             Kind::ZooKeeper => vec!["--zk".to_owned(), format!("127.0.0.1:{}", self.port)],
         };
         options.extend(["--namespace".to_owned(), self.namespace.clone()]);
@@ -92,7 +109,7 @@ impl Place {
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let backend = match self.kind {
             Kind::File => vec![("DLOCK_BACKEND", "file".to_owned()), ("DLOCK_DIR", self.dir_text())],
-            Kind::Redis => vec![("DLOCK_REDIS", format!("redis://127.0.0.1:{}", self.port))],
+            Kind::Redis => vec![("DLOCK_REDIS", self.redis_url())],
             Kind::ZooKeeper => vec![("DLOCK_ZK", format!("127.0.0.1:{}", self.port))],
         };
         backend.into_iter().chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
