@@ -3,6 +3,7 @@
 //!
 //! `DLOCK_TEST_SECONDS` says for how long, `DLOCK_TEST_PROCESSES` how many at a time; the figures go to standard error.
 
+mod cluster;
 mod history;
 mod jobs;
 
@@ -40,41 +41,24 @@ fn redis_that_forgets_in_a_storm() {
 
 fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>) {
     let place = Place::private(kind);
-    let jobs = Jobs::new(kind, place.port());
-    let began = Instant::now();
+    let jobs = Jobs::new(&place);
     let mut flushed_at: Vec<u64> = Vec::new();
-    let outcomes = std::thread::scope(|threads| {
-        let workers: Vec<_> = (0..jobs.at_a_time())
-            .map(|worker| {
-                threads.spawn({
-                    let jobs = &jobs;
-                    move || jobs.work(worker)
-                })
-            })
-            .collect();
-        let mut next_weather = Instant::now() + Duration::from_secs(3);
-        while began.elapsed() < soak_time() {
-            jobs.strike_one();
-            if next_weather <= Instant::now() {
-                match weather {
-                    Weather::Crashes => {
-                        place.server().crash();
-                        place.server().start_again();
-                    }
-                    Weather::Flushes => {
-                        let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
-                        flushed_at.push(jobs::boottime());
-                    }
-                }
-                next_weather = Instant::now() + Duration::from_secs(7);
-            } else {
-                cut_connections(&place);
-            }
-            // The pace of the misfortunes, not a handshake.
-            std::thread::sleep(Duration::from_millis(60));
+    let mut next_weather = Instant::now() + Duration::from_secs(3);
+    let outcomes = endure(&jobs, || {
+        if next_weather > Instant::now() {
+            return cut_connections(&place);
         }
-        jobs.no_more();
-        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).sum::<Outcomes>()
+        match weather {
+            Weather::Crashes => {
+                place.server().crash();
+                place.server().start_again();
+            }
+            Weather::Flushes => {
+                let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
+                flushed_at.push(jobs::boottime());
+            }
+        }
+        next_weather = Instant::now() + Duration::from_secs(7);
     });
     let stays = stays(&jobs.log());
     let (unprevented, overlapped): (Vec<Overlap>, Vec<Overlap>) =
@@ -96,6 +80,22 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     // What no lease can prevent a resource that checks the fence refuses.
     assert!(unprevented.iter().all(|overlap| overlap.earlier.fence < overlap.later.fence), "{unprevented:#?}");
     (outcomes, overlapped, fall)
+}
+
+/// Runs the jobs for as long as a storm lasts, striking some of them, with whatever else befalls them meanwhile.
+fn endure(jobs: &Jobs, mut weather: impl FnMut()) -> Outcomes {
+    let began = Instant::now();
+    std::thread::scope(|threads| {
+        let workers: Vec<_> = (0..jobs.at_a_time()).map(|worker| threads.spawn(move || jobs.work(worker))).collect();
+        while began.elapsed() < soak_time() {
+            jobs.strike_one();
+            weather();
+            // The pace of the misfortunes, not a handshake.
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        jobs.no_more();
+        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).sum::<Outcomes>()
+    })
 }
 
 /// The earlier one held the lock when it was forgotten, and the later one got it before that lease was over.

@@ -68,6 +68,7 @@ impl Sum for Outcomes {
 pub(super) struct Jobs {
     kind: Kind,
     port: u16,
+    url: Option<String>,
     namespace: String,
     directory: TempDir,
     keys: Vec<String>,
@@ -78,13 +79,14 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(kind: Kind, port: u16) -> Self {
+    pub(super) fn new(place: &Place) -> Self {
         let said = std::env::var("DLOCK_TEST_PROCESSES").ok();
         let count: usize = said.map_or(16, |text| text.parse().expect("DLOCK_TEST_PROCESSES is a number"));
         Self {
-            kind,
-            port,
-            namespace: Place::at_port(kind, port).namespace,
+            kind: place.kind,
+            port: place.port(),
+            url: place.url().map(str::to_owned),
+            namespace: place.namespace.clone(),
             directory: tempfile::tempdir().expect("the temporary directory takes files"),
             keys: (0..count.div_ceil(10).max(2)).map(|key| format!("key-{key}")).collect(),
             fronts: (0..count).map(|_| Mutex::new(None)).collect(),
@@ -102,7 +104,7 @@ impl Jobs {
     }
 
     pub(super) fn place(&self) -> Place {
-        let mut place = Place::at_port(self.kind, self.port);
+        let mut place = Place::at_port(self.kind, self.port).at_url(self.url.clone());
         place.namespace.clone_from(&self.namespace);
         place
     }

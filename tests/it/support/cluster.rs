@@ -142,16 +142,15 @@ impl Cluster {
 
     /// Moves what is stored in the slot of `name`, one name after the other.
     pub(crate) fn carry_over(&self, name: &str, from: usize, to: usize) {
-        let slot = self.slot(name).to_string();
-        loop {
-            let names: Vec<String> = self.node(from).command(&["CLUSTER", "GETKEYSINSLOT", &slot, "10"]);
-            if names.is_empty() {
-                return;
-            }
-            for name in names {
-                self.carry_one(&name, from, to);
-            }
+        while let Some(name) = self.first_name(name, from) {
+            self.carry_one(&name, from, to);
         }
+    }
+
+    /// One of the names that this node stores in the slot of `name`.
+    pub(crate) fn first_name(&self, name: &str, node: usize) -> Option<String> {
+        let slot = self.slot(name).to_string();
+        self.node(node).command::<Vec<String>>(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).pop()
     }
 
     pub(crate) fn carry_one(&self, name: &str, from: usize, to: usize) {

@@ -56,7 +56,16 @@ impl Place {
 
     /// On this Redis Cluster.
     pub(crate) fn on(cluster: &Cluster) -> Self {
-        Self { url: Some(cluster.url()), ..Self::at_port(Kind::Redis, cluster.node(0).port) }
+        Self::at_port(Kind::Redis, cluster.node(0).port).at_url(Some(cluster.url()))
+    }
+
+    /// The same by this URL of Redis, if any.
+    pub(crate) fn at_url(self, url: Option<String>) -> Self {
+        Self { url, ..self }
+    }
+
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
     }
 
     /// On a server of its own, which the test may freeze, crash and start again.

@@ -37,9 +37,9 @@ const MOST_HOPS: usize = 5;
 /// of that takes some milliseconds, the whole of it seconds.
 const MOVING: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
 
-/// Ends a script before it does anything on a server that is no node of a Cluster. READWRITE changes nothing, and a user
-/// who may not say it is not told from one who may.
-const GUARD: &str = "local node = redis.pcall('READWRITE')
+/// Ends a script before it does anything on a server that is no node of a Cluster. ASKING means something only to the
+/// next request of the script, which has none of another node; a user who may not say it is not told from one who may.
+const GUARD: &str = "local node = redis.pcall('ASKING')
 if node.err and string.find(node.err, 'cluster support disabled', 1, true) then
 return node
 end
