@@ -2,6 +2,7 @@
 //! fail-over, a stepped clock), which is why its answers are worth no more than their lease, and a request that is carried
 //! out after its undoing.
 
+mod contender;
 mod dial;
 mod ear;
 mod endpoint;
@@ -29,6 +30,7 @@ pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 pub use layout::{Layout, LayoutBackend};
 pub use topology::{ClusterUrl, Topology};
 
+use self::contender::Contender;
 use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
@@ -358,36 +360,6 @@ impl LockBackend for RedisBackend {
 
     async fn close(&self) {
         self.route.close().await;
-    }
-}
-
-/// The first six ARGV of acquire.lua and wait.lua.
-struct Contender<'a> {
-    token: &'a str,
-    ttl: String,
-    first_expiry: String,
-    phase: &'static str,
-    holder: String,
-    mode: String,
-}
-
-impl<'a> Contender<'a> {
-    fn of(claim: &'a Claim) -> Self {
-        Self {
-            token: claim.token.secret(),
-            ttl: millis(claim.ttl.duration()),
-            first_expiry: millis(first_expiry(claim)),
-            phase: match claim.kind {
-                LeaseKind::Running => "running",
-                LeaseKind::OneShot => "one-shot",
-            },
-            holder: claim.holder.to_json(),
-            mode: claim.mode.to_string(),
-        }
-    }
-
-    fn args(&self) -> Vec<&str> {
-        vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder, &self.mode]
     }
 }
 

@@ -21,10 +21,10 @@ pub(in crate::backend::redis) use self::slots::{Referral, Slot};
 pub use self::url::ClusterUrl;
 
 use self::nodes::Nodes;
-use super::super::ear::{Ear, Manner};
-use super::super::failure::Failure;
-use super::super::node::Node;
+use crate::backend::redis::ear::{Ear, Manner};
 use crate::backend::redis::endpoint::Address as Location;
+use crate::backend::redis::failure::Failure;
+use crate::backend::redis::node::Node;
 use crate::backend::tls::Tls;
 use crate::lock::BackendError;
 use crate::lock::backoff::jittered;

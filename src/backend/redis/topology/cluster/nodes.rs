@@ -9,11 +9,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 
-use super::super::super::endpoint::{Address as Location, Endpoint};
-use super::super::super::failure::Failure;
-use super::super::super::node::Node;
 use super::slots::{Address, Server, Slot, SlotMap};
 use super::url::ClusterUrl;
+use crate::backend::redis::endpoint::{Address as Location, Endpoint};
+use crate::backend::redis::failure::Failure;
+use crate::backend::redis::node::Node;
 use crate::backend::tls::Tls;
 use crate::lock::BackendError;
 

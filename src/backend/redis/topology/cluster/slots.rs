@@ -3,7 +3,7 @@
 use crc::{CRC_16_XMODEM, Crc};
 use redis::Value;
 
-use super::super::super::names::hash_tag;
+use crate::backend::redis::names::hash_tag;
 
 const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 

@@ -1,6 +1,6 @@
 //! How a Cluster is named.
 
-use super::super::super::endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
+use crate::backend::redis::endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 
 /// `redis-cluster://[user[:password]@]host[:port][,host[:port]…]`, or `rediss-cluster://` for TLS: nodes that know the
 /// others, each reached in the same way by the same user.
