@@ -17,8 +17,9 @@ pub struct Backend {
     /// Redis server; several are independent masters [default: redis://127.0.0.1:6379]
     ///
     /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD];
-    /// redis-sentinel://[user[:password]@]h1[:26379],h2/SERVICE[/db] for the master that Sentinels name. The first three
-    /// may be given several times, or as a comma list: the lock is then held by whoever a majority of the servers grants it,
+    /// redis-sentinel://[user[:password]@]h1[:26379],h2/SERVICE[/db] for the master that Sentinels name;
+    /// redis-cluster://[user[:password]@]host[:port][,host…] for a Cluster; with rediss- in front by TLS. The first three
+    /// may be given several times, or as a comma list: the lock is then held by whoever a majority of them grants it,
     /// exclusively. A password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can
     /// read command lines.
     #[arg(long, value_name = "URL")]

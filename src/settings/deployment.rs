@@ -8,6 +8,7 @@ use super::layout::{Layout, OWN_LAYOUT};
 use super::source::{Environment, Level, Stated, name_at, on_command_line, path, text, text_at};
 use super::{masters, target, tls, zookeeper};
 use crate::backend::Target;
+use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
 use crate::backend::zookeeper::Family;
 use crate::cli;
@@ -102,19 +103,19 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             let urls = redis_urls(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let named = masters::named(&urls, password.as_ref())?;
+            let topologies = masters::topologies(&urls, password.as_ref())?;
             let files = tls::Files::named(typed, environment)?;
-            let tls = if named.uses_tls() {
+            let tls = if topologies.iter().any(|topology| topology.transport() == Transport::Tls) {
                 files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
                 files.read(environment)?
             } else {
                 files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
                 Tls::default()
             };
-            let replicas = masters::wait_replicas(typed, environment, &named)?;
+            let replicas = masters::wait_replicas(typed, environment, &topologies)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
             let shared_with = if let Some(Layout::Redis(library)) = layout { Some(library) } else { None };
-            let located = target::redis(named, tls, replicas, &namespace, shared_with)?;
+            let located = target::redis(topologies, tls, replicas, &namespace, shared_with)?;
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
             variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
             let file = file.map(|file| file.value.to_string_lossy().into_owned());

@@ -2,50 +2,21 @@
 
 use super::source::{Environment, Level, Stated, text};
 use super::target;
-use crate::backend::redis::Transport;
+use crate::backend::redis::Topology;
 use crate::backend::{Target, redis};
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
 
 /// Schemes that name a whole deployment: nothing stands beside them.
-const DEPLOYMENTS: [&str; 3] = ["redis-sentinel://", "rediss-sentinel://", "redis-cluster://"];
-
-/// What the URLs name.
-pub(super) enum Named {
-    /// One server, or several independent masters.
-    Servers(Vec<redis::Endpoint>),
-    Service(redis::Service),
-}
-
-impl Named {
-    /// Whether anything of it is reached by TLS.
-    pub(super) fn uses_tls(&self) -> bool {
-        match self {
-            Self::Servers(endpoints) => endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tls),
-            Self::Service(service) => service.transport == Transport::Tls,
-        }
-    }
-
-    /// Whether locks are not decided by one server.
-    fn is_majority(&self) -> bool {
-        matches!(self, Self::Servers(endpoints) if endpoints.len() > 1)
-    }
-}
+const DEPLOYMENTS: [&str; 4] = ["redis-sentinel://", "rediss-sentinel://", "redis-cluster://", "rediss-cluster://"];
 
 /// # Errors
 /// When a URL is invalid, or they cannot stand together.
-pub(super) fn named(urls: &Stated<Vec<String>>, password: Option<&Stated<String>>) -> Result<Named, Error> {
-    match &urls.value[..] {
-        [url] if redis::Service::is_named_by(url) => {
-            let url = urls.clone().map(|_| url.clone());
-            target::redis_service(&url, password.cloned()).map(Named::Service)
-        }
-        _ => endpoints(urls, password).map(Named::Servers),
-    }
-}
-
-fn endpoints(urls: &Stated<Vec<String>>, password: Option<&Stated<String>>) -> Result<Vec<redis::Endpoint>, Error> {
+pub(super) fn topologies(
+    urls: &Stated<Vec<String>>,
+    password: Option<&Stated<String>>,
+) -> Result<Vec<Topology>, Error> {
     let is_deployment = |url: &String| DEPLOYMENTS.iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme));
     if urls.value.len() > 1 && urls.value.iter().any(is_deployment) {
         return Err(Error::usage(format!(
@@ -53,20 +24,30 @@ fn endpoints(urls: &Stated<Vec<String>>, password: Option<&Stated<String>>) -> R
             urls.name
         )));
     }
-    let mut endpoints: Vec<redis::Endpoint> = Vec::new();
+    let mut found: Vec<Topology> = Vec::new();
     for url in &urls.value {
         let url = Stated { value: url.clone(), name: urls.name.clone(), level: urls.level };
-        let endpoint = target::redis_endpoint(&url, password.cloned())?;
-        if endpoints.iter().any(|known| known.server() == endpoint.server()) {
+        let topology = target::topology(&url, password.cloned())?;
+        if let Topology::Server(endpoint) = &topology
+            && servers(&found).any(|known| known.server() == endpoint.server())
+        {
             return Err(Error::usage(format!(
                 "{} names {} twice: independent masters are different servers",
                 urls.name,
                 Quoted(&endpoint.server())
             )));
         }
-        endpoints.push(endpoint);
+        found.push(topology);
     }
-    Ok(endpoints)
+    Ok(found)
+}
+
+/// Those that are one server each.
+fn servers(topologies: &[Topology]) -> impl Iterator<Item = &redis::Endpoint> {
+    topologies.iter().filter_map(|topology| match topology {
+        Topology::Server(endpoint) => Some(endpoint),
+        Topology::Sentinel(_) | Topology::Cluster(_) => None,
+    })
 }
 
 /// What is said of an even number of masters.
@@ -86,14 +67,18 @@ pub(super) fn warning(target: &Target) -> Option<String> {
 ///
 /// # Errors
 /// When it is no number of replicas, or typed for several masters.
-pub(super) fn wait_replicas(typed: &cli::Backend, environment: &Environment, named: &Named) -> Result<u32, Error> {
+pub(super) fn wait_replicas(
+    typed: &cli::Backend,
+    environment: &Environment,
+    topologies: &[Topology],
+) -> Result<u32, Error> {
     let Some(stated) = text(typed.wait_replicas.as_ref(), "wait-replicas", environment)? else { return Ok(0) };
     let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
     // Redis takes a C int.
     let number = stated.value.parse().ok().filter(|number| is_number && (1..=i32::MAX as u32).contains(number));
     let number = number.ok_or_else(|| stated.invalid("replicas are a whole number from 1 on"))?;
-    match (named.is_majority(), stated.level) {
-        (false, _) => Ok(number),
+    match (topologies.len(), stated.level) {
+        (1, _) => Ok(number),
         (_, Level::CommandLine) => Err(Error::usage(format!(
             "{} is for one Redis server; of several masters a majority confirms each grant",
             stated.name

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use super::deployment::Located;
-use super::masters::Named;
 use super::source::{Level, Stated};
 use crate::backend::redis::Topology;
 use crate::backend::tls::Tls;
@@ -20,79 +19,49 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
     }
 }
 
-/// The server with the password that counts.
-pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
-    let mut endpoint = redis::Endpoint::parse(&url.value).map_err(|reason| invalid(url, &reason))?;
-    endpoint.password = counting(url, endpoint.password, password);
-    Ok(endpoint)
-}
-
-/// The service with the password that counts.
-pub(super) fn redis_service(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Service, Error> {
-    let mut service = redis::Service::parse(&url.value).map_err(|reason| invalid(url, &reason))?;
-    service.password = counting(url, service.password, password);
-    Ok(service)
-}
-
-/// The value is not shown: it may hold a password, whatever else is wrong with it.
-fn invalid(url: &Stated<String>, reason: &redis::InvalidUrl) -> Error {
-    Error::usage(format!("invalid {}: {reason}", url.name))
-}
-
-/// What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
-fn counting(
-    url: &Stated<String>,
-    in_url: Option<redis::Secret>,
-    apart: Option<Stated<String>>,
-) -> Option<redis::Secret> {
-    let typed_in_url = url.level == Level::CommandLine && in_url.is_some();
-    match apart {
-        Some(password) if password.level == Level::CommandLine || !typed_in_url => {
-            Some(redis::Secret::new(password.value))
-        }
-        _ => in_url,
+/// Where a URL leads, with the password that counts.
+pub(super) fn topology(url: &Stated<String>, password: Option<Stated<String>>) -> Result<Topology, Error> {
+    // The value is not shown: it may hold a password, whatever else is wrong with it.
+    let mut topology =
+        Topology::parse(&url.value).map_err(|reason| Error::usage(format!("invalid {}: {reason}", url.name)))?;
+    // What is typed comes before what stands in the environment; on one level a secret's own place before the URL.
+    let typed_in_url = url.level == Level::CommandLine && topology.password().is_some();
+    if let Some(password) = password
+        && (password.level == Level::CommandLine || !typed_in_url)
+    {
+        topology.set_password(redis::Secret::new(password.value));
     }
+    Ok(topology)
 }
 
-/// What the URLs name: one server, several independent masters, or a service.
+/// One deployment, or several independent masters.
 pub(super) fn redis(
-    named: Named,
+    mut topologies: Vec<Topology>,
     tls: Tls,
     wait_replicas: u32,
     namespace: &Namespace,
     layout: Option<redis::Layout>,
 ) -> Result<Located, Error> {
+    let join = |write: fn(&Topology) -> String| topologies.iter().map(write).collect::<Vec<_>>().join(",");
+    let (shown, variable) = (join(Topology::masked), join(Topology::without_password));
     let namespace = namespace.clone();
-    let (topology, variable) = match named {
-        Named::Service(service) => {
-            let variable = service.without_password();
-            (Topology::Sentinel(service), variable)
-        }
-        Named::Servers(mut endpoints) => {
-            let join =
-                |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
-            let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
-            match endpoints.pop() {
-                Some(endpoint) if endpoints.is_empty() => (Topology::Server(endpoint), variable),
-                last => {
-                    refuse_layout(layout)?;
-                    endpoints.extend(last);
-                    let target = Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls });
-                    return Ok(Located { endpoint: shown, variable: Some(variable), target });
-                }
-            }
-        }
-    };
-    if wait_replicas > 0 {
+    if topologies.len() > 1 || wait_replicas > 0 {
         refuse_layout(layout)?;
     }
-    let endpoint = topology.masked();
-    let config = redis::Config { topology, namespace, tls, wait_replicas };
-    let target = match layout {
-        Some(layout) => Target::RedisLayout(config, layout),
-        None => Target::Redis(config),
+    let target = match (topologies.pop(), layout) {
+        (Some(topology), Some(layout)) => {
+            Target::RedisLayout(redis::Config { topology, namespace, tls, wait_replicas }, layout)
+        }
+        (Some(topology), None) if topologies.is_empty() => {
+            Target::Redis(redis::Config { topology, namespace, tls, wait_replicas })
+        }
+        (last, _) => {
+            topologies.extend(last);
+            let endpoints = topologies.into_iter().filter_map(Topology::into_server).collect();
+            Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
+        }
     };
-    Ok(Located { endpoint, variable: Some(variable), target })
+    Ok(Located { endpoint: shown, variable: Some(variable), target })
 }
 
 fn refuse_layout(layout: Option<redis::Layout>) -> Result<(), Error> {

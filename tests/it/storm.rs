@@ -3,6 +3,7 @@
 //!
 //! `DLOCK_TEST_SECONDS` says for how long, `DLOCK_TEST_PROCESSES` how many at a time; the figures go to standard error.
 
+mod cluster;
 mod ensemble;
 mod failovers;
 mod history;

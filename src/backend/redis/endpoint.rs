@@ -67,8 +67,11 @@ pub struct Endpoint {
 pub enum InvalidUrl {
     #[error("{0} is not supported by this version; use redis://[user[:password]@]host[:port][/db]")]
     Unsupported(&'static str),
+    #[error("{0} cannot be used here; name one server, as in redis://[user[:password]@]host[:port][/db]")]
+    Deployment(&'static str),
     #[error(
-        "\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss://, unix:///path or redis-sentinel://"
+        "\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss://, unix:///path, \
+         redis-sentinel://host,host/SERVICE or redis-cluster://host,host"
     )]
     Scheme(String),
     #[error(
@@ -87,6 +90,8 @@ pub enum InvalidUrl {
     Credentials,
     #[error("a Redis URL takes no options after \"?\" or \"#\"")]
     Options,
+    #[error("a Redis Cluster has only database 0; leave /{0} out, and use --namespace to keep locks apart")]
+    ClusterDatabase(u32),
     #[error("a Unix socket is named unix:///path, with ?db=N&user=NAME&pass=PASSWORD behind it where they are needed")]
     Socket,
 }
@@ -104,7 +109,7 @@ impl Endpoint {
             "rediss" => Self::parse_tcp(rest, Transport::Tls),
             "unix" => Self::parse_unix(rest),
             "redis-sentinel" | "rediss-sentinel" => Err(InvalidUrl::Service),
-            "redis-cluster" => Err(InvalidUrl::Unsupported("Cluster (redis-cluster://)")),
+            "redis-cluster" | "rediss-cluster" => Err(InvalidUrl::Deployment("Redis Cluster")),
             // Whatever stands before "://" may be a password that contains it.
             other if other.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
                 Err(InvalidUrl::Scheme(other.to_owned()))
@@ -114,13 +119,31 @@ impl Endpoint {
     }
 
     fn parse_tcp(rest: &str, transport: Transport) -> Result<Self, InvalidUrl> {
-        let (user, password, address) = Self::parse_credentials(rest)?;
-        if address.contains(',') {
-            return Err(InvalidUrl::Unsupported("a list of servers"));
+        let is_list = rest.rsplit('@').next().is_some_and(|address| address.contains(','));
+        match Self::parse_list(rest, transport) {
+            Err(refused @ (InvalidUrl::Credentials | InvalidUrl::Options)) => Err(refused),
+            _ if is_list => Err(InvalidUrl::Unsupported("a list of servers")),
+            servers => servers?.pop().ok_or(InvalidUrl::NoHost),
         }
-        let (host_and_port, db) = address.split_once('/').unwrap_or((address, ""));
-        let (host, port) = parse_address(host_and_port, DEFAULT_PORT)?;
-        Ok(Self { address: Address::Tcp { host, port }, transport, user, password, db: parse_db(db)? })
+    }
+
+    /// Reads `[user[:password]@]host[:port][,host[:port]…][/db]`: servers with the same credentials.
+    pub(super) fn parse_list(rest: &str, transport: Transport) -> Result<Vec<Self>, InvalidUrl> {
+        let (user, password, address) = Self::parse_credentials(rest)?;
+        let (hosts, db) = address.split_once('/').unwrap_or((address, ""));
+        let db = parse_db(db)?;
+        let server = |host_and_port| {
+            let (host, port) = parse_address(host_and_port, DEFAULT_PORT)?;
+            let (user, password) = (user.clone(), password.clone());
+            Ok(Self { address: Address::Tcp { host, port }, transport, user, password, db })
+        };
+        hosts.split(',').map(server).collect()
+    }
+
+    /// The server at another address, reached in the same way by the same user.
+    #[must_use]
+    pub(super) fn elsewhere(&self, host: String, port: u16) -> Self {
+        Self { address: Address::Tcp { host, port }, ..self.clone() }
     }
 
     /// User, password, and what stands behind them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError};
 
 use super::endpoint::Endpoint;
+use super::topology::Referral;
 use crate::lock::{BackendError, ErrorKind as Kind};
 
 /// A request that brought no usable answer.
@@ -17,11 +18,18 @@ pub(super) struct Failure {
     pub(super) came_too_early: bool,
     /// Refused by a replica: it is not, or not any more, the server that decides.
     pub(super) by_replica: bool,
+    /// Refused because another node of a Cluster decides, or may.
+    pub(super) referral: Option<Referral>,
 }
 
 impl Failure {
     pub(super) fn unanswered(error: BackendError) -> Self {
-        Self { error, answered: false, came_too_early: false, by_replica: false }
+        Self { error, answered: false, came_too_early: false, by_replica: false, referral: None }
+    }
+
+    /// Whether the lock has gone to another server, which can be asked at once.
+    pub(super) fn has_moved(&self) -> bool {
+        self.error.may_pass() && matches!(self.referral, Some(Referral::Moved(_)))
     }
 
     pub(super) fn stranger(endpoint: &Endpoint) -> Self {
@@ -46,6 +54,7 @@ impl Failure {
                 came_too_early: endpoint.password.is_some()
                     && error.detail().is_some_and(|detail| detail.contains("unauthenticated")),
                 by_replica: BY_REPLICA.iter().any(|code| says(error, code)),
+                referral: Referral::parse(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
             },
         }
     }
@@ -55,7 +64,7 @@ impl Failure {
 const BY_REPLICA: [&str; 2] = ["READONLY", "MASTERDOWN"];
 
 /// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
-const REFUSALS: [(&str, Kind, &str); 25] = [
+const REFUSALS: [(&str, Kind, &str); 27] = [
     // What a request of more than ten words is told before the password has been.
     ("unauthenticated", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
     ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
@@ -74,9 +83,15 @@ const REFUSALS: [(&str, Kind, &str); 25] = [
     ("MISCONF", Kind::Unavailable, "refuses writes because it cannot save to disk; see its log"),
     ("NOREPLICAS", Kind::Unavailable, "refuses writes because too few replicas follow it"),
     ("max number of clients", Kind::Unavailable, "has no connection left (maxclients)"),
-    ("MOVED", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
-    ("ASK", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
-    ("CROSSSLOT", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
+    ("MOVED", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    ("ASK", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    ("CROSSSLOT", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    ("SELECT is not allowed in cluster mode", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    (
+        "cluster support disabled",
+        Kind::Misconfigured,
+        "is no node of a Redis Cluster; write redis:// instead of redis-cluster:// (rediss:// where it is reached by TLS)",
+    ),
     ("TRYAGAIN", Kind::Unavailable, "is moving this key to another node; try again shortly"),
     ("CLUSTERDOWN", Kind::Unavailable, "belongs to a Redis Cluster that is down"),
     (
@@ -100,6 +115,7 @@ fn says(error: &RedisError, sign: &str) -> bool {
     let is_code = sign.bytes().all(|byte| byte.is_ascii_uppercase());
     if is_code { error.code() == Some(sign) || quotes(detail, sign) } else { detail.contains(sign) }
 }
+const NODE_OF_A_CLUSTER: &str = "is a node of a Redis Cluster; write redis-cluster:// instead of redis://";
 
 fn refusal(url: &str, error: &RedisError) -> BackendError {
     let code = error.code().unwrap_or_default();
@@ -118,13 +134,18 @@ fn quotes(detail: &str, code: &str) -> bool {
     detail.contains(&format!(" -{code} ")) || detail.contains(&format!(": {code} "))
 }
 
+/// Whether the server is older than the command.
+pub(super) fn is_unknown_command(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("unknown command"))
+}
+
 /// Whether pub/sub is what the server refuses (an ACL without the channel, a proxy without it), so that a waiter has
 /// to look by itself instead.
 pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default();
     match error.code().unwrap_or_default() {
         "NOPERM" => true,
-        "ERR" => detail.contains("unknown command") || detail.contains("unsupported"),
+        "ERR" => is_unknown_command(error) || detail.contains("unsupported"),
         _ => false,
     }
 }
@@ -171,6 +192,9 @@ mod tests {
             ("-WRONGTYPE Operation against a key holding the wrong kind of value", Kind::Misconfigured),
             ("-ERR DB index is out of range", Kind::Misconfigured),
             ("-EXECABORT Transaction discarded because of previous errors.", Kind::Unavailable),
+            ("-ERR SELECT is not allowed in cluster mode", Kind::Misconfigured),
+            ("-ERR This instance has cluster support disabled", Kind::Misconfigured),
+            ("-CROSSSLOT Keys in request don't hash to the same slot", Kind::Misconfigured),
             ("-ERR something new", Kind::Unavailable),
         ] {
             let failure = failure(reply);

@@ -112,6 +112,24 @@ fn several_urls_are_independent_masters_each_named_once_and_nothing_else_beside_
 }
 
 #[test]
+fn a_cluster_is_one_deployment_and_a_nested_dlock_is_led_to_it_without_the_password() {
+    let urls = [("redis", "redis-cluster://app:hunter2@c1,c2:7000")];
+    let deployment = resolved(&urls, &[]).expect("valid");
+    let Target::Redis(redis::Config { topology, .. }) = &deployment.target else { panic!("{:?}", deployment.target) };
+    assert!(matches!(topology, redis::Topology::Cluster(_)));
+    assert_eq!(deployment.endpoint, "redis-cluster://app:***@c1:6379,c2:7000");
+    let variable = deployment.environment.iter().find(|(name, _)| name == "DLOCK_REDIS").expect("it is set");
+    assert_eq!(variable.1.as_deref(), Some("redis-cluster://app@c1:6379,c2:7000"));
+    assert_eq!(
+        resolved(&[("redis", "redis-cluster://c1")], &[(REDIS_PASSWORD, "hunter3")])
+            .map(|deployment| deployment.endpoint),
+        Ok("redis-cluster://:***@c1:6379".into())
+    );
+    let sentence = resolved(&[("redis", "redis-cluster://c1,c2/1")], &[]).expect_err("there is only database 0");
+    assert!(sentence.contains("only database 0"), "{sentence}");
+}
+
+#[test]
 fn a_comma_separates_urls_and_nothing_else() {
     assert_eq!(urls("redis://r1/, redis://r2/,"), ["redis://r1/", "redis://r2/"]);
     assert_eq!(urls("redis-sentinel://h1:26379,h2/service"), ["redis-sentinel://h1:26379,h2/service"]);
@@ -166,6 +184,7 @@ fn a_nested_dlock_is_led_to_the_same_place_and_given_no_secret() {
 fn what_a_nested_dlock_reads_leads_to_the_same_place() {
     for flags in [
         &[("redis", "r1:6380/2")][..],
+        &[("redis", "redis-cluster://c1,[::1]:7001")],
         &[("zk", "zk://z1,[::1]:2182/app")],
         &[("zk", "z1:2181,z2:2181"), ("namespace", "")],
         &[("dir", "relative")],

@@ -46,6 +46,15 @@ sentences! {
         the_mode_can_come_from_the_environment,
         whoever_is_killed_never_are_there_more_than_the_mode_allows,
     ];
+    cluster: Place::on_cluster(), [
+        readers_run_together_and_a_writer_after_the_last_of_them,
+        a_reader_waits_behind_a_waiting_writer,
+        so_many_slots_run_together_and_no_more,
+        another_number_of_slots_is_a_wrong_configuration,
+        one_shots_are_shared_renewed_and_released_one_by_one,
+        status_shows_all_who_hold_and_answers_for_each_mode,
+        a_sharer_that_loses_its_lease_ends_alone,
+    ];
     sentinel: Watched::shared(), [
         readers_run_together_and_a_writer_after_the_last_of_them,
         a_reader_waits_behind_a_waiting_writer,

@@ -1,5 +1,6 @@
 //! The Redis backend on real servers, driven without the command line.
 
+mod cluster;
 mod credentials;
 mod errors;
 mod failing;

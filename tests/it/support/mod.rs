@@ -3,6 +3,7 @@
 mod call;
 mod certificates;
 mod clock;
+mod cluster;
 mod exec_gate;
 mod executable;
 mod meddling;
@@ -18,6 +19,7 @@ mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use certificates::Certificates;
+pub(crate) use cluster::Cluster;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
 pub(crate) use meddling::{Afterwards, Loser, Retainer, renaming_proxy};
@@ -38,8 +40,8 @@ pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 macro_rules! sentences {
     ($($backend:ident: $place:expr, [$($sentence:ident),* $(,)?];)*) => {
         $(mod $backend {
-            #[expect(unused_imports, reason = "each place needs one of them")]
-            use crate::support::{Kind, Place, Watched};
+            // Whatever the places are made of.
+            use crate::support::*;
             $(#[test]
             fn $sentence() {
                 let place: Place = $place;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::call::{Dlock, Running};
+use super::cluster::Cluster;
 use super::servers::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) struct Place {
     port: u16,
     /// Further ways to the same ensemble.
     others: Vec<u16>,
-    /// Where one server is not the whole of it.
+    /// Of Redis, where one server is not the whole of it.
     url: Option<String>,
     server: Option<RefCell<Server>>,
 }
@@ -59,6 +60,16 @@ impl Place {
     /// On the Redis servers that this URL names, of which the one at `port` decides.
     pub(crate) fn at_url(url: &str, port: u16) -> Self {
         Self { url: Some(url.to_owned()), ..Self::at_port(Kind::Redis, port) }
+    }
+
+    /// On the Redis Cluster that all tests share which neither stop nor rearrange it.
+    pub(crate) fn on_cluster() -> Self {
+        Self::on(Cluster::shared())
+    }
+
+    /// On this Redis Cluster.
+    pub(crate) fn on(cluster: &Cluster) -> Self {
+        Self::at_url(&cluster.url(), cluster.node(0).port)
     }
 
     /// Another namespace on the same servers.

@@ -115,11 +115,12 @@ pub(crate) fn silent_server() -> u16 {
 }
 
 /// Answers every read with what `answer` makes of it; `None` is silence. Returns its port.
-pub(crate) fn scripted_server(answer: fn(&[u8]) -> Option<Vec<u8>>) -> u16 {
+pub(crate) fn scripted_server(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
+            let answer = answer.clone();
             thread::spawn(move || {
                 let mut piece = [0; 16 * 1024];
                 while let Ok(read @ 1..) = client.read(&mut piece) {

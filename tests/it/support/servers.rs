@@ -117,6 +117,24 @@ impl Server {
         Self::start_somewhere(&Program::Sentinel(lines.to_owned()))
     }
 
+    /// A node of a Redis Cluster that consists of it alone and has no slots yet.
+    pub(crate) fn cluster_node(options: &[String]) -> Self {
+        let shared = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--appendonly", "no"];
+        let program = Program::Redis(shared.iter().map(ToString::to_string).chain(options.iter().cloned()).collect());
+        for _ in 0..ATTEMPTS {
+            // The nodes talk to each other at the port that is 10000 higher.
+            let has_a_bus = |port: &u16| {
+                port.checked_add(10_000).is_some_and(|bus| TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok())
+            };
+            let port = std::iter::repeat_with(free_port).find(has_a_bus).expect("the ports do not end");
+            let server = Self::launched(&program, port);
+            if server.comes_up() {
+                return server;
+            }
+        }
+        panic!("{program:?} did not start: is it installed? tests/run.sh installs what the tests need");
+    }
+
     /// A ZooKeeper server of one's own, with the bounds that make sessions of 1 s to 2 min possible.
     pub(crate) fn zookeeper() -> Self {
         Self::zookeeper_with(&[], "minSessionTimeout=1000\nmaxSessionTimeout=120000\n", Leads::Alone)
@@ -250,6 +268,22 @@ impl Server {
             }
         }
         Some(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Sends a command as it is and returns the reply.
+    pub(crate) fn command<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    pub(crate) fn try_command<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> ::redis::RedisResult<T> {
+        let mut connection = self.connection();
+        let (name, args) = words.split_first().expect("a command has a name");
+        ::redis::cmd(name).arg(args).query(&mut connection)
+    }
+
+    pub(crate) fn connection(&self) -> ::redis::Connection {
+        let client = ::redis::Client::open(("127.0.0.1", self.port)).expect("an address opens no connection yet");
+        client.get_connection().expect("our own server accepts connections")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

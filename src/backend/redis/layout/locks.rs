@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Value;
 
+use super::super::ear::Ear;
 use super::super::failure::Failure;
 use super::super::topology::Route;
 use super::super::value::ServerTime;
@@ -55,11 +56,20 @@ impl LayoutBackend {
     }
 
     fn place(&self, key: &LockKey) -> Result<Place, BackendError> {
-        Place::of(self.layout, &self.namespace, key)
+        let place = Place::of(self.layout, &self.namespace, key)?;
+        self.route.admit(&place.keys(None))?;
+        Ok(place)
     }
 
-    /// One try to take the lock; a retry of the same claim, whatever became of the first, is harmless.
-    pub(super) async fn attempt(&self, claim: &Claim, place: &Place, limit: Duration) -> Result<Answer, BackendError> {
+    /// One try to take the lock, where the contender listens if it waits; a retry of the same claim, whatever became of the
+    /// first, is harmless.
+    pub(super) async fn attempt(
+        &self,
+        claim: &Claim,
+        place: &Place,
+        ear: Option<&Ear>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
         let owner = self.layout.owner(&claim.token);
         let phase = match claim.kind {
             LeaseKind::Running => "running",
@@ -71,13 +81,15 @@ impl LayoutBackend {
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
         let first = self.on_their_way.borrow_mut().insert(this.clone());
-        let outcome = self.route.ask(place.names.lock(), &request, limit).await;
+        let outcome = match ear {
+            Some(ear) => self.route.ask_beside(ear, place.names.lock(), &request, limit).await,
+            None => self.route.ask(place.names.lock(), &request, limit).await,
+        };
         let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
         if first && answered {
             self.on_their_way.borrow_mut().remove(&this);
         }
-        let reply = outcome.map_err(|failure| failure.error)?;
-        reply::answer(&reply).ok_or_else(|| unexpected(&*self.route))
+        reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -146,7 +158,8 @@ impl LockBackend for LayoutBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
         let place = self.place(&claim.key)?;
         let sent = BootInstant::now();
-        match (self.attempt(claim, &place, FIRST_CONTACT).await?, claim.patience) {
+        let answer = self.attempt(claim, &place, None, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        match (answer, claim.patience) {
             (Answer::Granted(now), patience) => match (self.granted(claim, sent, now).await, patience) {
                 // By a server that does not decide any more, perhaps: it is asked again, or the one that does.
                 (Err(error), Patience::Queue { reconnect_for }) if error.may_pass() => {

@@ -2,8 +2,8 @@
 -- it is free (or shared in the same mode) and this contender's turn, offers it to those whose turn comes before.
 -- KEYS  as in base.lua
 -- ARGV  1 owner token, 2 ttl ms, 3 first expiry ms, 4 phase, 5 holder data, 6 mode, 7 prefix of the channels,
---       8 'listens', 'polls' or 'refuses' (never queues), 9 waiter's lease ms, 10 the ticket of a place that is still ours
---       as far as we know, or '',
+--       8 'listens', 'sharded', 'polls' or 'refuses' (never queues), 9 waiter's lease ms, 10 the ticket of a place that is
+--       still ours as far as we know, or '',
 --       then pairs: an owner token or generation seen in the lock before, and the ms that its lease has left as last seen
 -- returns {'granted', fence or 0, now µs}
 --         {'undone'}                                 the token was released before this request arrived
@@ -48,7 +48,7 @@ local function keep_place()
     redis.call('ZADD', KEYS[2], ticket, me)
     redis.call('HSET', KEYS[4], me, 'dlock/1 ' .. mode .. ' ' .. digits(since) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
     -- Whoever may release runs with the same rights, as a rule: could it tell us?
-    deaf = type(redis.pcall('PUBLISH', WAKE .. 'nobody', 'look')) == 'table'
+    deaf = type(say(ARGV[8], WAKE .. 'nobody')) == 'table'
   end
   redis.call('HSET', KEYS[3], me, digits(now_ms + ARGV[9]) .. ' 0 ' .. ARGV[8])
   for key = 2, 4 do

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep};
 
-use super::super::ear::Ear;
+use super::super::ear::{Ear, Manner};
 use super::super::failure::Failure;
 use super::super::node::Node;
 use super::Route;
@@ -204,7 +204,7 @@ impl Route for SentinelRoute {
         let deadline = Instant::now() + limit;
         self.heard_at.replace(None);
         let (server, node) = self.found(deadline).await?;
-        match Node::listen(&node, channel, left(deadline)).await {
+        match Node::listen(&node, channel, &[Manner::Plain], left(deadline)).await {
             Ok(ear) => {
                 self.heard_at.replace(Some(server));
                 Ok(ear)
