@@ -103,7 +103,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__acquire)
-            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --json --export --quiet --verbose --log-format --color --help"
+            opts="-k -x -s -n -w -E -b -q -v -h --key --ttl --exclusive --shared --slots --nonblock --wait --conflict-exit-code --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --config --profile --label --json --export --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -225,6 +225,25 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -293,7 +312,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__doctor)
-            opts="-b -q -v -h --config --profile --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --json --quiet --verbose --log-format --color --help"
+            opts="-b -q -v -h --config --profile --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --json --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -399,6 +418,25 @@ _dlock() {
                     return 0
                     ;;
                 --zk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -634,7 +672,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__list)
-            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --json --quiet --verbose --log-format --color --help"
+            opts="-b -q -v -h --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --config --profile --json --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -724,6 +762,25 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -791,7 +848,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__release)
-            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
+            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -893,6 +950,25 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -939,7 +1015,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__renew)
-            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
+            opts="-k -b -q -v -h --key --token --ttl --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1045,6 +1121,25 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1091,7 +1186,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__run)
-            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --fence-file --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --label --quiet --verbose --log-format --color --help"
+            opts="-c -k -x -s -n -w -E -b -q -v -h --command --key --ttl --fence-file --exclusive --shared --slots --nonblock --wait --conflict-exit-code --max-runtime --kill-after --stop-signal --on-lost --descendants --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --config --profile --label --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1256,6 +1351,25 @@ _dlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --dir)
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -1306,7 +1420,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__status)
-            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --dir --namespace --config --profile --json --exclusive --shared --slots --exit-code --quiet --verbose --log-format --color --help"
+            opts="-k -b -x -s -q -v -h --key --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --config --profile --json --exclusive --shared --slots --exit-code --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1401,6 +1515,25 @@ _dlock() {
                     return 0
                     ;;
                 --zk)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --zk-auth-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --zk-acl)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

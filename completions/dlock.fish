@@ -38,7 +38,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print 
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run STRING with $SHELL -c instead (/bin/sh where SHELL is not set)' -r -f -a "(__fish_complete_command)"
-complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock; given several times: all of them or none' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l fence-file -d 'Write the fencing token into this file before the command starts' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
@@ -55,9 +55,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file 
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -71,7 +73,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -s n -l nonblock -d 'Do
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Name of the lock' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Name of the lock; given several times: all of them or none' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l ttl -d 'How long the lock stays without a renewal; has no default' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
@@ -82,9 +84,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-f
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -101,7 +105,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l json -d 'Print o
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease from now [default: what the lock was acquired with]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
@@ -110,9 +114,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-fil
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -122,7 +128,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l color -d 'Colours:
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock [default: $DLOCK_KEY]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
@@ -130,9 +136,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-f
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -149,9 +157,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-fi
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -172,9 +182,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -193,9 +205,11 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis-password-fi
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
-complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l wait-replicas -d 'A grant counts only when N replicas of the Redis server have it, and so does each renewal' -r
-complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -d 'Share locks with another library: redisson or python-redis-lock [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r

@@ -89,7 +89,10 @@ pub struct Run {
     #[arg(value_hint = ValueHint::CommandString)]
     pub command: Option<OsString>,
 
-    /// Name of the lock
+    /// Name of the lock; given several times: all of them or none
+    ///
+    /// At most 64. They are taken in the order of their bytes, whatever the order given, so that two commands never wait
+    /// for each other. One lost is all lost.
     #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
     pub key: Vec<String>,
 
@@ -132,7 +135,10 @@ pub struct Run {
 #[derive(Debug, Args)]
 #[command(after_help = texts::ACQUIRE_EXAMPLES)]
 pub struct Acquire {
-    /// Name of the lock
+    /// Name of the lock; given several times: all of them or none
+    ///
+    /// At most 64. They are taken in the order of their bytes, whatever the order given, so that two commands never wait
+    /// for each other. One lost is all lost.
     #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
     pub key: Vec<String>,
 
@@ -349,14 +355,13 @@ pub struct Sharing {
     /// Others may hold it meanwhile who say the same: readers
     ///
     /// One queue for all modes, first come, first served: a reader that comes after a waiting writer waits. There is
-    /// no fencing token. Redis and file, in this version.
+    /// no fencing token.
     #[arg(short, long)]
     pub shared: bool,
 
     /// At most N may hold it at the same time
     ///
     /// Everybody has to give the same N while anybody holds or awaits the lock (else 78). There is no fencing token.
-    /// Redis and file, in this version.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub slots: Option<String>,
 }
@@ -365,7 +370,7 @@ pub struct Sharing {
 #[derive(Debug, Args)]
 #[command(next_help_heading = LOCK)]
 pub struct Owned {
-    /// Name of the lock [default: $DLOCK_KEY]
+    /// Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]
     #[arg(short, long, value_name = "KEY")]
     pub key: Vec<String>,
 

@@ -10,8 +10,8 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::exit_code;
-use crate::lock::{BackendError, Contention, FencingToken, LockKey, Namespace};
-use phrase::{Exact, HeldBy, OsReason, Quoted, Rough};
+use crate::lock::{BackendError, Contention, FencingToken, Keys, LockKey, Namespace};
+use phrase::{Exact, HeldBy, Listed, OsReason, Quoted, Rough};
 
 /// One variant for each outcome that a caller can tell apart; `exit_code` gives each its status.
 #[derive(Debug, Error)]
@@ -41,8 +41,8 @@ pub enum Error {
     NotAcquired(Box<Refusal>),
 
     /// The lease was lost while the command ran.
-    #[error("lost {}: {reason}", Quoted(.key.as_str()))]
-    Lost { key: LockKey, reason: String },
+    #[error("lost {}: {reason}", Listed(.keys))]
+    Lost { keys: Keys, reason: String },
 
     /// The backend answered that the token does not hold the key.
     #[error("cannot {attempt}: the token does not hold it; it was released already, or its lease ran out")]
@@ -55,8 +55,8 @@ pub enum Error {
     Output { source: io::Error },
 
     /// The lock was granted, and nobody could be told its token.
-    #[error("cannot write the token of {} to standard output: {}; {fate}", Quoted(.key.as_str()), OsReason(.source))]
-    Token { key: LockKey, source: io::Error, fate: Fate },
+    #[error("cannot write the token of {} to standard output: {}; {fate}", Listed(.keys), OsReason(.source))]
+    Token { keys: Keys, source: io::Error, fate: Fate },
 
     /// The system refused a process, a descriptor or the like.
     #[error("cannot {what}: {}", OsReason(.source))]
@@ -211,7 +211,7 @@ mod tests {
         let key = LockKey::new("job").expect("a key");
         let source = io::Error::from_raw_os_error(28);
         assert_eq!(
-            Error::Token { key, source, fate: Fate::ReleasedAgain }.to_string(),
+            Error::Token { keys: key.into(), source, fate: Fate::ReleasedAgain }.to_string(),
             r#"cannot write the token of "job" to standard output: No space left on device; the lock was released again"#
         );
     }

@@ -12,7 +12,7 @@ use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::client::TlsStream;
 
 use crate::lock::{BackendError, ErrorKind};
@@ -21,6 +21,9 @@ use crate::lock::{BackendError, ErrorKind};
 /// and Red Hat; openSUSE.
 const BUNDLES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+/// The shortest record that begins a TLS handshake; a TLS server answers it with an alert, as it is empty.
+const EMPTY_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
 
 /// Why a file's content does not do.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -138,6 +141,27 @@ impl Tls {
             .map_err(NoTls::Impossible)?;
         tokio_rustls::TlsConnector::from(config).connect(name, stream).await.map_err(NoTls::Failed)
     }
+
+    /// The same as [`refusal`], by one who knows whether we have shown a certificate: some servers call a missing one
+    /// a bad one.
+    pub(super) fn refusal(&self, error: &io::Error) -> Option<(ErrorKind, String)> {
+        let told = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        match (told, &self.0.identity) {
+            (Some(Error::AlertReceived(AlertDescription::BadCertificate)), None) => {
+                Some(alert_refusal(AlertDescription::CertificateRequired))
+            }
+            _ => refusal(error),
+        }
+    }
+}
+
+/// Whether whoever is at the other end of `stream` speaks TLS.
+pub(super) async fn is_spoken_by(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<bool> {
+    stream.write_all(EMPTY_HELLO).await?;
+    let mut answer = [0; 2];
+    stream.read_exact(&mut answer).await?;
+    // An alert or a handshake, of any version from SSL 3 on.
+    Ok(matches!(answer, [0x15 | 0x16, 3]))
 }
 
 /// Why TLS was not spoken.
@@ -185,10 +209,9 @@ pub(super) fn refusal(error: &io::Error) -> Option<(ErrorKind, String)> {
     };
     let (kind, words) = match error {
         Error::InvalidCertificate(error) => (ErrorKind::Misconfigured, certificate_refusal(error)),
-        Error::InvalidMessage(_) => (
-            ErrorKind::Misconfigured,
-            "does not speak TLS; check the port, or write redis:// for a server without TLS".to_owned(),
-        ),
+        Error::InvalidMessage(_) => {
+            (ErrorKind::Misconfigured, "does not speak TLS; check the port, and the scheme of the address".to_owned())
+        }
         Error::AlertReceived(alert) => alert_refusal(*alert),
         Error::PeerIncompatible(_) => (
             ErrorKind::Misconfigured,
@@ -201,7 +224,8 @@ pub(super) fn refusal(error: &io::Error) -> Option<(ErrorKind, String)> {
 
 fn certificate_refusal(error: &CertificateError) -> String {
     match error {
-        CertificateError::UnknownIssuer => {
+        // The second: of an authority that only has the same name as one of ours, as after a renewal of its key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "shows a certificate of an authority that is not trusted here; name that authority's with --tls-ca"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -20,7 +20,7 @@ pub enum FromFront {
 /// What the keeper tells the front.
 #[derive(Debug)]
 pub(super) enum FromKeeper {
-    /// The command is about to exist: watch the deadline, and keep this descriptor open.
+    /// The command is about to exist: watch the deadline, and keep this descriptor open. Said once for each descriptor.
     Holding(Option<OwnedFd>),
     /// The command has been stopped, by this signal.
     CommandStopped(i32),
@@ -72,8 +72,11 @@ impl Channel {
         self.send(ASK_FOR_SIGNALS, 0, None);
     }
 
-    pub(super) fn tell_holding(&self, descriptor: Option<BorrowedFd<'_>>) {
-        self.send(HOLDING, 0, descriptor);
+    pub(super) fn tell_holding(&self, descriptors: &[BorrowedFd<'_>]) {
+        if descriptors.is_empty() {
+            self.send(HOLDING, 0, None);
+        }
+        descriptors.iter().for_each(|descriptor| self.send(HOLDING, 0, Some(*descriptor)));
     }
 
     pub(super) fn tell_command_stopped(&self, signal: i32) {
@@ -165,7 +168,7 @@ mod tests {
     fn a_descriptor_travels_with_holding() {
         let (front, keeper) = pair().expect("a socket pair");
         let (reader, writer) = nix::unistd::pipe().expect("a pipe");
-        keeper.tell_holding(Some(writer.as_fd()));
+        keeper.tell_holding(&[writer.as_fd()]);
         let Ok(FromKeeper::Holding(Some(copy))) = front.hear_keeper() else { panic!("holding with a descriptor") };
         drop(writer);
         nix::unistd::write(&copy, b"x").expect("the copy is open");

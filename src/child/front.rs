@@ -34,7 +34,7 @@ pub struct Front {
     /// When to close what was inherited, once a command exists.
     close_inherited_at: Option<Instant>,
     /// Keeps the lock alive should the keeper die before the command's tree is dead.
-    kept_open: Option<OwnedFd>,
+    kept_open: Vec<OwnedFd>,
     phase: Phase,
 }
 
@@ -84,7 +84,7 @@ impl Front {
             deadline,
             earlier_children,
             close_inherited_at: None,
-            kept_open: None,
+            kept_open: Vec::new(),
             phase: Phase::Waiting,
         }
     }
@@ -140,7 +140,7 @@ impl Front {
                 Err(Errno::EAGAIN | Errno::EINTR) => return None,
                 Ok(FromKeeper::Holding(descriptor)) => {
                     self.phase = Phase::Holding;
-                    self.kept_open = descriptor;
+                    self.kept_open.extend(descriptor);
                     self.close_inherited_at = Some(Instant::now() + CLOSE_INHERITED_AFTER);
                 }
                 Ok(FromKeeper::CommandStopped(signal)) => self.stop_with_the_command(signal),

@@ -148,13 +148,13 @@ impl Keeper {
 
     /// Starts the command, in the process group and session of the front, and steps out of both.
     ///
-    /// The front hears of it first: from then on it watches the deadline and keeps `descriptor` open until nothing of
+    /// The front hears of it first: from then on it watches the deadline and keeps `descriptors` open until nothing of
     /// the command lives.
     ///
     /// # Errors
     /// [`SpawnError`] tells why nothing was started.
-    pub fn spawn(&self, command: &Command, descriptor: Option<BorrowedFd<'_>>) -> Result<(), SpawnError> {
-        self.channel.get_ref().tell_holding(descriptor);
+    pub fn spawn(&self, command: &Command, descriptors: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
+        self.channel.get_ref().tell_holding(descriptors);
         // A shell may have moved the front into a group of its own since the fork.
         if let Ok(group) = getpgid(Some(self.front)) {
             setpgid(Pid::from_raw(0), group).ok();

@@ -28,7 +28,7 @@ use crate::sys::shared_page::SharedWord;
 use crate::sys::signals;
 
 /// What the keeper is called in `ps` and for `pkill`, so that `pkill dlock` does not hit both processes.
-const KEEPER_NAME: &std::ffi::CStr = c"lock-keeper";
+pub const KEEPER_NAME: &std::ffi::CStr = c"lock-keeper";
 
 /// How long after the command's start front and keeper close what they inherited. A pipe's other end must see the
 /// command's view of it, but not at once: a command that is over by then need not wait for two walks over /proc.

@@ -21,6 +21,8 @@ pub enum Event {
     Ended { exit: Exit, rest: Rest },
     /// The last process of the command's tree is gone.
     TreeGone,
+    /// No run inside the command uses its lock any more.
+    UsersGone,
     /// A signal reached dlock.
     Signal { number: i32, delivery: Delivery },
     /// The command must stop; it has this long to do so by itself.
@@ -36,6 +38,8 @@ pub enum Event {
 pub enum Rest {
     Gone,
     Alive,
+    /// A run inside the command, in its tree or not, still uses the lock.
+    UsesTheLock,
 }
 
 /// Whether a signal that reached dlock still has to be sent to the command.
@@ -127,6 +131,10 @@ impl Supervisor {
         match event {
             Event::Ended { exit, rest } => self.ended(exit, rest, now),
             Event::TreeGone => self.exit.map_or(Action::Nothing, Action::Finish),
+            Event::UsersGone => match (self.phase, self.left_behind, self.exit) {
+                (Phase::Lingering, LeftBehind::Ignore, Some(exit)) => Action::Finish(exit),
+                _ => Action::Nothing,
+            },
             Event::Signal { number, delivery } => self.signalled(number, delivery, now),
             Event::Stop { grace } => self.stop(now + grace),
             Event::Kill => self.kill(now, FIRST_REPEAT),
@@ -159,8 +167,8 @@ impl Supervisor {
             (Phase::Stopping { .. } | Phase::Killing { .. }, _) => Action::Nothing,
             (Phase::Running | Phase::Lingering, LeftBehind::Stop) => self.stop(now + self.grace),
             (Phase::Running | Phase::Lingering, _) if self.interrupted => self.stop(now + self.grace),
-            (Phase::Running | Phase::Lingering, LeftBehind::Ignore) => Action::Finish(exit),
-            (Phase::Running | Phase::Lingering, LeftBehind::Await) => {
+            (Phase::Running | Phase::Lingering, LeftBehind::Ignore) if rest == Rest::Alive => Action::Finish(exit),
+            (Phase::Running | Phase::Lingering, LeftBehind::Ignore | LeftBehind::Await) => {
                 self.phase = Phase::Lingering;
                 Action::Nothing
             }
@@ -212,6 +220,23 @@ mod tests {
         let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
         let exit = Exit::Code(3);
         assert_eq!(supervisor.on(Event::Ended { exit, rest: Rest::Alive }, at(0)), Action::Finish(exit));
+    }
+
+    #[test]
+    fn a_run_inside_that_uses_the_lock_is_waited_for_and_nothing_else() {
+        let exit = Exit::Code(0);
+        let ended = Event::Ended { exit, rest: Rest::UsesTheLock };
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
+        assert_eq!(supervisor.on(ended, at(0)), Action::Nothing);
+        assert_eq!(supervisor.on(Event::UsersGone, at(9)), Action::Finish(exit));
+        let mut supervisor = Supervisor::new(LeftBehind::Await, GRACE);
+        assert_eq!(supervisor.on(ended, at(0)), Action::Nothing);
+        assert_eq!(supervisor.on(Event::UsersGone, at(9)), Action::Nothing);
+        assert_eq!(supervisor.on(Event::TreeGone, at(10)), Action::Finish(exit));
+        let mut supervisor = Supervisor::new(LeftBehind::Ignore, GRACE);
+        supervisor.on(ended, at(0));
+        assert_eq!(supervisor.on(signal(libc::SIGTERM), at(1)), Action::TerminateTree);
+        assert_eq!(supervisor.on(Event::UsersGone, at(9)), Action::Nothing);
     }
 
     #[test]

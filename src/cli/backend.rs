@@ -16,8 +16,10 @@ pub struct Backend {
 
     /// Redis server; several are independent masters [default: redis://127.0.0.1:6379]
     ///
-    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD]. May be
-    /// given several times, or as a comma list: the lock is then held by whoever a majority of the servers grants it,
+    /// redis://[user[:password]@]host[:port][/db]; rediss:// for TLS; unix:///path[?db=N&user=NAME&pass=PASSWORD];
+    /// redis-sentinel://[user[:password]@]h1[:26379],h2/SERVICE[/db] for the master that Sentinels name;
+    /// redis-cluster://[user[:password]@]host[:port][,host…] for a Cluster; with rediss- in front by TLS. The first three
+    /// may be given several times, or as a comma list: the lock is then held by whoever a majority of them grants it,
     /// exclusively. A password is safer in --redis-password-file or in DLOCK_REDIS_PASSWORD: everybody on this host can
     /// read command lines.
     #[arg(long, value_name = "URL")]
@@ -39,24 +41,40 @@ pub struct Backend {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub tls_key: Option<PathBuf>,
 
-    /// A grant counts only when N replicas of the Redis server have it, and so does each renewal
+    /// A grant counts only when N replicas of the Redis master have it, and so does each renewal
     ///
     /// Else the lock is given back, with status 69.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub wait_replicas: Option<String>,
 
-    /// Share locks with another library: redisson or python-redis-lock [default: dlock]
+    /// Share locks with another library, see below for which [default: dlock]
     ///
-    /// Exclusive only, without a fencing token and without a queue. On Redis every library that locks by SET NX shares
-    /// dlock's own layout: give --namespace '' and the library's name of the lock.
+    /// On Redis: redisson or python-redis-lock, exclusive only, without a fencing token and without a queue. Every library
+    /// that locks by SET NX shares dlock's own layout: give --namespace '' and the library's name of the lock. On
+    /// ZooKeeper: curator-rw (InterProcessReadWriteLock of Curator) or kazoo (its Lock, ReadLock and WriteLock), one queue
+    /// with all that dlock promises but --slots. InterProcessMutex of Curator and Lock of go-zookeeper share dlock's own
+    /// layout: give --namespace '' and the path of the lock.
     #[arg(long, value_name = "NAME")]
     pub layout: Option<String>,
 
     /// ZooKeeper servers [default: 127.0.0.1:2181]
     ///
-    /// h1:2181,h2:2181[/chroot]
+    /// h1:2181,h2:2181[/chroot]; zks://h1:2281,h2:2281[/chroot] for TLS
     #[arg(long, value_name = "HOSTS")]
     pub zk: Option<String>,
+
+    /// File whose first line is user:password, by which ZooKeeper's ACLs know dlock
+    ///
+    /// Everybody who shares a lock should give the same.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub zk_auth_file: Option<PathBuf>,
+
+    /// What others may do with what dlock creates on ZooKeeper: open or creator
+    ///
+    /// open: everything. creator: nothing at all, not even look. Without it, with --zk-auth-file: others may contend and
+    /// look, but not change a holder's node; and without --zk-auth-file: open.
+    #[arg(long, value_name = "ACL")]
+    pub zk_acl: Option<String>,
 
     /// Existing directory for lock files [default: this user's own]
     ///

@@ -66,7 +66,8 @@ pub(super) const RUN_AFTERWORD: &str = "\
 The command's environment:
   DLOCK_KEY, DLOCK_TOKEN, and DLOCK_FENCE: the fencing token, a number that
   rises with every grant; a resource that has seen a higher one should refuse
-  a lower one; unset with -s and --slots. And the variables of the backend options, without secrets.
+  a lower one; unset with -s and --slots. Of several keys DLOCK_KEY and
+  DLOCK_FENCE have one line each, in the order given. And the variables of the backend options, without secrets.
 
 Signals:
   Every signal that can be caught is passed on to the command, once, also the

@@ -1,14 +1,18 @@
-//! `dlock acquire`: take the lock, print the proof, and leave it taken.
+//! `dlock acquire`: take the locks, print the proof, and leave them taken.
 
 use crate::cli;
 use crate::error::{Attempt, Error, Fate};
 use crate::exit_code::Ending;
-use crate::lock::{Claim, Lease, LeaseKind, LockBackend, OwnerToken, Patience};
+use crate::lock::several::Wanted;
+use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged};
 use crate::report::{self, Stderr};
 use crate::settings::{self, AcquireSettings, Environment, TokenOutput, Wait};
+use crate::sys::boottime::BootInstant;
 use crate::sys::interrupt::Interrupts;
 
-use super::{contend, describe, one_shot};
+use super::contend::{Contended, contend};
+use super::run::nested;
+use super::{describe, one_shot};
 
 /// # Errors
 /// When the settings are wrong.
@@ -30,24 +34,66 @@ pub(super) fn tell_eval(ending: Ending) {
 
 fn acquire_as(settings: &AcquireSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
-    one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.key.clone()), async |backend| {
+    one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.keys.first().clone()), async |backend| {
         let interrupts = Interrupts::watch().map_err(|error| Error::system("watch for signals", error))?;
-        let claim = claim(settings);
+        let leases = take(backend, settings, stderr, &interrupts).await?;
+        hand_out(backend, &leases, settings).await?;
         let endpoint = &settings.deployment.endpoint;
-        let lease = contend(backend, &claim, settings.contest, endpoint, stderr, || interrupts.next()).await?;
-        hand_out(backend, &lease, settings).await?;
-        stderr.detail(report::running::acquired(&lease).on(endpoint));
+        leases.iter().for_each(|lease| stderr.detail(report::running::acquired(lease).on(endpoint)));
         Ok(Ending::SUCCESS)
     })
 }
 
-fn claim(settings: &AcquireSettings) -> Claim {
+/// The leases in the order in which their keys were given.
+async fn take(
+    backend: &dyn LockBackend,
+    settings: &AcquireSettings,
+    stderr: Stderr,
+    interrupts: &Interrupts,
+) -> Result<Vec<Lease>, Error> {
+    nested::check_order(&settings.keys.in_order(), &settings.above, settings.contest)?;
+    let started = BootInstant::now();
+    let mut contest = settings.contest;
+    let holding = loop {
+        let endpoint = &settings.deployment.endpoint;
+        match contend(&wanted(backend, settings), contest, endpoint, stderr, || interrupts.next()).await? {
+            Contended::Granted(holding) => break holding,
+            Contended::LostOne => contest = settings.contest.after(started),
+        }
+    };
+    let keys = settings.keys.as_slice();
+    let mut leases: Vec<Lease> = keys.iter().filter_map(|key| Some(holding.part(key)?.renewing.as_of_now())).collect();
+    if let Err(error) = even_out(backend, settings, &mut leases).await {
+        give_back(backend, &leases).await.ok();
+        return Err(error);
+    }
+    Ok(leases)
+}
+
+/// Has all leases end together: those that were granted first have been waiting for the last.
+async fn even_out(backend: &dyn LockBackend, settings: &AcquireSettings, leases: &mut [Lease]) -> Result<(), Error> {
+    let Some(last) = settings.keys.in_order().last().copied() else { return Ok(()) };
+    for lease in leases.iter_mut().filter(|lease| lease.key != *last) {
+        let attempt = || Attempt::Acquire(lease.key.clone());
+        let prolonged = backend.prolong(&lease.key, &lease.token, Some(lease.ttl)).await;
+        match prolonged.map_err(|error| Error::backend(attempt(), error))? {
+            Prolonged::Set { expires_at, .. } => lease.expires_at = expires_at,
+            Prolonged::HeldByRun | Prolonged::NotHeld => return Err(Error::NotHeld { attempt: attempt() }),
+        }
+    }
+    Ok(())
+}
+
+/// A fresh claim for each key: a token is never used for a second try.
+fn wanted<'a>(backend: &'a dyn LockBackend, settings: &AcquireSettings) -> Vec<Wanted<'a>> {
     // This process ends at once; the one that goes on with the token is whoever started it.
     let pid = u32::try_from(nix::unistd::getppid().as_raw()).unwrap_or_default();
-    Claim {
-        key: settings.key.clone(),
-        token: OwnerToken::random(),
-        holder: describe(pid, None, settings.label.as_deref()),
+    let token = OwnerToken::random();
+    let holder = describe(pid, None, settings.label.as_deref());
+    let claim = |key: &LockKey| Claim {
+        key: key.clone(),
+        token: token.clone(),
+        holder: holder.clone(),
         ttl: settings.ttl,
         kind: LeaseKind::OneShot,
         mode: settings.mode,
@@ -55,22 +101,33 @@ fn claim(settings: &AcquireSettings) -> Claim {
             Wait::Refuse => Patience::Refuse,
             Wait::For(_) | Wait::Forever => Patience::Queue { reconnect_for: settings.ttl.duration() },
         },
-    }
+    };
+    settings.keys.in_order().into_iter().map(|key| Wanted { backend, claim: claim(key) }).collect()
 }
 
 /// A lock whose token nobody learnt would only be in the way.
-async fn hand_out(backend: &dyn LockBackend, lease: &Lease, settings: &AcquireSettings) -> Result<(), Error> {
+async fn hand_out(backend: &dyn LockBackend, leases: &[Lease], settings: &AcquireSettings) -> Result<(), Error> {
     let deployment = &settings.deployment;
     let text = match settings.output {
-        TokenOutput::Token => format!("{}\n", lease.token.secret()),
-        TokenOutput::Json => report::json::acquired(lease, deployment),
-        TokenOutput::ShellExport => report::variables::for_shell(lease, deployment),
-        TokenOutput::EnvironmentFile => report::variables::for_environment_file(lease, deployment),
+        TokenOutput::Token => format!("{}\n", leases[0].token.secret()),
+        TokenOutput::Json => report::json::acquired(leases, deployment),
+        TokenOutput::ShellExport => report::variables::for_shell(leases, deployment),
+        TokenOutput::EnvironmentFile => report::variables::for_environment_file(leases, deployment),
     };
     let Err(source) = report::print(&text) else { return Ok(()) };
-    let fate = match backend.release(&lease.key, &lease.token).await {
-        Ok(_) => Fate::ReleasedAgain,
-        Err(because) => Fate::StaysFor { ttl: lease.ttl, because },
+    let fate = match give_back(backend, leases).await {
+        Ok(()) => Fate::ReleasedAgain,
+        Err(because) => Fate::StaysFor { ttl: leases[0].ttl, because },
     };
-    Err(Error::Token { key: lease.key.clone(), source, fate })
+    Err(Error::Token { keys: settings.keys.clone(), source, fate })
+}
+
+/// Releases all of them, whatever becomes of one.
+async fn give_back(backend: &dyn LockBackend, leases: &[Lease]) -> Result<(), crate::lock::BackendError> {
+    let mut outcome = Ok(());
+    for lease in leases {
+        let released = backend.release(&lease.key, &lease.token).await;
+        outcome = outcome.and(released.map(drop));
+    }
+    outcome
 }

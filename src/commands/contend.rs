@@ -1,14 +1,16 @@
 //! Contending for a lock until it is granted, refused, given up or interrupted; whatever the end, nothing stays behind.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 
-use crate::error::phrase::Exact;
+use crate::error::phrase::{Exact, Quoted};
 use crate::error::{Attempt, Error, Obstacle, Refusal};
-use crate::lock::{Acquired, BackendError, Claim, Lease, LockBackend, Progress};
+use crate::lock::several::{Holding, Outcome, Wanted, acquire_all};
+use crate::lock::{BackendError, LockKey, Progress};
 use crate::report::{Stderr, WaitingLine, running};
 use crate::settings::{Contest, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -18,39 +20,43 @@ use crate::sys::boottime::{BootInstant, BootTimer};
 /// connection included.
 const UNDO_LIMIT: Duration = Duration::from_millis(800);
 
-/// Takes the lock as `claim` says; `endpoint` is what the backend is called in messages. `interrupted` completes with
-/// the signal that ends the wait; it is asked again afterwards, and a second signal ends the cleaning up.
+/// How contending went well, or has to go on.
+pub(super) enum Contended<'a> {
+    Granted(Holding<'a>),
+    /// One of several locks was lost while another was awaited: all has to begin anew, with new tokens.
+    LostOne,
+}
+
+/// Takes all of `wanted`, one after the other; `endpoint` is what the backend is called in messages. `interrupted`
+/// completes with the signal that ends the wait; it is asked again afterwards, and a second signal ends the cleaning up.
 ///
 /// # Errors
-/// When the lock was not obtained; then nothing of the claim is left, as far as the backend could be told.
-pub async fn contend<I: Future<Output = i32>>(
-    backend: &dyn LockBackend,
-    claim: &Claim,
+/// When the locks were not obtained; then nothing of the claims is left, as far as the backend could be told.
+pub(super) async fn contend<'a, I: Future<Output = i32>>(
+    wanted: &[Wanted<'a>],
     contest: Contest,
     endpoint: &str,
     stderr: Stderr,
     interrupted: impl Fn() -> I,
-) -> Result<Lease, Error> {
+) -> Result<Contended<'a>, Error> {
     let started = BootInstant::now();
-    let news: RefCell<Option<(Progress, BootInstant)>> = RefCell::new(None);
+    let news: RefCell<Option<News>> = RefCell::new(None);
     let changed = Notify::new();
-    let progress = |latest| {
-        news.replace(Some((latest, BootInstant::now())));
+    let progress = |key: &LockKey, latest: Progress| {
+        news.replace(Some(News { key: key.clone(), latest, learnt_at: BootInstant::now() }));
         changed.notify_one();
     };
-    let as_of_now = || {
-        let (latest, learnt_at) = news.borrow().clone()?;
-        Some(latest.aged(BootInstant::now().since(learnt_at)))
-    };
-    let mut line = WaitingLine::new(&claim.key, stderr);
-    let mut acquiring = backend.acquire(claim, &progress);
+    let as_of_now = || news.borrow().as_ref().map(News::as_of_now);
+    let mut line = WaitingLine::new(stderr);
+    let begun = Cell::new(0);
+    let mut acquiring = Box::pin(acquire_all(wanted, &begun, &progress));
     let mut interruption = Box::pin(interrupted());
     let mut time_is_up = Box::pin(time_is_up(contest.wait, started)?);
     let end = loop {
         let waited = BootInstant::now().since(started);
         let pause = match as_of_now() {
-            Some(latest) => {
-                line.update(&latest, waited);
+            Some((key, latest)) => {
+                line.update(&key, &latest, waited);
                 line.due_in(waited)
             }
             // Still connecting: there is nobody to name yet.
@@ -59,7 +65,7 @@ pub async fn contend<I: Future<Output = i32>>(
         tokio::select! {
             biased;
             signal = &mut interruption => break End::Interrupted(signal),
-            answer = &mut acquiring => break End::Answered(answer),
+            outcome = &mut acquiring => break End::Answered(outcome),
             limit = &mut time_is_up => break End::GaveUp(limit),
             () = changed.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -67,33 +73,58 @@ pub async fn contend<I: Future<Output = i32>>(
     };
     line.clear();
     drop(acquiring);
+    let begun = &wanted[..begun.get()];
+    let asked_last = || begun.last().map_or(&wanted[0].claim.key, |last| &last.claim.key).clone();
     let error = match end {
         // A signal that came with the grant still ends it: whoever sent it expects no lock.
-        End::Answered(Ok(Acquired::Granted(lease))) => match pending(&mut interruption).await {
-            None => return Ok(lease),
+        End::Answered(Ok(Outcome::Granted(holding))) => match pending(&mut interruption).await {
+            None => return Ok(Contended::Granted(holding)),
             Some(signal) => Error::Interrupted(signal),
         },
-        // A definite answer; the contender has left by itself.
-        End::Answered(Ok(Acquired::Held(contention))) => {
-            return Err(refused(claim, contest, Obstacle::HeldBy(contention), None));
+        End::Answered(Ok(Outcome::Held(key, contention))) => {
+            let error = refused(key, contest, Obstacle::HeldBy(contention), None);
+            // A definite answer; that contender has left by itself.
+            undo(&begun[..begun.len() - 1], stderr, interrupted()).await;
+            return Err(error);
         }
-        End::Answered(Err(error)) => Error::backend(Attempt::Acquire(claim.key.clone()), error),
+        End::Answered(Ok(Outcome::Lost(key))) => {
+            stderr.notice(format_args!("lost {} while another was awaited; starting over", Quoted(key.as_str())));
+            undo(begun, stderr, interrupted()).await;
+            return Ok(Contended::LostOne);
+        }
+        End::Answered(Err((key, error))) => Error::backend(Attempt::Acquire(key), error),
         End::Interrupted(signal) => {
-            stderr.detail(running::interrupted(&claim.key, signal));
+            stderr.detail(running::interrupted(&asked_last(), signal));
             Error::Interrupted(signal)
         }
-        End::GaveUp(limit) => gave_up(claim, contest, endpoint, as_of_now(), limit),
+        End::GaveUp(limit) => match as_of_now() {
+            Some((key, news)) => gave_up(key, contest, endpoint, Some(news), limit),
+            None => gave_up(asked_last(), contest, endpoint, None, limit),
+        },
     };
-    undo(backend, claim, stderr, interrupted()).await;
+    undo(begun, stderr, interrupted()).await;
     Err(error)
+}
+
+/// What was heard last, of the lock that is being awaited.
+struct News {
+    key: LockKey,
+    latest: Progress,
+    learnt_at: BootInstant,
+}
+
+impl News {
+    fn as_of_now(&self) -> (LockKey, Progress) {
+        (self.key.clone(), self.latest.aged(BootInstant::now().since(self.learnt_at)))
+    }
 }
 
 /// A server that was silent for less than this may be as well as any: when the first packet of a connection is lost,
 /// TCP sends the second after one second. Shorter by what may have passed of a limit of one second before we see it.
 const TELLING_SILENCE: Duration = Duration::from_millis(990);
 
-enum End {
-    Answered(Result<Acquired, BackendError>),
+enum End<'a> {
+    Answered(Result<Outcome<'a>, (LockKey, BackendError)>),
     Interrupted(i32),
     GaveUp(Duration),
 }
@@ -127,37 +158,40 @@ async fn pending(interruption: &mut (impl Future<Output = i32> + Unpin)) -> Opti
     }
 }
 
-fn refused(claim: &Claim, contest: Contest, obstacle: Obstacle, gave_up_after: Option<Duration>) -> Error {
+fn refused(key: LockKey, contest: Contest, obstacle: Obstacle, gave_up_after: Option<Duration>) -> Error {
     let status = contest.conflict_status;
-    Error::NotAcquired(Box::new(Refusal { key: claim.key.clone(), obstacle, gave_up_after, status }))
+    Error::NotAcquired(Box::new(Refusal { key, obstacle, gave_up_after, status }))
 }
 
 /// Held to the end, or not even to be asked: the one is a conflict, the other an outage.
-fn gave_up(claim: &Claim, contest: Contest, endpoint: &str, news: Option<Progress>, limit: Duration) -> Error {
+fn gave_up(key: LockKey, contest: Contest, endpoint: &str, news: Option<Progress>, limit: Duration) -> Error {
     let away = match news {
         Some(Progress::Waiting(contention)) => {
-            return refused(claim, contest, Obstacle::HeldBy(contention), Some(limit));
+            return refused(key, contest, Obstacle::HeldBy(contention), Some(limit));
         }
         Some(Progress::Disconnected(error)) => error,
         None if limit < TELLING_SILENCE => {
-            return refused(claim, contest, Obstacle::NoAnswerYet(endpoint.to_owned()), Some(limit));
+            return refused(key, contest, Obstacle::NoAnswerYet(endpoint.to_owned()), Some(limit));
         }
         None => BackendError::unavailable(format!("{endpoint} does not answer")),
     };
     let sentence = format!("{}; gave up after {}", away.message, Exact(limit));
-    Error::backend(Attempt::Acquire(claim.key.clone()), BackendError::new(away.kind, sentence))
+    Error::backend(Attempt::Acquire(key), BackendError::new(away.kind, sentence))
 }
 
-async fn undo(backend: &dyn LockBackend, claim: &Claim, stderr: Stderr, second_signal: impl Future<Output = i32>) {
+async fn undo(claims: &[Wanted<'_>], stderr: Stderr, second_signal: impl Future<Output = i32>) {
+    if claims.is_empty() {
+        return;
+    }
+    let releases = claims.iter().map(|Wanted { backend, claim }| backend.release(&claim.key, &claim.token));
     let undone = tokio::select! {
         biased;
         _ = second_signal => return,
-        undone = tokio::time::timeout(UNDO_LIMIT, backend.release(&claim.key, &claim.token)) => undone,
+        undone = tokio::time::timeout(UNDO_LIMIT, join_all(releases)) => undone,
     };
-    match undone {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => stderr.detail(format_args!("leaving the queue was not confirmed: {error}")),
-        Err(_) => stderr.detail("leaving the queue was not confirmed in time"),
+    let Ok(undone) = undone else { return stderr.detail("leaving the queue was not confirmed in time") };
+    for error in undone.into_iter().filter_map(Result::err) {
+        stderr.detail(format_args!("leaving the queue was not confirmed: {error}"));
     }
 }
 

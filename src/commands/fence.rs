@@ -5,12 +5,13 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::process::Command;
 
 use super::failed;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
 use crate::exit_code::Ending;
-use crate::lock::{FencingToken, Lease};
+use crate::lock::FencingToken;
 use crate::report::Stderr;
 use crate::settings::{FenceCheckSettings, RunSettings};
 use crate::sys::ofd_lock::{Access, ByteRange, Extent, lock_blocking};
@@ -22,14 +23,15 @@ const DIGITS: usize = 20;
 /// What a file may hold besides: somebody's own number, with blanks and a line break.
 const MOST_BYTES: u64 = 64;
 
-/// Writes the token of `lease` where `--fence-file` says.
+/// Writes the tokens that `command` is to find in `DLOCK_FENCE` where `--fence-file` says.
 ///
 /// # Errors
-/// When that is not possible, or there is no token.
-pub(super) fn write(settings: &RunSettings, lease: &Lease) -> Result<(), Error> {
+/// When that is not possible, or there is none.
+pub(super) fn write(settings: &RunSettings, command: &Command) -> Result<(), Error> {
     let Some(path) = &settings.fence_file else { return Ok(()) };
     let shown = path.to_string_lossy();
-    let Some(fence) = lease.fence else {
+    let found = command.get_envs().find(|(name, _)| *name == "DLOCK_FENCE").and_then(|(_, value)| value?.to_str());
+    let Some(fences) = found else {
         return Err(Error::usage("--fence-file: no fencing token comes with this lock; leave the option out"));
     };
     let written = OpenOptions::new()
@@ -39,7 +41,7 @@ pub(super) fn write(settings: &RunSettings, lease: &Lease) -> Result<(), Error> 
         // A pipe that nobody reads is an error, and no reason to wait with a lease in hand.
         .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
         .open(path)
-        .and_then(|mut file| file.write_all(format!("{fence}\n").as_bytes()));
+        .and_then(|mut file| file.write_all(format!("{fences}\n").as_bytes()));
     written.map_err(|error| Error::file(format!("write --fence-file {}", Quoted(&shown)), error))
 }
 

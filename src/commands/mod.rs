@@ -16,7 +16,6 @@ mod status;
 
 use std::time::Duration;
 
-pub use contend::contend;
 pub use holder::describe;
 pub use parse::parse;
 
@@ -24,7 +23,7 @@ use crate::backend;
 use crate::cli::{Cli, Command};
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
-use crate::lock::LockBackend;
+use crate::lock::{Keys, LockBackend, LockKey};
 use crate::report::Stderr;
 use crate::settings::{self, Deployment, Environment};
 
@@ -61,6 +60,28 @@ pub fn dispatch(cli: Cli) -> Ending {
 fn failed(error: &Error, stderr: Stderr) -> Ending {
     stderr.failure(error);
     Ending::from(error)
+}
+
+/// Does it for every key for which it can be done. Of several failures the first ends the program and the others are
+/// said; but that a token does not hold one of the keys comes before any that may pass.
+async fn all_that_can(
+    keys: &Keys,
+    stderr: Stderr,
+    for_one: impl AsyncFn(&LockKey) -> Result<(), Error>,
+) -> Result<Ending, Error> {
+    let mut failures = Vec::new();
+    for key in keys.as_slice() {
+        if let Err(error) = for_one(key).await {
+            failures.push(error);
+        }
+    }
+    let first = failures.iter().position(|error| matches!(error, Error::NotHeld { .. })).unwrap_or(0);
+    if failures.is_empty() {
+        return Ok(Ending::SUCCESS);
+    }
+    let first = failures.remove(first);
+    failures.iter().for_each(|error| stderr.failure(error));
+    Err(first)
 }
 
 /// Runs one conversation with the backend of `deployment` to its end, the closing included, and says how it failed.

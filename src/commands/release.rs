@@ -1,4 +1,4 @@
-//! `dlock release`: give up a lock that `acquire` took.
+//! `dlock release`: give up locks that `acquire` took.
 
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
@@ -6,17 +6,21 @@ use crate::lock::Release;
 use crate::report::{Stderr, running};
 use crate::settings::ReleaseSettings;
 
-use super::one_shot;
+use super::{all_that_can, one_shot};
 
 pub(super) fn release(settings: &ReleaseSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
-    let attempt = Attempt::Release(settings.key.clone());
-    one_shot(&settings.deployment, stderr, attempt.clone(), async |backend| {
-        let released = backend.release(&settings.key, &settings.token).await;
-        match released.map_err(|error| Error::backend(attempt.clone(), error))? {
-            Release::Released => stderr.detail(running::released(&settings.key)),
-            Release::NotHeld => return Err(Error::NotHeld { attempt }),
-        }
-        Ok(Ending::SUCCESS)
+    let attempt = Attempt::Release(settings.keys.first().clone());
+    one_shot(&settings.deployment, stderr, attempt, async |backend| {
+        all_that_can(&settings.keys, stderr, async |key| {
+            let attempt = Attempt::Release(key.clone());
+            let released = backend.release(key, &settings.token).await;
+            match released.map_err(|error| Error::backend(attempt.clone(), error))? {
+                Release::Released => stderr.detail(running::released(key)),
+                Release::NotHeld => return Err(Error::NotHeld { attempt }),
+            }
+            Ok(())
+        })
+        .await
     })
 }

@@ -7,6 +7,7 @@ mod ending;
 mod environment;
 mod give_up;
 mod hold;
+pub(super) mod nested;
 mod survivors;
 mod take;
 
@@ -19,11 +20,10 @@ use crate::child::{self, Keeper, KeeperStart, Side, Terminal};
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
 use crate::lock::LockBackend;
-use crate::lock::keep_alive::Renewing;
 use crate::report::{Stderr, running};
 use crate::settings::RunSettings;
 use crate::sys::process::Exit;
-use give_up::GivenUp;
+use nested::{Nested, Users};
 use take::Taken;
 
 /// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
@@ -44,7 +44,7 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
         }
         Ok(Side::Front(front)) => {
             let verdict = front.watch(|survivors| {
-                stderr.say(running::may_not_end(&settings.key, survivors, running::Standing::Lost));
+                stderr.say(running::may_not_end(&settings.keys, survivors, running::Standing::Lost));
             });
             if ending::is_dlocks_own(verdict) {
                 terminal.restore();
@@ -65,7 +65,7 @@ fn keep(start: &KeeperStart, settings: &RunSettings, stderr: Stderr) -> ! {
         entered.unwrap_or_else(|error| start.end(failed(&Error::system("start the event loop", error), stderr).into()));
     let told = runtime.block_on(async {
         let backend = backend::open(&settings.deployment.target)
-            .map_err(|error| Error::backend(Attempt::Acquire(settings.key.clone()), error))?;
+            .map_err(|error| Error::backend(Attempt::Acquire(settings.keys.first().clone()), error))?;
         let told = tell(&keeper, &*backend, settings, stderr).await;
         tokio::time::timeout(CLOSING_LIMIT, backend.close()).await.ok();
         told
@@ -80,32 +80,38 @@ async fn tell(
     settings: &RunSettings,
     stderr: Stderr,
 ) -> Result<Exit, Error> {
-    let lease = match take::take(keeper, backend, settings, stderr).await? {
-        Taken::Lease(lease) => Renewing::new(lease),
+    let nested = nested::nested(backend, settings).await?;
+    let keys = nested::not_nested(&settings.keys, &nested);
+    nested::check_order(&keys, &settings.above, settings.contest)?;
+    let holding = match take::take(keeper, backend, &keys, settings, stderr).await? {
+        Taken::Locks(holding) => holding,
         Taken::Nothing(exit) => return Ok(exit),
     };
-    stderr.detail(running::acquired(lease.lease()).on(&settings.deployment.endpoint));
-    let fit = ending::check_grace(settings, lease.lease()).and_then(|()| fence::write(settings, lease.lease()));
-    if let Err(unfit) = fit {
-        give_up::give_up(backend, &lease, stderr).await;
+    let endpoint = &settings.deployment.endpoint;
+    holding.parts().iter().for_each(|part| stderr.detail(running::acquired(part.renewing.lease()).on(endpoint)));
+    if let Err(unfit) = ending::check_grace(settings, &holding) {
+        give_up::give_up(&holding, stderr).await;
         return Err(unfit);
     }
-    hold::publish_deadline(keeper, &lease, settings);
+    hold::publish_deadline(keeper, &holding, settings);
 
     let mut command = Command::new(&settings.program);
     command.args(&settings.arguments);
-    environment::set(&mut command, settings, lease.lease());
-    if let Err(error) = keeper.spawn(&command, backend.descriptor()) {
+    let mut users = Users::of(&holding);
+    environment::set(&mut command, settings, &holding, &nested, &users);
+    if let Err(unwritten) = fence::write(settings, &command) {
         keeper.deadline().set(None);
-        give_up::give_up(backend, &lease, stderr).await;
+        give_up::give_up(&holding, stderr).await;
+        return Err(unwritten);
+    }
+    let kept_open: Vec<_> = backend.descriptors().into_iter().chain(nested.iter().map(Nested::guard)).collect();
+    if let Err(error) = keeper.spawn(&command, &kept_open) {
+        keeper.deadline().set(None);
+        give_up::give_up(&holding, stderr).await;
         return Err(ending::not_started(error, settings));
     }
 
-    let held = hold::hold(keeper, backend, &lease, settings, stderr).await;
+    let held = hold::hold(keeper, &holding, &mut users, settings, stderr).await;
     keeper.deadline().set(None);
-    if held.lost || held.lease_over {
-        give_up::give_up_the_lost(backend, &lease).await;
-        return Ok(ending::status(held, GivenUp::Unknown));
-    }
-    Ok(ending::status(held, give_up::give_up(backend, &lease, stderr).await))
+    Ok(ending::status(held, give_up::give_up_after(held, &holding, stderr).await))
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use crate::lock::pace::DoesNotFit;
-use crate::lock::{Contention, Holder, LONGEST_TTL};
+use crate::lock::{Contention, Holder, Keys, LONGEST_TTL};
 
 /// Characters that move the cursor or turn the reading direction although they are no control characters: a holder
 /// of that name could otherwise write over our own words.
@@ -49,6 +49,33 @@ pub struct Quoted<'a>(pub &'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\"{}\"", Escaped(self.0))
+    }
+}
+
+/// Keys as a list in words, `"a", "b" and "c"`; of many only the first.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a>(pub &'a Keys);
+
+/// More than these are only counted: a sentence has to be read.
+const MOST_LISTED: usize = 4;
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.0.as_slice();
+        let (shown, more) = if keys.len() > MOST_LISTED { keys.split_at(MOST_LISTED - 1) } else { (keys, &[][..]) };
+        for (index, key) in shown.iter().enumerate() {
+            let is_last = index + 1 == shown.len() && more.is_empty();
+            match index {
+                0 => {}
+                _ if is_last => f.write_str(" and ")?,
+                _ => f.write_str(", ")?,
+            }
+            write!(f, "{}", Quoted(key.as_str()))?;
+        }
+        match more.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
 }
 

@@ -58,4 +58,10 @@ impl BackendError {
     pub fn may_pass(&self) -> bool {
         self.kind == ErrorKind::Unavailable
     }
+
+    /// Whether the outcome is known and will not be another: the user or the set-up was refused.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self.kind, ErrorKind::Denied | ErrorKind::Misconfigured | ErrorKind::Usage)
+    }
 }

@@ -86,8 +86,8 @@ impl Renewing {
 
     /// The lease with its deadline as last renewed.
     #[must_use]
-    pub fn into_lease(self) -> Lease {
-        Lease { valid_until: self.valid_until.get(), requested_at: self.confirmed_at.get(), ..self.lease }
+    pub fn as_of_now(&self) -> Lease {
+        Lease { valid_until: self.valid_until.get(), requested_at: self.confirmed_at.get(), ..self.lease.clone() }
     }
 
     /// Renews once, now; whether the answer was "yours".
@@ -136,6 +136,8 @@ impl Renewing {
                 biased;
                 () = timer.sleep_until(last_call.min(self.next.get())) => {}
                 () = self.stopping.notified() => return Ok(Ended::Stopped),
+                // Perhaps it is not ours any more.
+                () = backend.touched(&self.lease) => self.next.set(BootInstant::now()),
                 // A clock that was set: perhaps this machine was asleep, and its timers late.
                 () = clock_steps.next() => self.next.set(BootInstant::now()),
             }

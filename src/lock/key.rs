@@ -9,6 +9,9 @@ use thiserror::Error;
 /// The longest key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 512;
 
+/// The most keys of one acquisition.
+pub const MOST_KEYS: usize = 64;
+
 /// The longest namespace, in characters.
 pub const MAX_NAMESPACE_LEN: usize = 64;
 
@@ -83,6 +86,63 @@ impl LockKey {
         let text = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
         let key = Self::new(text).ok()?;
         (key.encoded() == name).then_some(key)
+    }
+}
+
+/// The keys of one acquisition: at least one, each once, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys(Vec<LockKey>);
+
+/// Why keys cannot be taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum InvalidKeys {
+    #[error("at least one is needed")]
+    None,
+    #[error("at most {MOST_KEYS} can be held together, these are {0}")]
+    TooMany(usize),
+}
+
+impl Keys {
+    /// A key that is given twice counts once.
+    ///
+    /// # Errors
+    /// [`InvalidKeys`] when there is none, or there are more than 64.
+    pub fn new(given: impl IntoIterator<Item = LockKey>) -> Result<Self, InvalidKeys> {
+        let mut keys = Vec::new();
+        for key in given {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        match keys.len() {
+            0 => Err(InvalidKeys::None),
+            1..=MOST_KEYS => Ok(Self(keys)),
+            more => Err(InvalidKeys::TooMany(more)),
+        }
+    }
+
+    #[must_use]
+    pub fn as_slice(&self) -> &[LockKey] {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn first(&self) -> &LockKey {
+        &self.0[0]
+    }
+
+    /// In the order in which everybody takes them: that of their bytes.
+    #[must_use]
+    pub fn in_order(&self) -> Vec<&LockKey> {
+        let mut keys: Vec<_> = self.0.iter().collect();
+        keys.sort();
+        keys
+    }
+}
+
+impl From<LockKey> for Keys {
+    fn from(key: LockKey) -> Self {
+        Self(vec![key])
     }
 }
 

@@ -1,7 +1,10 @@
 //! What a contender asks for, what it gets, and for how long it may believe that.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
+
+use thiserror::Error;
 
 use super::{BackendError, FencingToken, Holder, LockKey, OwnerToken};
 use crate::sys::boottime::BootInstant;
@@ -24,6 +27,26 @@ impl fmt::Display for Mode {
             Self::Exclusive => f.write_str("exclusive"),
             Self::Shared => f.write_str("shared"),
             Self::Slots(total) => write!(f, "slots:{total}"),
+        }
+    }
+}
+
+/// The text is no mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a mode is exclusive, shared or slots:N")]
+pub struct InvalidMode;
+
+impl FromStr for Mode {
+    type Err = InvalidMode;
+
+    fn from_str(text: &str) -> Result<Self, InvalidMode> {
+        match text {
+            "exclusive" => Ok(Self::Exclusive),
+            "shared" => Ok(Self::Shared),
+            _ => {
+                let total = text.strip_prefix("slots:").and_then(|total| total.parse().ok());
+                total.filter(|total| *total > 0).map(Self::Slots).ok_or(InvalidMode)
+            }
         }
     }
 }

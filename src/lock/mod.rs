@@ -9,6 +9,7 @@ pub mod keep_alive;
 pub mod key;
 pub mod lease;
 pub mod pace;
+pub mod several;
 pub mod status;
 pub mod token;
 pub mod validity;
@@ -17,7 +18,7 @@ use async_trait::async_trait;
 
 pub use error::{BackendError, ErrorKind};
 pub use holder::Holder;
-pub use key::{KeyPattern, LockKey, Namespace};
+pub use key::{KeyPattern, Keys, LockKey, Namespace};
 pub use lease::{
     Acquired, Claim, Contention, Lease, LeaseKind, Mode, Patience, Progress, Prolonged, Release, Renewal, Ttl,
 };
@@ -54,6 +55,12 @@ pub trait LockBackend {
     /// When no answer came: the lease may or may not have been renewed.
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError>;
 
+    /// Completes when somebody else has touched the lock as it stands for `lease`: what that means is for `renew` to
+    /// find out. Never completes where the backend is not told. May be dropped and called again.
+    async fn touched(&self, _lease: &Lease) {
+        std::future::pending::<()>().await;
+    }
+
     /// Sets a one-shot lease to `ttl` from now (`None`: what it was acquired with); a lease that a running command
     /// holds is only ever prolonged.
     ///
@@ -88,9 +95,9 @@ pub trait LockBackend {
     /// Nothing may be asked afterwards.
     async fn close(&self);
 
-    /// The descriptor that keeps a granted lock for as long as any process has it open (the kernel's file locks);
-    /// `None` where the lock does not live in a descriptor.
-    fn descriptor(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        None
+    /// The descriptors that keep the granted locks for as long as any process has them open (the kernel's file locks);
+    /// none where locks do not live in descriptors.
+    fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        Vec::new()
     }
 }

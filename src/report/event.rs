@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::json;
 use crate::error::{Attempt, Error, Obstacle, Refusal};
 use crate::exit_code::Ending;
-use crate::lock::{BackendError, Contention, ErrorKind, Holder, LockKey};
+use crate::lock::{BackendError, Contention, ErrorKind, Holder, Keys, LockKey};
 
 /// The kinds of events. What they are called, and their fields, is told in `docs/log-events.md`; fields are only ever
 /// added.
@@ -106,6 +106,12 @@ impl Event {
     #[must_use]
     pub fn of_key(self, key: &LockKey) -> Self {
         self.with("key", key.as_str())
+    }
+
+    #[must_use]
+    pub fn of_keys(self, keys: &Keys) -> Self {
+        let keys: Vec<&str> = keys.as_slice().iter().map(LockKey::as_str).collect();
+        self.with("keys", keys)
     }
 
     /// And where: as the backend is called in messages.
@@ -210,7 +216,7 @@ impl From<&Error> for Event {
         let event = Self::new(name, error.to_string());
         let event = match error {
             Error::NotAcquired(refusal) => event.of_key(&refusal.key).of_refusal(refusal),
-            Error::Lost { key, .. } | Error::Token { key, .. } => event.of_key(key),
+            Error::Lost { keys, .. } | Error::Token { keys, .. } => event.of_keys(keys),
             Error::NotHeld { attempt } => event.of_attempt(attempt),
             Error::Backend { attempt, source } => event.of_attempt(attempt).with("kind", kind(source)),
             _ => event,

@@ -15,16 +15,20 @@ pub fn statuses(statuses: &[LockStatus], deployment: &Deployment) -> String {
     line(&keys)
 }
 
-/// What `acquire` got, as one object on one line.
+/// What `acquire` got, at least one lease, as one object on one line.
 #[must_use]
-pub fn acquired(lease: &Lease, deployment: &Deployment) -> String {
+pub fn acquired(leases: &[Lease], deployment: &Deployment) -> String {
+    let first = &leases[0];
     line(&Acquired {
         backend: deployment.backend.to_string(),
         namespace: deployment.namespace.as_str(),
-        token: lease.token.secret(),
-        ttl_ms: whole_ms(lease.ttl),
-        expires_at: lease.expires_at.and_then(rfc3339),
-        keys: vec![AcquiredKey { key: lease.key.as_str(), fence: lease.fence.map(number) }],
+        token: first.token.secret(),
+        ttl_ms: whole_ms(leases.iter().map(|lease| lease.ttl).min().unwrap_or_default()),
+        expires_at: leases.iter().filter_map(|lease| lease.expires_at).min().and_then(rfc3339),
+        keys: leases
+            .iter()
+            .map(|lease| AcquiredKey { key: lease.key.as_str(), fence: lease.fence.map(number) })
+            .collect(),
     })
 }
 

@@ -7,18 +7,18 @@ use nix::sys::signal::Signal;
 
 use super::event::{Event, Name};
 use super::json::whole_ms;
-use crate::error::phrase::{Escaped, Exact, Quoted, Rough};
+use crate::error::phrase::{Escaped, Exact, Listed, Quoted, Rough};
 use crate::lock::keep_alive::Ended;
-use crate::lock::{BackendError, Lease, LockKey};
+use crate::lock::{BackendError, Keys, Lease, LockKey};
 use crate::settings::{OnLost, RunSettings};
 
 #[must_use]
 pub fn acquired(lease: &Lease) -> Event {
     let key = Quoted(lease.key.as_str());
-    let sentence = match lease.fence {
-        Some(fence) => format!("acquired {key} with fencing token {fence}"),
-        None => format!("acquired {key}"),
-    };
+    let fence = lease.fence.map(|fence| format!(" with fencing token {fence}")).unwrap_or_default();
+    // As granted, which may be another one than the default.
+    let lasts = lease.renew_every.map(|_| format!(", lease {}", humantime::format_duration(lease.ttl)));
+    let sentence = format!("acquired {key}{fence}{}", lasts.unwrap_or_default());
     let event = Event::new(Name::Acquired, sentence).of_key(&lease.key);
     event
         .with("fence", lease.fence.map(|fence| fence.0))
@@ -52,15 +52,19 @@ pub fn released(key: &LockKey) -> Event {
 
 /// A signal that reached dlock while the command ran, and what became of it.
 #[must_use]
-pub fn signalled(key: &LockKey, number: i32, passed_on: PassedOn) -> Event {
+pub fn signalled(keys: &Keys, number: i32, passed_on: PassedOn) -> Event {
     let name = signal_name(number);
     let what = match passed_on {
         PassedOn::Forwarded => "passed it on to the command",
         PassedOn::HadItToo => "the command has it already",
         PassedOn::StopsTheRest => "stopping what the command left",
     };
-    let event = Event::new(Name::Signalled, format!("got {name} while holding {}; {what}", Quoted(key.as_str())));
-    event.of_key(key).with("signal", name).with("while", "holding").with("forwarded", passed_on == PassedOn::Forwarded)
+    let event = Event::new(Name::Signalled, format!("got {name} while holding {}; {what}", Listed(keys)));
+    event
+        .of_keys(keys)
+        .with("signal", name)
+        .with("while", "holding")
+        .with("forwarded", passed_on == PassedOn::Forwarded)
 }
 
 /// How a signal gets from dlock to the command.
@@ -78,7 +82,7 @@ pub enum PassedOn {
 pub fn interrupted(key: &LockKey, number: i32) -> Event {
     let name = signal_name(number);
     let event = Event::new(Name::Signalled, format!("got {name} while waiting for {}", Quoted(key.as_str())));
-    event.of_key(key).with("signal", name).with("while", "waiting").with("forwarded", false)
+    event.with("keys", vec![key.as_str()]).with("signal", name).with("while", "waiting").with("forwarded", false)
 }
 
 fn signal_name(number: i32) -> String {
@@ -87,8 +91,8 @@ fn signal_name(number: i32) -> String {
 
 /// Said at the instant of loss.
 #[must_use]
-pub fn lost(settings: &RunSettings, ended: &std::io::Result<Ended>) -> Event {
-    let key = Quoted(settings.key.as_str());
+pub fn lost(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<Ended>) -> Event {
+    let name = Quoted(key.as_str());
     let (reason, why) = match ended {
         Ok(Ended::Unrenewed(Some(error))) => {
             ("unrenewed", format!("it could not be renewed in time ({})", Escaped(&error.message)))
@@ -109,7 +113,7 @@ pub fn lost(settings: &RunSettings, ended: &std::io::Result<Ended>) -> Event {
         (OnLost::Kill, Ok(Ended::Lost | Ended::Stopped)) => ("kill", format!("killing {program}")),
         _ => ("stop", format!("stopping {program}")),
     };
-    let event = Event::new(Name::Lost, format!("lost {key}: {why}; {then}")).of_key(&settings.key);
+    let event = Event::new(Name::Lost, format!("lost {name}: {why}; {then}")).of_key(key);
     event.with("reason", reason).with("action", action)
 }
 
@@ -140,15 +144,15 @@ pub fn was_not_ours(key: &LockKey) -> Event {
 
 /// `left`: for how long others are still kept out.
 #[must_use]
-pub fn not_released(key: &LockKey, error: &str, left: Option<Duration>) -> Event {
+pub fn not_released(key: &LockKey, error: &BackendError, left: Option<Duration>) -> Event {
     let name = Quoted(key.as_str());
-    let reason = Escaped(error);
+    let reason = Escaped(&error.message);
     let sentence = match left {
         Some(left) => format!("cannot release {name}: {reason}; it stays taken for up to {}", Rough(left)),
         None => format!("cannot release {name}: {reason}"),
     };
     let event = Event::new(Name::NotReleased, sentence).of_key(key);
-    event.with("error", error).with("lease_left_ms", left.map(whole_ms))
+    event.with("error", error.message.as_str()).with("lease_left_ms", left.map(whole_ms))
 }
 
 /// Whether the lock is still held while something does not end.
@@ -160,34 +164,48 @@ pub enum Standing {
 
 /// Said once a minute while this user may not end them.
 #[must_use]
-pub fn may_not_end(key: &LockKey, survivors: &str, standing: Standing) -> Event {
-    let until = until_then(key, standing);
+pub fn may_not_end(keys: &Keys, survivors: &str, standing: Standing) -> Event {
+    let until = until_then(keys, standing);
     let sentence = format!("cannot end process {}: not permitted; end it as its own user, {until}", Escaped(survivors));
-    not_ending(key, sentence, survivors, standing).with("reason", "not_permitted")
+    not_ending(keys, sentence, survivors, standing).with("reason", "not_permitted")
 }
 
 /// Said once a minute while they were killed and are still there.
 #[must_use]
-pub fn does_not_end(key: &LockKey, survivors: &str, standing: Standing) -> Event {
-    let until = until_then(key, standing);
+pub fn does_not_end(keys: &Keys, survivors: &str, standing: Standing) -> Event {
+    let until = until_then(keys, standing);
     let named = Escaped(survivors);
     let sentence = format!(
         "process {named} was killed, and waits in the kernel for a disk or a network; look after that, {until}"
     );
-    not_ending(key, sentence, survivors, standing).with("reason", "in_the_kernel")
+    not_ending(keys, sentence, survivors, standing).with("reason", "in_the_kernel")
 }
 
-fn not_ending(key: &LockKey, sentence: String, survivors: &str, standing: Standing) -> Event {
-    let event = Event::new(Name::NotEnding, sentence).of_key(key);
+fn not_ending(keys: &Keys, sentence: String, survivors: &str, standing: Standing) -> Event {
+    let event = Event::new(Name::NotEnding, sentence).of_keys(keys);
     event.with("processes", survivors).with("held", standing == Standing::Held)
 }
 
-fn until_then(key: &LockKey, standing: Standing) -> String {
-    let key = Quoted(key.as_str());
-    match standing {
-        Standing::Held => format!("{key} stays held until then"),
-        Standing::Lost => format!("{key} is lost and may have another holder already"),
+fn until_then(keys: &Keys, standing: Standing) -> String {
+    let listed = Listed(keys);
+    match (standing, keys.as_slice().len()) {
+        (Standing::Held, 1) => format!("{listed} stays held until then"),
+        (Standing::Held, _) => format!("{listed} stay held until then"),
+        (Standing::Lost, 1) => format!("{listed} is lost and may have another holder already"),
+        (Standing::Lost, _) => format!("{listed} are lost and may have other holders already"),
     }
+}
+
+/// The command ended, and a run inside it has not.
+#[must_use]
+pub fn still_used(program: &OsStr, keys: &Keys) -> String {
+    let program = program.to_string_lossy();
+    let stays = if keys.as_slice().len() == 1 { "stays" } else { "stay" };
+    format!(
+        "{} ended, and a dlock run inside it still uses {}, which {stays} held until that ends",
+        Quoted(&program),
+        Listed(keys)
+    )
 }
 
 /// The command ended of its own accord, and something that it started did not.

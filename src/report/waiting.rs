@@ -29,7 +29,6 @@ const ERASE: &str = "\r\u{1b}[K";
 /// Says that we wait. On a terminal one line, redrawn each second; elsewhere one line, then one a minute.
 #[derive(Debug)]
 pub struct WaitingLine {
-    key: LockKey,
     place: Place,
     /// How long we had waited when the line was last said.
     said_at: Option<Duration>,
@@ -44,23 +43,23 @@ enum Place {
 
 impl WaitingLine {
     #[must_use]
-    pub fn new(key: &LockKey, stderr: Stderr) -> Self {
+    pub fn new(stderr: Stderr) -> Self {
         let understands_commands = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
         let place = match (stderr.voice().volume, stderr.voice().format) {
             (Volume::Quiet, _) => Place::Nowhere,
             (_, LogFormat::Text) if STDERR.is_terminal() && understands_commands => Place::Terminal,
             _ => Place::Log(stderr),
         };
-        Self { key: key.clone(), place, said_at: None }
+        Self { place, said_at: None }
     }
 
     /// Says it when it is time to; to be called whenever the news change, and after [`Self::due_in`].
-    pub fn update(&mut self, news: &Progress, waited: Duration) {
+    pub fn update(&mut self, key: &LockKey, news: &Progress, waited: Duration) {
         if !self.due_in(waited).is_zero() {
             return;
         }
         self.said_at = Some(waited);
-        let words = Waiting { key: &self.key, news, waited };
+        let words = Waiting { key, news, waited };
         match self.place {
             Place::Terminal => {
                 let words = one_line(&words.to_string(), MAX_LINE_BYTES - BEFORE.len() - AFTER.len());
@@ -137,7 +136,7 @@ mod tests {
     use crate::settings::Voice;
 
     fn line(place: Place) -> WaitingLine {
-        WaitingLine { key: LockKey::new("job").expect("a key"), place, said_at: None }
+        WaitingLine { place, said_at: None }
     }
 
     fn seconds(seconds: u64) -> Duration {

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::layout::{Layout, OWN_LAYOUT};
 use super::source::{Environment, Level, Stated, on_command_line, path, text, text_at};
-use super::{masters, target, tls};
+use super::{masters, target, tls, zookeeper};
+use crate::backend::Target;
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
-use crate::backend::{Target, redis};
+use crate::backend::zookeeper::Family;
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::{OsReason, Quoted};
@@ -17,9 +19,6 @@ use crate::lock::pace::Upkeep;
 
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
-const DEFAULT_ZK: &str = "127.0.0.1:2181";
-/// The layout that nobody has to ask for.
-const OWN_LAYOUT: &str = "dlock";
 const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
 
 /// Variables that hold secrets: removed from a command's environment, and never part of `acquire --export`, where
@@ -89,7 +88,12 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     variables.0.extend(environment.files().variables.clone());
     variables.set("DLOCK_BACKEND", backend.to_string());
     variables.set("DLOCK_NAMESPACE", namespace.as_str().to_owned());
-    let mut layout_name = OWN_LAYOUT;
+    let layout = Layout::chosen(typed, environment, backend)?;
+    let layout_name = layout.map_or(OWN_LAYOUT, Layout::name);
+    // Also the default, where it was said: a file may name another one below it.
+    if layout.is_some() || text(typed.layout.as_ref(), "layout", environment)?.is_some() {
+        variables.set("DLOCK_LAYOUT", layout_name.to_owned());
+    }
     let located = match backend {
         BackendName::File => {
             let dir = absolute(path(typed.dir.as_ref(), "dir", environment))?;
@@ -101,26 +105,19 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             let urls = redis_urls(typed, environment)?;
             let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
             let password = password(file.as_ref(), environment)?;
-            let endpoints = masters::endpoints(&urls, password.as_ref())?;
+            let topologies = masters::topologies(&urls, password.as_ref())?;
             let files = tls::Files::named(typed, environment)?;
-            let tls = if endpoints.iter().any(|endpoint| endpoint.transport == Transport::Tls) {
+            let tls = if topologies.iter().any(|topology| topology.transport() == Transport::Tls) {
                 files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
                 files.read(environment)?
             } else {
                 files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
                 Tls::default()
             };
-            let replicas = masters::wait_replicas(typed, environment, &endpoints)?;
+            let replicas = masters::wait_replicas(typed, environment, &topologies)?;
             let replicas_variable = (replicas > 0).then(|| replicas.to_string());
-            let shared_with = layout(typed, environment)?;
-            // Also the default, where it was said: a file may name another one below it.
-            let is_stated = text(typed.layout.as_ref(), "layout", environment)?.is_some();
-            variables.set_or_remove("DLOCK_LAYOUT", is_stated.then(|| OWN_LAYOUT.to_owned()));
-            let located = target::redis(endpoints, tls, replicas, &namespace, shared_with)?;
-            if let Some(library) = shared_with {
-                layout_name = library.name();
-                variables.set("DLOCK_LAYOUT", layout_name.to_owned());
-            }
+            let shared_with = if let Some(Layout::Redis(library)) = layout { Some(library) } else { None };
+            let located = target::redis(topologies, tls, replicas, &namespace, shared_with)?;
             variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
             variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
             let file = file.map(|file| file.value.to_string_lossy().into_owned());
@@ -128,9 +125,9 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             located
         }
         BackendName::ZooKeeper => {
-            let hosts = text(typed.zk.as_ref(), "zk", environment)?
-                .unwrap_or_else(|| on_command_line(DEFAULT_ZK.to_owned(), "zk"));
-            let located = target::zookeeper(&hosts, &namespace)?;
+            let family = if let Some(Layout::ZooKeeper(family)) = layout { family } else { Family::Dlock };
+            let (located, others) = zookeeper::located(typed, &namespace, family, environment)?;
+            others.into_iter().for_each(|(name, value)| variables.set_or_remove(name, value));
             variables.set_or_remove("DLOCK_ZK", located.variable.clone());
             located
         }
@@ -194,23 +191,31 @@ fn by_name(name: &Stated<String>) -> Result<BackendName, Error> {
 /// What the backend cannot honour is an error where somebody typed it, and ignored where it merely stands in the
 /// environment or a file.
 fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<(), Error> {
+    const REDIS: &[BackendName] = &[BackendName::Redis];
+    const ZOOKEEPER: &[BackendName] = &[BackendName::ZooKeeper];
+    const REMOTE: &[BackendName] = &[BackendName::Redis, BackendName::ZooKeeper];
     let flags = [
-        ("--redis", BackendName::Redis, !typed.redis.is_empty()),
-        ("--redis-password-file", BackendName::Redis, typed.redis_password_file.is_some()),
-        ("--tls-ca", BackendName::Redis, typed.tls_ca.is_some()),
-        ("--tls-cert", BackendName::Redis, typed.tls_cert.is_some()),
-        ("--tls-key", BackendName::Redis, typed.tls_key.is_some()),
-        ("--wait-replicas", BackendName::Redis, typed.wait_replicas.is_some()),
-        ("--layout", BackendName::Redis, typed.layout.is_some()),
-        ("--zk", BackendName::ZooKeeper, typed.zk.is_some()),
-        ("--dir", BackendName::File, typed.dir.is_some()),
+        ("--redis", REDIS, !typed.redis.is_empty()),
+        ("--redis-password-file", REDIS, typed.redis_password_file.is_some()),
+        ("--tls-ca", REMOTE, typed.tls_ca.is_some()),
+        ("--tls-cert", REMOTE, typed.tls_cert.is_some()),
+        ("--tls-key", REMOTE, typed.tls_key.is_some()),
+        ("--wait-replicas", REDIS, typed.wait_replicas.is_some()),
+        ("--zk", ZOOKEEPER, typed.zk.is_some()),
+        ("--zk-auth-file", ZOOKEEPER, typed.zk_auth_file.is_some()),
+        ("--zk-acl", ZOOKEEPER, typed.zk_acl.is_some()),
+        ("--dir", &[BackendName::File], typed.dir.is_some()),
     ];
-    match flags.into_iter().find(|(_, of, is_given)| *is_given && *of != backend) {
-        Some((flag, of, _)) => {
-            Err(Error::usage(format!("{flag} belongs to the {of} backend, and the backend chosen is {backend}")))
+    let Some((flag, of, _)) = flags.into_iter().find(|(_, of, is_given)| *is_given && !of.contains(&backend)) else {
+        return Ok(());
+    };
+    let owner = match of {
+        [one] => format!("the {one} backend"),
+        several => {
+            format!("the {} backends", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
         }
-        None => Ok(()),
-    }
+    };
+    Err(Error::usage(format!("{flag} belongs to {owner}, and the backend chosen is {backend}")))
 }
 
 fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespace, Error> {
@@ -224,19 +229,6 @@ fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespac
             .unwrap_or_else(|| on_command_line(DEFAULT_NAMESPACE.to_owned(), "namespace")),
     };
     Namespace::new(stated.value.as_str()).map_err(|reason| stated.invalid(reason))
-}
-
-/// The library whose format the lock has; `None`: dlock's own.
-fn layout(typed: &cli::Backend, environment: &Environment) -> Result<Option<redis::Layout>, Error> {
-    let Some(stated) = text(typed.layout.as_ref(), "layout", environment)? else { return Ok(None) };
-    if stated.value == OWN_LAYOUT {
-        return Ok(None);
-    }
-    let known = redis::Layout::ALL.into_iter().find(|layout| layout.name() == stated.value);
-    known.map(Some).ok_or_else(|| {
-        let names = redis::Layout::ALL.map(redis::Layout::name).join(" or ");
-        stated.invalid(format!("there is no such layout; use {OWN_LAYOUT}, {names}"))
-    })
 }
 
 fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<Vec<String>>, Error> {
@@ -256,13 +248,20 @@ fn redis_urls(typed: &cli::Backend, environment: &Environment) -> Result<Stated<
 fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result<Option<Stated<String>>, Error> {
     let own = text(None, "redis-password", environment)?;
     let file = file.filter(|file| own.as_ref().is_none_or(|own| own.level >= file.level));
-    let Some(file) = file else { return Ok(own) };
+    match file {
+        None => Ok(own),
+        Some(file) => first_line(file).map(Some),
+    }
+}
+
+/// The first line of a file, which is a secret.
+pub(super) fn first_line(file: &Stated<PathBuf>) -> Result<Stated<String>, Error> {
     let shown = file.value.to_string_lossy();
     let content = std::fs::read_to_string(&file.value).map_err(|error| {
         Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
     })?;
     match content.lines().next() {
-        Some(password) if !password.is_empty() => Ok(Some(file.clone().map(|_| password.to_owned()))),
+        Some(line) if !line.is_empty() => Ok(file.clone().map(|_| line.to_owned())),
         _ => Err(Error::Configuration(format!("{} {}: its first line is empty", file.name, Quoted(&shown)))),
     }
 }
@@ -289,6 +288,12 @@ impl Deployment {
         let typed = cli::Backend { redis: vec![url.to_owned()], ..cli::Backend::default() };
         resolve(&typed, &Environment::default()).expect("a valid URL")
     }
+
+    pub fn on_zookeeper(layout: &str) -> Self {
+        let (zk, layout) = (Some("z1".to_owned()), Some(layout.to_owned()));
+        let typed = cli::Backend { zk, layout, ..cli::Backend::default() };
+        resolve(&typed, &Environment::default()).expect("a valid layout")
+    }
 }
 
 /// All the variables that choose a deployment, removed unless set.
@@ -296,10 +301,11 @@ struct Variables(Vec<(String, Option<String>)>);
 
 impl Default for Variables {
     fn default() -> Self {
-        let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE", "DLOCK_ZK"];
+        let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE"];
+        let zookeeper = ["DLOCK_ZK", "DLOCK_ZK_AUTH_FILE", "DLOCK_ZK_ACL"];
         let files =
             ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS", "DLOCK_LAYOUT"];
-        let names = places.iter().chain(&files).chain(SECRETS);
+        let names = places.iter().chain(&zookeeper).chain(&files).chain(SECRETS);
         Self(names.map(|name| ((*name).to_owned(), None)).collect())
     }
 }

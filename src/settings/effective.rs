@@ -144,6 +144,8 @@ fn typed_value(key: &str, typed: &cli::Doctor) -> Option<String> {
         "wait-replicas" => backend.wait_replicas.clone(),
         "layout" => backend.layout.clone(),
         "zk" => backend.zk.clone(),
+        "zk-auth-file" => path(&backend.zk_auth_file),
+        "zk-acl" => backend.zk_acl.clone(),
         "dir" => path(&backend.dir),
         "namespace" => backend.namespace.clone(),
         "quiet" => typed.voice.quiet.then(|| "true".to_owned()),

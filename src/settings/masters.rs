@@ -2,20 +2,21 @@
 
 use super::source::{Environment, Level, Stated, text};
 use super::target;
+use crate::backend::redis::Topology;
 use crate::backend::{Target, redis};
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
 
 /// Schemes that name a whole deployment: nothing stands beside them.
-const DEPLOYMENTS: [&str; 2] = ["redis-sentinel://", "redis-cluster://"];
+const DEPLOYMENTS: [&str; 4] = ["redis-sentinel://", "rediss-sentinel://", "redis-cluster://", "rediss-cluster://"];
 
 /// # Errors
 /// When a URL is invalid, or they cannot stand together.
-pub(super) fn endpoints(
+pub(super) fn topologies(
     urls: &Stated<Vec<String>>,
     password: Option<&Stated<String>>,
-) -> Result<Vec<redis::Endpoint>, Error> {
+) -> Result<Vec<Topology>, Error> {
     let is_deployment = |url: &String| DEPLOYMENTS.iter().any(|scheme| url.to_ascii_lowercase().starts_with(scheme));
     if urls.value.len() > 1 && urls.value.iter().any(is_deployment) {
         return Err(urls.level.error(format!(
@@ -23,20 +24,30 @@ pub(super) fn endpoints(
             urls.name
         )));
     }
-    let mut endpoints: Vec<redis::Endpoint> = Vec::new();
+    let mut found: Vec<Topology> = Vec::new();
     for url in &urls.value {
         let url = Stated { value: url.clone(), name: urls.name.clone(), level: urls.level };
-        let endpoint = target::redis_endpoint(&url, password.cloned())?;
-        if endpoints.iter().any(|known| known.server() == endpoint.server()) {
+        let topology = target::topology(&url, password.cloned())?;
+        if let Topology::Server(endpoint) = &topology
+            && servers(&found).any(|known| known.server() == endpoint.server())
+        {
             return Err(urls.level.error(format!(
                 "{} names {} twice: independent masters are different servers",
                 urls.name,
                 Quoted(&endpoint.server())
             )));
         }
-        endpoints.push(endpoint);
+        found.push(topology);
     }
-    Ok(endpoints)
+    Ok(found)
+}
+
+/// Those that are one server each.
+fn servers(topologies: &[Topology]) -> impl Iterator<Item = &redis::Endpoint> {
+    topologies.iter().filter_map(|topology| match topology {
+        Topology::Server(endpoint) => Some(endpoint),
+        Topology::Sentinel(_) | Topology::Cluster(_) => None,
+    })
 }
 
 /// What is said of an even number of masters.
@@ -59,14 +70,14 @@ pub(super) fn warning(target: &Target) -> Option<String> {
 pub(super) fn wait_replicas(
     typed: &cli::Backend,
     environment: &Environment,
-    endpoints: &[redis::Endpoint],
+    topologies: &[Topology],
 ) -> Result<u32, Error> {
     let Some(stated) = text(typed.wait_replicas.as_ref(), "wait-replicas", environment)? else { return Ok(0) };
     let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
     // Redis takes a C int.
     let number = stated.value.parse().ok().filter(|number| is_number && (1..=i32::MAX as u32).contains(number));
     let number = number.ok_or_else(|| stated.invalid("replicas are a whole number from 1 on"))?;
-    match (endpoints.len(), stated.level) {
+    match (topologies.len(), stated.level) {
         (1, _) => Ok(number),
         (_, Level::CommandLine) => Err(Error::usage(format!(
             "{} is for one Redis server; of several masters a majority confirms each grant",

@@ -6,6 +6,8 @@ pub mod duration;
 mod effective;
 mod fence;
 mod files;
+mod held;
+mod layout;
 mod masters;
 mod mode;
 mod options;
@@ -14,6 +16,7 @@ mod stopping;
 mod target;
 mod tls;
 mod voice;
+mod zookeeper;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,14 +25,17 @@ use std::time::Duration;
 pub use deployment::{BackendName, Deployment, SECRETS};
 pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};
+pub use held::{HELD, HeldAbove};
 pub use source::Environment;
 pub use voice::{Color, LogFormat, Voice, Volume, voice_of_failures};
 
 use crate::cli;
 use crate::error::Error;
 use crate::error::phrase::Quoted;
+use crate::lock::key::InvalidKeys;
 use crate::lock::pace::Pace;
-use crate::lock::{KeyPattern, LockKey, Mode, OwnerToken, Ttl};
+use crate::lock::{KeyPattern, Keys, LockKey, Mode, OwnerToken, Ttl};
+use crate::sys::boottime::BootInstant;
 use duration::{DEFAULT_TTL, parse_ttl};
 use source::{on_command_line, text};
 
@@ -46,6 +52,18 @@ pub struct Contest {
     pub wait: Wait,
     /// 75, or what `-E` put in its place.
     pub conflict_status: u8,
+}
+
+impl Contest {
+    /// What is left of it for somebody who began at `started`.
+    #[must_use]
+    pub fn after(self, started: BootInstant) -> Self {
+        let wait = match self.wait {
+            Wait::For(limit) => Wait::For((started + limit).remaining()),
+            Wait::Refuse | Wait::Forever => self.wait,
+        };
+        Self { wait, ..self }
+    }
 }
 
 /// When and how dlock itself stops the command.
@@ -77,7 +95,7 @@ pub enum Descendants {
 
 #[derive(Debug)]
 pub struct RunSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
@@ -86,6 +104,8 @@ pub struct RunSettings {
     pub label: Option<String>,
     /// Where the fencing token is written before the command starts.
     pub fence_file: Option<PathBuf>,
+    /// What runs above this one hold in the same place.
+    pub above: Vec<HeldAbove>,
     pub program: OsString,
     pub arguments: Vec<OsString>,
     pub voice: Voice,
@@ -104,12 +124,14 @@ impl RunSettings {
 
 #[derive(Debug)]
 pub struct AcquireSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
     pub contest: Contest,
     pub label: Option<String>,
+    /// What runs above this call hold in the same place.
+    pub above: Vec<HeldAbove>,
     pub output: TokenOutput,
     pub voice: Voice,
 }
@@ -127,7 +149,7 @@ pub enum TokenOutput {
 
 #[derive(Debug)]
 pub struct RenewSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub token: OwnerToken,
     /// `None`: what the lock was acquired with.
     pub ttl: Option<Duration>,
@@ -137,7 +159,7 @@ pub struct RenewSettings {
 
 #[derive(Debug)]
 pub struct ReleaseSettings {
-    pub key: LockKey,
+    pub keys: Keys,
     pub token: OwnerToken,
     pub deployment: Deployment,
     pub voice: Voice,
@@ -184,7 +206,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
     let deployment = deployment::resolve(&typed.backend, environment)?;
     let mode = mode::mode(&typed.sharing, environment, &deployment)?;
     let settings = RunSettings {
-        key: the_key(&typed.key)?,
+        keys: wanted_keys(&typed.key)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL)),
         contest: contest::contest(&typed.contest, environment)?,
         stopping: stopping::stopping(&typed.stopping, environment)?,
@@ -192,6 +214,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
         fence_file: fence::file(typed.fence_file, mode, &deployment)?,
         mode,
         voice: voice::voice(&typed.voice, environment)?,
+        above: held::above(environment, &deployment),
         deployment,
         program,
         arguments,
@@ -205,7 +228,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
 /// As for [`run`].
 pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<AcquireSettings, Error> {
     let environment = &environment.with_files(&typed.files)?;
-    let key = the_key(&typed.key)?;
+    let keys = wanted_keys(&typed.key)?;
     let ttl = ttl(typed.ttl.as_ref(), environment)?
         .ok_or_else(|| Error::usage("no --ttl given: say after how long the lock may be taken from its owner"))?;
     let contest = contest::of_acquire(&typed.contest, environment)?;
@@ -217,20 +240,24 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
     };
     let deployment = deployment::resolve(&typed.backend, environment)?;
     if output == TokenOutput::EnvironmentFile {
+        if keys.as_slice().len() > 1 {
+            return Err(Error::usage("--export=env has one line for each variable, and room for one key; use --json"));
+        }
         let values = deployment.environment.iter().filter_map(|(_, value)| value.as_deref());
         // Whoever reads the file might take the rest for a variable of its own.
-        if values.chain([key.as_str()]).any(|value| value.contains(char::is_control)) {
+        if values.chain([keys.first().as_str()]).any(|value| value.contains(char::is_control)) {
             return Err(Error::usage("--export=env cannot carry control characters; use --export or --json"));
         }
     }
     Ok(AcquireSettings {
-        key,
+        keys,
         ttl,
         mode: mode::mode(&typed.sharing, environment, &deployment)?,
         contest,
         label: label(&typed.label, environment)?,
         output,
         voice: voice::voice(&typed.voice, environment)?,
+        above: held::above(environment, &deployment),
         deployment,
     })
 }
@@ -240,7 +267,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
 pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSettings, Error> {
     let environment = &environment.with_files(&typed.files)?;
     Ok(RenewSettings {
-        key: owned_key(&typed.owned, environment)?,
+        keys: owned_keys(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
         ttl: ttl(typed.ttl.as_ref(), environment)?.map(Ttl::duration),
         voice: voice::voice(&typed.voice, environment)?,
@@ -253,7 +280,7 @@ pub fn renew(typed: &cli::Renew, environment: &Environment) -> Result<RenewSetti
 pub fn release(typed: &cli::Release, environment: &Environment) -> Result<ReleaseSettings, Error> {
     let environment = &environment.with_files(&typed.files)?;
     Ok(ReleaseSettings {
-        key: owned_key(&typed.owned, environment)?,
+        keys: owned_keys(&typed.owned, environment)?,
         token: token(&typed.owned, environment)?,
         voice: voice::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
@@ -264,7 +291,13 @@ pub fn release(typed: &cli::Release, environment: &Environment) -> Result<Releas
 /// As for [`run`].
 pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSettings, Error> {
     let environment = &environment.with_files(&typed.files)?;
-    let keys = keys(typed.key.iter().chain(&typed.keys))?;
+    let mut keys = Vec::new();
+    for key in each_key(typed.key.iter().chain(&typed.keys), "--key") {
+        let key = key?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     if keys.is_empty() {
         return Err(Error::usage("no key given: dlock status KEY…"));
     }
@@ -313,35 +346,34 @@ fn label(typed: &cli::Label, environment: &Environment) -> Result<Option<String>
     Ok(stated.map(|stated| stated.value).filter(|label| !label.is_empty()))
 }
 
-/// Each key once, in the order given.
-fn keys<'a>(typed: impl Iterator<Item = &'a String>) -> Result<Vec<LockKey>, Error> {
-    let mut keys = Vec::new();
-    for text in typed {
-        let key = LockKey::new(text.as_str()).map_err(|reason| Error::usage(format!("invalid --key: {reason}")))?;
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-    Ok(keys)
+/// `name`: where they were given.
+fn each_key<'a, S: AsRef<str> + 'a>(
+    given: impl IntoIterator<Item = S>,
+    name: &'a str,
+) -> impl Iterator<Item = Result<LockKey, Error>> {
+    given.into_iter().map(move |text| {
+        LockKey::new(text.as_ref()).map_err(|reason| Error::usage(format!("invalid {name}: {reason}")))
+    })
 }
 
-fn the_key(typed: &[String]) -> Result<LockKey, Error> {
-    let mut keys = keys(typed.iter())?;
-    match (keys.pop(), keys.is_empty()) {
-        (Some(key), true) => Ok(key),
-        (None, _) => Err(Error::usage("no --key given: name the lock")),
-        (Some(_), false) => Err(Error::usage("several keys at once are not supported by this version: give one --key")),
-    }
+fn wanted_keys(typed: &[String]) -> Result<Keys, Error> {
+    let keys = each_key(typed, "--key").collect::<Result<Vec<_>, _>>()?;
+    Keys::new(keys).map_err(|reason| match reason {
+        InvalidKeys::None => Error::usage("no --key given: name the lock"),
+        InvalidKeys::TooMany(_) => Error::usage(format!("too many keys: {reason}")),
+    })
 }
 
-fn owned_key(typed: &cli::Owned, environment: &Environment) -> Result<LockKey, Error> {
+/// Those that were typed, else those that `run` and `acquire` hand on: one on each line.
+fn owned_keys(typed: &cli::Owned, environment: &Environment) -> Result<Keys, Error> {
     if !typed.key.is_empty() {
-        return the_key(&typed.key);
+        return wanted_keys(&typed.key);
     }
     let Some(stated) = environment.text("DLOCK_KEY")? else {
         return Err(Error::usage("no key: give --key, or set DLOCK_KEY"));
     };
-    LockKey::new(stated.value).map_err(|reason| Error::usage(format!("invalid DLOCK_KEY: {reason}")))
+    let keys = each_key(stated.value.split('\n'), "DLOCK_KEY").collect::<Result<Vec<_>, _>>()?;
+    Keys::new(keys).map_err(|reason| Error::usage(format!("invalid DLOCK_KEY: {reason}")))
 }
 
 fn token(typed: &cli::Owned, environment: &Environment) -> Result<OwnerToken, Error> {
@@ -349,7 +381,7 @@ fn token(typed: &cli::Owned, environment: &Environment) -> Result<OwnerToken, Er
         Some(token) => on_command_line(token.clone(), "token"),
         // The command of a `run` inherits the token of that very run: taking it by default would pull the lock
         // from under its own feet.
-        None if environment.get("DLOCK_HELD").is_some() => {
+        None if environment.get(HELD).is_some() => {
             return Err(Error::usage(
                 "no --token given: inside dlock run it must be, since $DLOCK_TOKEN is that run's",
             ));

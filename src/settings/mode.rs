@@ -1,8 +1,8 @@
 //! How holders share the lock.
 
+use super::Deployment;
 use super::contest::exclusive;
 use super::source::{Environment, Level, Stated, switch_at, text_at};
-use super::{BackendName, Deployment};
 use crate::backend::Target;
 use crate::cli;
 use crate::error::Error;
@@ -65,13 +65,16 @@ fn supported(mode: Mode, deployment: &Deployment, level: Level, name: &str) -> R
             "{name} does not go with --layout {layout}, which knows one holder only; use dlock's own layout"
         )));
     }
-    let backend = deployment.backend;
-    match backend {
-        BackendName::File | BackendName::Redis => Ok(mode),
-        BackendName::ZooKeeper => Err(level.error(format!(
-            "{name} is not supported by this version on the {backend} backend; use -b redis, or hold the lock exclusively"
-        ))),
+    if let Target::ZooKeeper(config) = &deployment.target
+        && !config.family.has(mode)
+    {
+        let layout = config.family.layout();
+        return Err(level.error(format!(
+            "{name} does not go with --layout {layout}, whose library counts no slots in the same place; use dlock's own \
+             layout, or --shared"
+        )));
     }
+    Ok(mode)
 }
 
 #[cfg(test)]
@@ -131,14 +134,19 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_without_the_mode_refuses_it_wherever_it_was_named() {
-        let deployment = Deployment { backend: BackendName::ZooKeeper, ..Deployment::on_redis("redis://r1") };
-        let environment = Environment::of(&[("DLOCK_SLOTS", "3")]);
-        let sentence = mode(&nothing(), &environment, &deployment).expect_err("no such mode").to_string();
-        assert!(sentence.starts_with("DLOCK_SLOTS is not supported by this version on the"), "{sentence}");
-        let shared = cli::Sharing { shared: true, ..nothing() };
-        assert!(mode(&shared, &Environment::default(), &deployment).is_err());
-        let alone = cli::Sharing { exclusive: true, ..nothing() };
-        assert_eq!(mode(&alone, &environment, &deployment).ok(), Some(Mode::Exclusive));
+    fn a_layout_without_the_mode_refuses_it_wherever_it_was_named() {
+        let decided_in = |layout: &str, typed: &cli::Sharing, variables: &[(&str, &str)]| {
+            let deployment = Deployment::on_zookeeper(layout);
+            mode(typed, &Environment::of(variables), &deployment).map_err(|error| error.to_string())
+        };
+        for layout in ["curator-rw", "kazoo"] {
+            let sentence = decided_in(layout, &slots("3"), &[]).expect_err("no such mode");
+            assert!(sentence.starts_with(&format!("--slots does not go with --layout {layout}, ")), "{sentence}");
+            let sentence = decided_in(layout, &nothing(), &[("DLOCK_SLOTS", "3")]).expect_err("no such mode");
+            assert!(sentence.starts_with("DLOCK_SLOTS does not go with"), "{sentence}");
+            let shared = cli::Sharing { shared: true, ..nothing() };
+            assert_eq!(decided_in(layout, &shared, &[("DLOCK_SLOTS", "3")]), Ok(Mode::Shared));
+        }
+        assert_eq!(decided_in("dlock", &slots("3"), &[]), Ok(Mode::Slots(3)));
     }
 }

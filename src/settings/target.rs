@@ -19,62 +19,65 @@ pub(super) fn file(dir: Option<&Stated<PathBuf>>, namespace: &Namespace) -> Loca
     }
 }
 
-/// The server with the password that counts.
-pub(super) fn redis_endpoint(url: &Stated<String>, password: Option<Stated<String>>) -> Result<redis::Endpoint, Error> {
+/// Where a URL leads, with the password that counts.
+pub(super) fn topology(url: &Stated<String>, password: Option<Stated<String>>) -> Result<Topology, Error> {
     // The value is not shown: it may hold a password, whatever else is wrong with it.
-    let mut endpoint = redis::Endpoint::parse(&url.value)
-        .map_err(|reason| url.level.error(format!("invalid {}: {reason}", url.name)))?;
+    let mut topology =
+        Topology::parse(&url.value).map_err(|reason| url.level.error(format!("invalid {}: {reason}", url.name)))?;
     // The higher level comes first; on one level a secret's own place before the URL.
     if let Some(password) = password
-        && (password.level <= url.level || endpoint.password.is_none())
+        && (password.level <= url.level || topology.password().is_none())
     {
-        endpoint.password = Some(redis::Secret::new(password.value));
+        topology.set_password(redis::Secret::new(password.value));
     }
-    Ok(endpoint)
+    Ok(topology)
 }
 
-/// One server, or several independent masters.
+/// One deployment, or several independent masters.
 pub(super) fn redis(
-    mut endpoints: Vec<redis::Endpoint>,
+    mut topologies: Vec<Topology>,
     tls: Tls,
     wait_replicas: u32,
     namespace: &Namespace,
     layout: Option<redis::Layout>,
 ) -> Result<Located, Error> {
-    let join = |write: fn(&redis::Endpoint) -> String| endpoints.iter().map(write).collect::<Vec<_>>().join(",");
-    let (shown, variable) = (join(redis::Endpoint::masked), join(redis::Endpoint::without_password));
+    let join = |write: fn(&Topology) -> String| topologies.iter().map(write).collect::<Vec<_>>().join(",");
+    let (shown, variable) = (join(Topology::masked), join(Topology::without_password));
     let namespace = namespace.clone();
-    if let Some(layout) = layout
-        && (endpoints.len() > 1 || wait_replicas > 0)
-    {
-        let name = layout.name();
-        let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
-        return Err(Error::usage(format!("--layout {name}: {reason}")));
+    if topologies.len() > 1 || wait_replicas > 0 {
+        refuse_layout(layout)?;
     }
-    let target = match (endpoints.pop(), layout) {
-        (Some(endpoint), Some(layout)) => {
-            let topology = Topology::Server(endpoint);
+    let target = match (topologies.pop(), layout) {
+        (Some(topology), Some(layout)) => {
             Target::RedisLayout(redis::Config { topology, namespace, tls, wait_replicas }, layout)
         }
-        (Some(endpoint), None) if endpoints.is_empty() => {
-            let topology = Topology::Server(endpoint);
+        (Some(topology), None) if topologies.is_empty() => {
             Target::Redis(redis::Config { topology, namespace, tls, wait_replicas })
         }
         (last, _) => {
-            endpoints.extend(last);
+            topologies.extend(last);
+            let endpoints = topologies.into_iter().filter_map(Topology::into_server).collect();
             Target::RedisMasters(redis::masters::Config { endpoints, namespace, tls })
         }
     };
     Ok(Located { endpoint: shown, variable: Some(variable), target })
 }
 
-pub(super) fn zookeeper(hosts: &Stated<String>, namespace: &Namespace) -> Result<Located, Error> {
-    // Not shown either: somebody may have tried to put a password into it.
-    let servers = zookeeper::ConnectString::parse(&hosts.value)
-        .map_err(|reason| hosts.level.error(format!("invalid {}: {reason}", hosts.name)))?;
-    Ok(Located {
+fn refuse_layout(layout: Option<redis::Layout>) -> Result<(), Error> {
+    let Some(layout) = layout else { return Ok(()) };
+    let reason = "its library knows neither several masters nor --wait-replicas: give one --redis URL alone";
+    Err(Error::usage(format!("--layout {}: {reason}", layout.name())))
+}
+
+pub(super) fn zookeeper(
+    servers: zookeeper::ConnectString,
+    access: zookeeper::Access,
+    namespace: &Namespace,
+    family: zookeeper::Family,
+) -> Located {
+    Located {
         endpoint: servers.shown(),
         variable: Some(servers.to_string()),
-        target: Target::ZooKeeper(zookeeper::Config { servers, namespace: namespace.clone() }),
-    })
+        target: Target::ZooKeeper(zookeeper::Config { servers, access, namespace: namespace.clone(), family }),
+    }
 }

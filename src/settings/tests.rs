@@ -58,10 +58,21 @@ fn a_missing_command_is_one_sentence() {
 }
 
 #[test]
-fn the_same_key_twice_counts_once_and_several_are_refused() {
-    assert_eq!(run_of(&["-k", "a", "-k", "a", "true"]).expect("one key").key.as_str(), "a");
-    let sentence = run_of(&["-k", "a", "-k", "b", "true"]).err();
-    assert_eq!(sentence.as_deref(), Some("several keys at once are not supported by this version: give one --key"));
+fn the_same_key_twice_counts_once_and_several_are_taken_in_the_order_of_their_bytes() {
+    let keys = run_of(&["-k", "b", "-k", "ä", "-k", "a", "-k", "b", "true"]).expect("valid").keys;
+    let texts = |keys: Vec<&LockKey>| keys.into_iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(keys.as_slice().iter().collect()), ["b", "ä", "a"]);
+    assert_eq!(texts(keys.in_order()), ["a", "b", "ä"]);
+}
+
+#[test]
+fn sixty_four_keys_can_be_held_together_and_no_more() {
+    let of = |count: usize| {
+        let keys: Vec<String> = (0..count).map(|number| format!("-kjob-{number}")).collect();
+        run_of(&keys.iter().map(String::as_str).chain(["true"]).collect::<Vec<_>>())
+    };
+    assert_eq!(of(64).expect("valid").keys.as_slice().len(), 64);
+    assert_eq!(of(65).err().as_deref(), Some("too many keys: at most 64 can be held together, these are 65"));
 }
 
 #[test]
@@ -126,11 +137,11 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 #[test]
 fn a_release_finds_key_and_token_in_the_environment() {
     let settings = release_in(&[], &[("DLOCK_KEY", "job"), ("DLOCK_TOKEN", TOKEN)]).expect("valid");
-    assert_eq!((settings.key.as_str(), settings.token.secret()), ("job", TOKEN));
+    assert_eq!((settings.keys.first().as_str(), settings.token.secret()), ("job", TOKEN));
     let other = "f".repeat(32);
     let typed = ["-k", "other", "--token", &other];
     let settings = release_in(&typed, &[("DLOCK_KEY", "job"), ("DLOCK_TOKEN", TOKEN)]).expect("valid");
-    assert_eq!((settings.key.as_str(), settings.token.secret()), ("other", other.as_str()));
+    assert_eq!((settings.keys.first().as_str(), settings.token.secret()), ("other", other.as_str()));
 }
 
 #[test]

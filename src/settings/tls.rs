@@ -32,6 +32,11 @@ impl Files {
         })
     }
 
+    /// Whether we would show a certificate of our own.
+    pub(super) fn name_an_identity(&self) -> bool {
+        self.cert.is_some()
+    }
+
     /// What was typed and cannot be honoured without TLS is an error; in the environment it may be meant for others.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ mod environment;
 pub mod interrupt;
 pub mod lock_helper;
 pub mod ofd_lock;
+pub mod own_socket;
 pub mod packet_socket;
 pub mod process;
 pub mod program_pages;

@@ -1,22 +1,20 @@
 #!/usr/bin/env bash
-# Shares locks with the real libraries of other languages, in both directions, on a Redis server of its own.
+# Shares locks with the real libraries of other languages, in both directions, on servers of its own.
 #
 #   tests/interop/run.sh                        all libraries
-#   tests/interop/run.sh redsync redisson       these
+#   tests/interop/run.sh redsync curator-mutex  these
 #   DLOCK_INTEROP_SECONDS=30 tests/interop/run.sh   let both kinds contend for so long
 #
 # What it needs is installed below target/interop, the languages themselves as Debian's packages.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-export VERSION_REDIS_PY=8.1.0 VERSION_PYTHON_REDIS_LOCK=4.0.1
+export VERSION_REDIS_PY=8.1.0 VERSION_PYTHON_REDIS_LOCK=4.0.1 VERSION_KAZOO=2.11.0
 agents=$PWD/tests/interop/agents
 home=$PWD/target/interop
 
-fail() {
-    printf 'tests/interop/run.sh: %s\n' "$*" >&2
-    exit 1
-}
+# shellcheck source=tests/packages.sh
+. tests/packages.sh
 
 # The version of a library in the file that pins it: what follows its name on the line, or on the next.
 pinned() {
@@ -26,13 +24,31 @@ pinned() {
 VERSION_REDLOCK=$(pinned '"redlock"' package.json)
 VERSION_REDSYNC=$(pinned 'redsync/v4 v' go/go.mod)
 VERSION_REDISSON=$(pinned '<artifactId>redisson<' pom.xml)
-export VERSION_REDLOCK VERSION_REDSYNC VERSION_REDISSON
+VERSION_CURATOR=$(pinned '<artifactId>curator-recipes<' pom.xml)
+VERSION_GO_ZOOKEEPER=$(pinned 'go-zookeeper/zk v' go-zookeeper/go.mod)
+export VERSION_REDLOCK VERSION_REDSYNC VERSION_REDISSON VERSION_CURATOR VERSION_GO_ZOOKEEPER
+
+on_redis=(redis-py node-redlock redsync python-redis-lock redisson redisson-fair)
+on_zookeeper=(curator-mutex curator-rw go-zookeeper kazoo-lock-names kazoo kazoo-patterns kazoo-rw)
+if [ "$#" -gt 0 ]; then
+    known=" ${on_redis[*]} ${on_zookeeper[*]} "
+    chosen_redis=() chosen_zookeeper=()
+    for library in "$@"; do
+        case $known in *" $library "*) ;; *) fail "there is no library $library; these are known:$known" ;; esac
+        case " ${on_redis[*]} " in
+            *" $library "*) chosen_redis+=("$library") ;;
+            *) chosen_zookeeper+=("$library") ;;
+        esac
+    done
+    on_redis=("${chosen_redis[@]}") on_zookeeper=("${chosen_zookeeper[@]}")
+fi
 
 # For shells that have not read the profile.
 PATH=$PATH:${HOME:-/root}/.cargo/bin:/usr/local/go/bin
 
 missing_packages() {
     command -v redis-server >/dev/null || echo redis-server
+    [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
     python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv
     command -v npm >/dev/null || echo nodejs npm
     command -v go >/dev/null || echo golang-go
@@ -40,36 +56,14 @@ missing_packages() {
     command -v mvn >/dev/null || echo maven
 }
 
-# Debian starts the services of a package that it installs; the package manager asks policy-rc.d, and 101 means "no".
-install_without_starting() {
-    local policy=/usr/sbin/policy-rc.d kept='' status=0
-    if [ -e "$policy" ]; then
-        kept=$(mktemp -u "$policy.kept.XXXXXX")
-        mv "$policy" "$kept"
-    fi
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    { apt-get update -q &&
-        DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } </dev/null || status=$?
-    rm -f "$policy"
-    [ -z "$kept" ] || mv "$kept" "$policy"
-    return "$status"
-}
-
-read -r -a packages <<<"$(missing_packages | tr '\n' ' ')"
-if [ "${#packages[@]}" -gt 0 ]; then
-    { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; } ||
-        fail "python3 with venv, node with npm, go, a JDK, mvn and redis-server are needed; missing: ${packages[*]}"
-    printf 'tests/interop/run.sh: installing %s\n' "${packages[*]}" >&2
-    install_without_starting "${packages[@]}" || fail "could not install ${packages[*]}"
-fi
+install_missing "python3 with venv, node with npm, go, a JDK, mvn, redis-server and ZooKeeper are needed"
 
 # Does $2 to $n, once: again only when what is at $1 belongs to other files than those of today.
 once() {
     local stamp=$home/$1.done
     shift
     local now
-    now=$(cat "$agents"/*.* "$agents"/go/* tests/interop/run.sh | cksum)
+    now=$(cat "$agents"/*.* "$agents"/go*/* tests/interop/run.sh | cksum)
     [ "$(cat "$stamp" 2>/dev/null)" = "$now" ] && return
     "$@" || fail "could not install what ${stamp##*/} stands for: $*"
     printf '%s\n' "$now" >"$stamp"
@@ -78,7 +72,7 @@ once() {
 python() {
     python3 -m venv "$home/python" &&
         "$home/python/bin/pip" install -q --disable-pip-version-check \
-            "redis==$VERSION_REDIS_PY" "python-redis-lock==$VERSION_PYTHON_REDIS_LOCK"
+            "redis==$VERSION_REDIS_PY" "python-redis-lock==$VERSION_PYTHON_REDIS_LOCK" "kazoo==$VERSION_KAZOO"
 }
 
 node_redlock() {
@@ -95,37 +89,90 @@ redsync() {
         go -C "$home/go/source" build -mod=mod -o "$home/go/agent" .
 }
 
-redisson() {
+go_zookeeper() {
+    mkdir -p "$home/go-zookeeper/source" && cp "$agents"/go-zookeeper/* "$home/go-zookeeper/source" &&
+        go -C "$home/go-zookeeper/source" build -mod=mod -o "$home/go-zookeeper/agent" .
+}
+
+java_libraries() {
     mkdir -p "$home/java/classes" &&
         mvn -q -B -f "$agents/pom.xml" dependency:copy-dependencies -DoutputDirectory="$home/java/lib" &&
-        javac -cp "$home/java/lib/*" -d "$home/java/classes" "$agents/RedissonAgent.java"
+        javac -cp "$home/java/lib/*" -d "$home/java/classes" "$agents"/*.java
 }
 
 mkdir -p "$home"
 once python python
 once node node_redlock
 once go redsync
-once java redisson
+once go-zookeeper go_zookeeper
+once java java_libraries
 
 cargo build -q
 dlock=$(cargo build --message-format=json 2>/dev/null | grep -o '"executable":"[^"]*/dlock"' | head -n 1 | cut -d '"' -f 4)
 [ -x "$dlock" ] || fail "the binary was not found"
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-data=$(mktemp -d "$home/redis.XXXXXX")
-redis-server --bind 127.0.0.1 --port "$port" --dir "$data" --save '' --appendonly no >"$data/log" 2>&1 &
-server=$!
+free_port() {
+    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+servers=()
+data=$(mktemp -d "$home/servers.XXXXXX")
 stop() {
-    kill "$server" 2>/dev/null || true
-    wait "$server" 2>/dev/null || true
+    local server
+    for server in "${servers[@]}"; do
+        kill "$server" 2>/dev/null || true
+        wait "$server" 2>/dev/null || true
+    done
     rm -rf "$data"
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
-for _ in $(seq 200); do
-    grep -q 'Ready to accept connections' "$data/log" && break
-    kill -0 "$server" 2>/dev/null || fail "redis-server does not start: $(tail -n 3 "$data/log")"
-    sleep 0.05
-done
 
-python3 tests/interop/driver.py "$dlock" "redis://127.0.0.1:$port" "$home" docs/interop.md "$@"
+# Waits until the server that was started last, whose log is $1, does what the rest says.
+comes_up() {
+    local log=$1
+    shift
+    for _ in $(seq 400); do
+        "$@" && return
+        kill -0 "${servers[-1]}" 2>/dev/null || break
+        sleep 0.05
+    done
+    fail "the server does not start: $(tail -n 3 "$log")"
+}
+
+zookeeper_is_well() {
+    [ "$({ exec 3<>"/dev/tcp/127.0.0.1/$zookeeper_port" && printf ruok >&3 && cat <&3; } 2>/dev/null)" = imok ]
+}
+
+start_redis() {
+    redis_port=$(free_port)
+    redis-server --bind 127.0.0.1 --port "$redis_port" --dir "$data" --save '' --appendonly no >"$data/redis.log" 2>&1 &
+    servers+=("$!")
+    comes_up "$data/redis.log" grep -q 'Ready to accept connections' "$data/redis.log"
+}
+
+# Containers are looked for every second, so that an empty directory goes under a library that still uses it.
+start_zookeeper() {
+    zookeeper_port=$(free_port)
+    mkdir "$data/zookeeper"
+    printf '%s\n' "dataDir=$data/zookeeper" "clientPort=$zookeeper_port" clientPortAddress=127.0.0.1 tickTime=200 \
+        minSessionTimeout=1000 maxSessionTimeout=120000 maxClientCnxns=0 admin.enableServer=false \
+        4lw.commands.whitelist=ruok >"$data/zookeeper.cfg"
+    java -Xmx192m -Dznode.container.checkIntervalMs=1000 -cp /usr/share/java/zookeeper.jar \
+        org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zookeeper.cfg" >"$data/zookeeper.log" 2>&1 &
+    servers+=("$!")
+    comes_up "$data/zookeeper.log" zookeeper_is_well
+}
+
+status=0
+if [ "${#on_redis[@]}" -gt 0 ]; then
+    start_redis
+    python3 tests/interop/redis_driver.py "$dlock" "redis://127.0.0.1:$redis_port" "$home" docs/interop.md \
+        "${on_redis[@]}" || status=1
+fi
+if [ "${#on_zookeeper[@]}" -gt 0 ]; then
+    start_zookeeper
+    python3 tests/interop/zookeeper_driver.py "$dlock" "127.0.0.1:$zookeeper_port" "$home" docs/interop.md \
+        "${on_zookeeper[@]}" || status=1
+fi
+[ "$status" -eq 0 ]

@@ -249,7 +249,7 @@ fn a_password_in_a_file_works_is_never_shown_and_is_warned_about_where_all_may_r
         assert!(!format!("{}{}", finished.stderr(), finished.said()).contains("s3cret"), "{}", finished.account());
         finished
     };
-    let inside = "env | grep s3cret; \"$0\" run -k inner -- true";
+    let inside = "env | grep s3cret; \"$0\" run -n -k inner -- true";
     let run = ["run", "-k", "job", "--", "sh", "-c", inside, env!("CARGO_BIN_EXE_dlock")];
     silent(host.dlock(&run).finish()).succeeds().says_nothing();
     silent(host.dlock(&SHOW).finish()).succeeds().says_nothing_on_stderr();

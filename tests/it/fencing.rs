@@ -36,6 +36,20 @@ fn the_token_is_in_the_file_before_the_command_starts(place: &Place) {
     assert!(in_file == in_environment && in_file.parse::<u64>().is_ok(), "{}", run.account());
 }
 
+/// A line for each key in the order given, as in `DLOCK_FENCE`.
+#[test]
+fn of_several_keys_each_has_its_line_in_the_file() {
+    let place = Place::shared(Kind::Redis);
+    let directory = scratch();
+    let file = directory.path().join("fence");
+    let show = "cat \"$0\"; echo \"$DLOCK_FENCE\"";
+    let run = ["run", "-k", "b", "-k", "a", "--fence-file", text(&file), "--", "sh", "-c", show, text(&file)];
+    let run = place.dlock(run).finish().succeeds();
+    let lines: Vec<&str> = run.said().lines().collect();
+    assert_eq!(lines.len(), 4, "{}", run.account());
+    assert_eq!(lines[..2], lines[2..]);
+}
+
 fn a_fence_file_that_cannot_be_written_gives_the_lock_back(place: &Place) {
     let directory = scratch();
     let missing = directory.path().join("missing/fence");

@@ -76,7 +76,8 @@ fn the_descriptor_keeps_the_lock_for_whoever_has_a_copy() {
     let backend = place.backend();
     run(async {
         let lease = place.granted(&backend, "job").await;
-        let copy = backend.descriptor().expect("something is held").try_clone_to_owned().expect("a descriptor");
+        let copy =
+            backend.descriptors().first().expect("something is held").try_clone_to_owned().expect("a descriptor");
         drop(backend);
         place.refused(&place.backend(), "job").await;
         drop(copy);

@@ -3,6 +3,9 @@
 //!
 //! `DLOCK_TEST_SECONDS` says for how long, `DLOCK_TEST_PROCESSES` how many at a time; the figures go to standard error.
 
+mod cluster;
+mod ensemble;
+mod failovers;
 mod history;
 mod jobs;
 
@@ -13,7 +16,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Kind, Place, eventually, soak_time};
 use history::{Overlap, falling_fences, overlaps, stays};
-use jobs::{Jobs, Outcomes, TTL};
+use jobs::{Jobs, Outcomes, Ports, TTL};
 
 /// What befalls the server beside the clients' own misfortunes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,43 +41,42 @@ fn redis_that_forgets_in_a_storm() {
     assert!(outcomes.succeeded > 10, "{outcomes:?}");
 }
 
-fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>) {
-    let place = Place::private(kind);
-    let jobs = Jobs::new(kind, place.port());
+/// Lets the jobs run for as long as a storm takes, strikes one now and then, and calls `befall` as often.
+fn go_through(jobs: &Jobs, mut befall: impl FnMut()) -> Outcomes {
     let began = Instant::now();
-    let mut flushed_at: Vec<u64> = Vec::new();
-    let outcomes = std::thread::scope(|threads| {
-        let workers: Vec<_> = (0..jobs.at_a_time())
-            .map(|worker| {
-                threads.spawn({
-                    let jobs = &jobs;
-                    move || jobs.work(worker)
-                })
-            })
-            .collect();
-        let mut next_weather = Instant::now() + Duration::from_secs(3);
+    std::thread::scope(|threads| {
+        let workers: Vec<_> = (0..jobs.at_a_time()).map(|worker| threads.spawn(move || jobs.work(worker))).collect();
         while began.elapsed() < soak_time() {
             jobs.strike_one();
-            if next_weather <= Instant::now() {
-                match weather {
-                    Weather::Crashes => {
-                        place.server().crash();
-                        place.server().start_again();
-                    }
-                    Weather::Flushes => {
-                        let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
-                        flushed_at.push(jobs::boottime());
-                    }
-                }
-                next_weather = Instant::now() + Duration::from_secs(7);
-            } else {
-                cut_connections(&place);
-            }
+            befall();
             // The pace of the misfortunes, not a handshake.
             std::thread::sleep(Duration::from_millis(60));
         }
         jobs.no_more();
         workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).sum::<Outcomes>()
+    })
+}
+
+fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>) {
+    let place = Place::private(kind);
+    let jobs = Jobs::new(Ports::Redis(place.port()), "50s");
+    let mut flushed_at: Vec<u64> = Vec::new();
+    let mut next_weather = Instant::now() + Duration::from_secs(3);
+    let outcomes = go_through(&jobs, || {
+        if next_weather > Instant::now() {
+            return cut_connections(place.port());
+        }
+        match weather {
+            Weather::Crashes => {
+                place.server().crash();
+                place.server().start_again();
+            }
+            Weather::Flushes => {
+                let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
+                flushed_at.push(jobs::boottime());
+            }
+        }
+        next_weather = Instant::now() + Duration::from_secs(7);
     });
     let stays = stays(&jobs.log());
     let (unprevented, overlapped): (Vec<Overlap>, Vec<Overlap>) =
@@ -108,10 +110,10 @@ fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
         .any(|&at| overlap.earlier.began <= at && overlap.later.began + slack >= at && overlap.later.began <= at + ttl)
 }
 
-fn cut_connections(place: &Place) {
+fn cut_connections(port: u16) {
     // Half a dozen of them, whoever they belong to; a server that is just starting has none.
     let Ok(mut redis) =
-        ::redis::Client::open(format!("redis://127.0.0.1:{}", place.port())).and_then(|client| client.get_connection())
+        ::redis::Client::open(format!("redis://127.0.0.1:{port}")).and_then(|client| client.get_connection())
     else {
         return;
     };

@@ -148,7 +148,7 @@ fn signals_and_limits_are_told() {
     run.signal(Signal::SIGUSR1);
     let signalled = told(&run, "signalled");
     assert_eq!((&signalled["signal"], &signalled["forwarded"]), (&Value::from("SIGUSR1"), &Value::from(true)));
-    assert_eq!((&signalled["while"], &signalled["key"]), (&Value::from("holding"), &Value::from("job")));
+    assert_eq!((&signalled["while"], &signalled["keys"]), (&Value::from("holding"), &Value::from(vec!["job"])));
 
     let waiter = place.queue_up_with("job", ["run", "-k", "job", JSON, "--", "true"]);
     waiter.signal(Signal::SIGTERM);

@@ -80,9 +80,9 @@ impl<F> Contenders<F> {
         })
     }
 
-    /// Any that holds a lock.
-    pub(super) fn any_granted(&self) -> Option<&Contender<F>> {
-        self.iter().find(|one| one.stage.get() == Stage::Granted)
+    /// All that hold a lock.
+    pub(super) fn all_granted(&self) -> impl Iterator<Item = &Contender<F>> {
+        self.iter().filter(|one| one.stage.get() == Stage::Granted)
     }
 
     fn append(&self, key: &LockKey, file: F) -> &Contender<F> {

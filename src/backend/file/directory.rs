@@ -57,6 +57,19 @@ pub fn default_directory() -> PathBuf {
     Path::new("/tmp").join(name)
 }
 
+/// The directory that is used when none was named, made if it is missing.
+///
+/// # Errors
+/// When it cannot be made, or is not ours alone.
+pub fn made_default_directory() -> Result<PathBuf, BackendError> {
+    let dir = default_directory();
+    if let Some(directory) = open_default(&dir, Missing::Make)? {
+        let status = fstat(&directory).map_err(|errno| failed(&dir, errno))?;
+        check_default_owner(&dir, &status)?;
+    }
+    Ok(dir)
+}
+
 /// Whether what is missing is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {

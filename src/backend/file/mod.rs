@@ -32,7 +32,7 @@ use directory::{Missing, NamespaceDir};
 use lock_file::LockFile;
 use records::{Entry, Now, Record, Standing};
 
-pub use directory::default_directory;
+pub use directory::{default_directory, made_default_directory};
 
 /// Changes at every start of the machine, and with it CLOCK_BOOTTIME begins anew.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -191,8 +191,8 @@ impl LockBackend for FileBackend {
 
     async fn close(&self) {}
 
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        let held = self.contenders.any_granted().map(|contender| contender.file.descriptor());
-        held.or_else(|| self.plain.any_granted().map(|contender| contender.file.as_fd()))
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let plain = self.plain.all_granted().map(|contender| contender.file.as_fd());
+        self.contenders.all_granted().map(|contender| contender.file.descriptor()).chain(plain).collect()
     }
 }

@@ -14,6 +14,9 @@ use crate::lock::{
 use crate::sys::boottime::BootInstant;
 use crate::sys::ofd_lock::Attempt;
 
+/// Renewals per one-shot lease, while it is kept for somebody who still waits for another lock.
+const RENEWALS_PER_LEASE: u32 = 3;
+
 /// What the records say to a contender to whom the kernel has given everything.
 enum Decision {
     Granted(Lease),
@@ -210,7 +213,7 @@ impl Attempting<'_> {
             fence,
             requested_at: self.requested_at,
             valid_until: end.map(|end| end.at),
-            renew_every: None,
+            renew_every: end.map(|_| self.claim.ttl.duration() / RENEWALS_PER_LEASE),
             expires_at: end.map(|end| expires_at(end.at)),
         }
     }

@@ -28,10 +28,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 /// What was sent and not confirmed by the other host for so long is lost with its connection; the keepalives' sum.
 const UNCONFIRMED_MS: u32 = (KEEPALIVE_IDLE_S + KEEPALIVE_INTERVAL_S * KEEPALIVE_PROBES) * 1000;
 
-/// The shortest record that begins a TLS handshake; a TLS server answers it with an alert, as it is empty.
-const EMPTY_HELLO: &[u8] = &[0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0];
-
-/// How long such an alert may take, or the answer to a PING: a round trip or two.
+/// How long the answer to a hello may take, or to a PING: a round trip or two.
 const HELLO_LIMIT: Duration = Duration::from_secs(1);
 
 /// Connects to `endpoint` by `deadline`, `limit` from when it was begun.
@@ -131,12 +128,8 @@ async fn speaks_plainly(address: SocketAddr) -> bool {
 pub(super) async fn speaks_tls(endpoint: &Endpoint, deadline: Instant) -> bool {
     let (Address::Tcp { host, port }, Transport::Plain) = (&endpoint.address, endpoint.transport) else { return false };
     let asked = async {
-        let mut stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.write_all(EMPTY_HELLO).await?;
-        let mut answer = [0; 2];
-        stream.read_exact(&mut answer).await?;
-        // An alert or a handshake, of any version from SSL 3 on.
-        io::Result::Ok(matches!(answer, [0x15 | 0x16, 3]))
+        let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        tls::is_spoken_by(stream).await
     };
     let deadline = deadline.min(Instant::now() + HELLO_LIMIT);
     timeout_at(deadline, asked).await.is_ok_and(|answer| answer.unwrap_or(false))

@@ -10,17 +10,37 @@ use redis::{RedisError, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::endpoint::Endpoint;
-use super::failure::refuses_to_notify;
+use super::failure::{is_unknown_command, refuses_to_notify};
 use super::stream::Stream;
 
 /// Long enough for the confirmation of the longest key's channel.
 const CHUNK: usize = 4096;
+
+/// How a message travels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Plain,
+    /// Only to the nodes of a Cluster that have the channel's slot, which also say when it leaves them; from Redis 7 on.
+    Sharded,
+}
+
+impl Manner {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Plain => "subscribe",
+            Self::Sharded => "ssubscribe",
+        }
+    }
+}
 
 pub(super) enum Ear {
     Listens {
         stream: Stream,
         /// Something arrived together with the confirmation.
         heard: bool,
+        manner: Manner,
+        /// The server that it is connected to.
+        server: Endpoint,
     },
     /// The server refuses to notify.
     Polls,
@@ -41,8 +61,14 @@ impl From<io::Error> for NoEar {
 }
 
 impl Ear {
-    /// Subscribes to `channel`. When this returns, the subscription is confirmed.
-    pub(super) async fn open(mut stream: Stream, endpoint: &Endpoint, channel: &str) -> Result<Self, NoEar> {
+    /// Subscribes to `channel` in the first of `manners` that the server knows. When this returns, the subscription is
+    /// confirmed.
+    pub(super) async fn open(
+        mut stream: Stream,
+        endpoint: &Endpoint,
+        channel: &str,
+        manners: &[Manner],
+    ) -> Result<Self, NoEar> {
         let mut request = Vec::new();
         let mut greetings = 0;
         if let Some(password) = &endpoint.password {
@@ -51,22 +77,41 @@ impl Ear {
             request.extend(auth.get_packed_command());
             greetings += 1;
         }
-        // Channels belong to no database: SELECT is not needed.
-        request.extend(redis::cmd("SUBSCRIBE").arg(channel).get_packed_command());
-        stream.write_all(&request).await?;
-        stream.flush().await?;
-
-        let confirmation = format!("*3\r\n$9\r\nsubscribe\r\n${}\r\n{channel}\r\n:1\r\n", channel.len()).into_bytes();
         let mut answer = Vec::new();
-        loop {
-            if let Some(listens) = confirmed(&mut answer, &mut greetings, &confirmation) {
-                return match listens {
-                    Ok(()) => Ok(Self::Listens { stream, heard: !answer.is_empty() }),
-                    Err(NoEar::Refused(error)) if refuses_to_notify(&error) => Ok(Self::Polls),
-                    Err(why) => Err(why),
-                };
+        for (tried, manner) in manners.iter().copied().enumerate() {
+            let command = manner.command();
+            // Channels belong to no database: SELECT is not needed.
+            request.extend(redis::cmd(command).arg(channel).get_packed_command());
+            stream.write_all(&request).await?;
+            stream.flush().await?;
+            request.clear();
+            let confirmation =
+                format!("*3\r\n${}\r\n{command}\r\n${}\r\n{channel}\r\n:1\r\n", command.len(), channel.len());
+            let listens = loop {
+                match confirmed(&mut answer, &mut greetings, confirmation.as_bytes()) {
+                    Some(listens) => break listens,
+                    None => read(&mut stream, &mut answer).await?,
+                }
+            };
+            match listens {
+                Ok(()) => {
+                    let (heard, server) = (!answer.is_empty(), endpoint.clone());
+                    return Ok(Self::Listens { stream, heard, manner, server });
+                }
+                Err(NoEar::Refused(error)) if is_unknown_command(&error) && tried + 1 < manners.len() => {}
+                Err(NoEar::Refused(error)) if refuses_to_notify(&error) => return Ok(Self::Polls),
+                Err(why) => return Err(why),
             }
-            read(&mut stream, &mut answer).await?;
+        }
+        Ok(Self::Polls)
+    }
+
+    /// What the scripts call it.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Listens { manner: Manner::Plain, .. } => "listens",
+            Self::Listens { manner: Manner::Sharded, .. } => "sharded",
+            Self::Polls => "polls",
         }
     }
 

@@ -11,7 +11,7 @@ use thiserror::Error;
 const DEFAULT_PORT: u16 = 6379;
 
 /// What a user name may contain as it stands when the URL is written again.
-const USER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const USER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// And what a path may.
 const PATH: &AsciiSet = &USER.remove(b'/');
@@ -67,8 +67,17 @@ pub struct Endpoint {
 pub enum InvalidUrl {
     #[error("{0} is not supported by this version; use redis://[user[:password]@]host[:port][/db]")]
     Unsupported(&'static str),
-    #[error("\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss:// or unix:///path")]
+    #[error("{0} cannot be used here; name one server, as in redis://[user[:password]@]host[:port][/db]")]
+    Deployment(&'static str),
+    #[error(
+        "\"{0}://\" is not a Redis URL; use redis://[user[:password]@]host[:port][/db], rediss://, unix:///path, \
+         redis-sentinel://host,host/SERVICE or redis-cluster://host,host"
+    )]
     Scheme(String),
+    #[error(
+        "Sentinels are named redis-sentinel://[user[:password]@]HOST[:PORT][,HOST…]/SERVICE[/DB], rediss-sentinel:// for TLS"
+    )]
+    Service,
     #[error("the URL names no host; use redis://[user[:password]@]host[:port][/db]")]
     NoHost,
     #[error("\"{0}\" is not a host name (an IPv6 address stands in brackets)")]
@@ -81,6 +90,8 @@ pub enum InvalidUrl {
     Credentials,
     #[error("a Redis URL takes no options after \"?\" or \"#\"")]
     Options,
+    #[error("a Redis Cluster has only database 0; leave /{0} out, and use --namespace to keep locks apart")]
+    ClusterDatabase(u32),
     #[error("a Unix socket is named unix:///path, with ?db=N&user=NAME&pass=PASSWORD behind it where they are needed")]
     Socket,
 }
@@ -97,8 +108,8 @@ impl Endpoint {
             "redis" => Self::parse_tcp(rest, Transport::Plain),
             "rediss" => Self::parse_tcp(rest, Transport::Tls),
             "unix" => Self::parse_unix(rest),
-            "redis-sentinel" => Err(InvalidUrl::Unsupported("Sentinel (redis-sentinel://)")),
-            "redis-cluster" => Err(InvalidUrl::Unsupported("Cluster (redis-cluster://)")),
+            "redis-sentinel" | "rediss-sentinel" => Err(InvalidUrl::Service),
+            "redis-cluster" | "rediss-cluster" => Err(InvalidUrl::Deployment("Redis Cluster")),
             // Whatever stands before "://" may be a password that contains it.
             other if other.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
                 Err(InvalidUrl::Scheme(other.to_owned()))
@@ -108,6 +119,35 @@ impl Endpoint {
     }
 
     fn parse_tcp(rest: &str, transport: Transport) -> Result<Self, InvalidUrl> {
+        let is_list = rest.rsplit('@').next().is_some_and(|address| address.contains(','));
+        match Self::parse_list(rest, transport) {
+            Err(refused @ (InvalidUrl::Credentials | InvalidUrl::Options)) => Err(refused),
+            _ if is_list => Err(InvalidUrl::Unsupported("a list of servers")),
+            servers => servers?.pop().ok_or(InvalidUrl::NoHost),
+        }
+    }
+
+    /// Reads `[user[:password]@]host[:port][,host[:port]…][/db]`: servers with the same credentials.
+    pub(super) fn parse_list(rest: &str, transport: Transport) -> Result<Vec<Self>, InvalidUrl> {
+        let (user, password, address) = Self::parse_credentials(rest)?;
+        let (hosts, db) = address.split_once('/').unwrap_or((address, ""));
+        let db = parse_db(db)?;
+        let server = |host_and_port| {
+            let (host, port) = parse_address(host_and_port, DEFAULT_PORT)?;
+            let (user, password) = (user.clone(), password.clone());
+            Ok(Self { address: Address::Tcp { host, port }, transport, user, password, db })
+        };
+        hosts.split(',').map(server).collect()
+    }
+
+    /// The server at another address, reached in the same way by the same user.
+    #[must_use]
+    pub(super) fn elsewhere(&self, host: String, port: u16) -> Self {
+        Self { address: Address::Tcp { host, port }, ..self.clone() }
+    }
+
+    /// User, password, and what stands behind them.
+    pub(super) fn parse_credentials(rest: &str) -> Result<(Option<String>, Option<Secret>, &str), InvalidUrl> {
         // The last @ ends the credentials: one that was not percent-encoded belongs to the password.
         let (credentials, address) = match rest.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
@@ -119,19 +159,9 @@ impl Endpoint {
         if address.contains(['?', '#']) {
             return Err(InvalidUrl::Options);
         }
-        if address.contains(',') {
-            return Err(InvalidUrl::Unsupported("a list of servers"));
-        }
-        let (user, password) = match credentials {
-            Some(text) => {
-                let (user, password) = text.split_once(':').unwrap_or((text, ""));
-                (decoded(user)?, decoded(password)?.map(Secret))
-            }
-            None => (None, None),
-        };
-        let (host_and_port, db) = address.split_once('/').unwrap_or((address, ""));
-        let (host, port) = parse_address(host_and_port)?;
-        Ok(Self { address: Address::Tcp { host, port }, transport, user, password, db: parse_db(db)? })
+        let Some(text) = credentials else { return Ok((None, None, address)) };
+        let (user, password) = text.split_once(':').unwrap_or((text, ""));
+        Ok((decoded(user)?, decoded(password)?.map(Secret), address))
     }
 
     fn parse_unix(rest: &str) -> Result<Self, InvalidUrl> {
@@ -171,6 +201,14 @@ impl Endpoint {
         self.written(None)
     }
 
+    /// User and password as they stand before a host.
+    pub(super) fn written_credentials(user: Option<&str>, password: Option<&str>) -> String {
+        let at = if user.is_none() && password.is_none() { "" } else { "@" };
+        let user = user.map(|user| utf8_percent_encode(user, USER).to_string()).unwrap_or_default();
+        let password = password.map(|password| format!(":{password}")).unwrap_or_default();
+        format!("{user}{password}{at}")
+    }
+
     fn written(&self, password: Option<&str>) -> String {
         let user = self.user.as_deref().map(|user| utf8_percent_encode(user, USER).to_string());
         let scheme = match self.transport {
@@ -179,12 +217,10 @@ impl Endpoint {
         };
         match &self.address {
             Address::Tcp { host, port } => {
-                let at = if user.is_none() && password.is_none() { "" } else { "@" };
-                let user = user.unwrap_or_default();
-                let password = password.map(|password| format!(":{password}")).unwrap_or_default();
+                let credentials = Self::written_credentials(self.user.as_deref(), password);
                 let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
                 let db = if self.db == 0 { String::new() } else { format!("/{}", self.db) };
-                format!("{scheme}://{user}{password}{at}{host}:{port}{db}")
+                format!("{scheme}://{credentials}{host}:{port}{db}")
             }
             Address::Unix(path) => {
                 let path = percent_encode(path.as_os_str().as_bytes(), PATH);
@@ -200,14 +236,19 @@ impl Endpoint {
 }
 
 /// The text behind percent-encoding; `None` when it is empty.
-fn decoded(part: &str) -> Result<Option<String>, InvalidUrl> {
+pub(super) fn decoded(part: &str) -> Result<Option<String>, InvalidUrl> {
     let valid =
         part.split('%').skip(1).all(|rest| rest.len() >= 2 && rest.as_bytes()[..2].iter().all(u8::is_ascii_hexdigit));
     let text = percent_decode_str(part).decode_utf8().ok().filter(|_| valid).ok_or(InvalidUrl::Credentials)?;
     Ok(Some(text.into_owned()).filter(|text| !text.is_empty()))
 }
 
-fn parse_address(text: &str) -> Result<(String, u16), InvalidUrl> {
+/// A comma list of hosts, each with its port or this one.
+pub(super) fn parse_hosts(text: &str, default_port: u16) -> Result<Vec<(String, u16)>, InvalidUrl> {
+    text.split(',').map(|host| parse_address(host, default_port)).collect()
+}
+
+fn parse_address(text: &str, default_port: u16) -> Result<(String, u16), InvalidUrl> {
     let (host, port) = if let Some(bracketed) = text.strip_prefix('[') {
         let (host, after) = bracketed.split_once(']').ok_or_else(|| InvalidUrl::Host(text.to_owned()))?;
         if host.parse::<std::net::Ipv6Addr>().is_err() {
@@ -233,7 +274,7 @@ fn parse_address(text: &str) -> Result<(String, u16), InvalidUrl> {
         return Err(InvalidUrl::Host(host.escape_debug().to_string()));
     }
     let port = match port {
-        None => DEFAULT_PORT,
+        None => default_port,
         Some(digits) => number(digits)
             .and_then(|port| u16::try_from(port).ok())
             .filter(|port| *port > 0)
@@ -242,7 +283,7 @@ fn parse_address(text: &str) -> Result<(String, u16), InvalidUrl> {
     Ok((host.to_owned(), port))
 }
 
-fn parse_db(text: &str) -> Result<u32, InvalidUrl> {
+pub(super) fn parse_db(text: &str) -> Result<u32, InvalidUrl> {
     if text.is_empty() {
         return Ok(0);
     }

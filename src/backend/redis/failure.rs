@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{ErrorKind, RedisError};
 
 use super::endpoint::Endpoint;
+use super::topology::Referral;
 use crate::lock::{BackendError, ErrorKind as Kind};
 
 /// A request that brought no usable answer.
@@ -15,11 +16,20 @@ pub(super) struct Failure {
     pub(super) answered: bool,
     /// Refused because of its length, before the password that came with it had been looked at.
     pub(super) came_too_early: bool,
+    /// Refused by a replica: it is not, or not any more, the server that decides.
+    pub(super) by_replica: bool,
+    /// Refused because another node of a Cluster decides, or may.
+    pub(super) referral: Option<Referral>,
 }
 
 impl Failure {
     pub(super) fn unanswered(error: BackendError) -> Self {
-        Self { error, answered: false, came_too_early: false }
+        Self { error, answered: false, came_too_early: false, by_replica: false, referral: None }
+    }
+
+    /// Whether the lock has gone to another server, which can be asked at once.
+    pub(super) fn has_moved(&self) -> bool {
+        self.error.may_pass() && matches!(self.referral, Some(Referral::Moved(_)))
     }
 
     pub(super) fn stranger(endpoint: &Endpoint) -> Self {
@@ -43,13 +53,18 @@ impl Failure {
                 answered: true,
                 came_too_early: endpoint.password.is_some()
                     && error.detail().is_some_and(|detail| detail.contains("unauthenticated")),
+                by_replica: BY_REPLICA.iter().any(|code| says(error, code)),
+                referral: Referral::parse(error.code().unwrap_or_default(), error.detail().unwrap_or_default()),
             },
         }
     }
 }
 
+/// How a replica refuses what only its master does.
+const BY_REPLICA: [&str; 2] = ["READONLY", "MASTERDOWN"];
+
 /// Codes in the order in which they are looked for: a script's error on Redis 6.2 is an `ERR` that quotes the real one.
-const REFUSALS: [(&str, Kind, &str); 25] = [
+const REFUSALS: [(&str, Kind, &str); 27] = [
     // What a request of more than ten words is told before the password has been.
     ("unauthenticated", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
     ("NOAUTH", Kind::Denied, "asks for a password; name one, as in redis://:PASSWORD@HOST"),
@@ -68,9 +83,15 @@ const REFUSALS: [(&str, Kind, &str); 25] = [
     ("MISCONF", Kind::Unavailable, "refuses writes because it cannot save to disk; see its log"),
     ("NOREPLICAS", Kind::Unavailable, "refuses writes because too few replicas follow it"),
     ("max number of clients", Kind::Unavailable, "has no connection left (maxclients)"),
-    ("MOVED", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
-    ("ASK", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
-    ("CROSSSLOT", Kind::Misconfigured, "is a node of a Redis Cluster, which this version does not support"),
+    ("MOVED", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    ("ASK", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    ("CROSSSLOT", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    ("SELECT is not allowed in cluster mode", Kind::Misconfigured, NODE_OF_A_CLUSTER),
+    (
+        "cluster support disabled",
+        Kind::Misconfigured,
+        "is no node of a Redis Cluster; write redis:// instead of redis-cluster:// (rediss:// where it is reached by TLS)",
+    ),
     ("TRYAGAIN", Kind::Unavailable, "is moving this key to another node; try again shortly"),
     ("CLUSTERDOWN", Kind::Unavailable, "belongs to a Redis Cluster that is down"),
     (
@@ -83,18 +104,39 @@ const REFUSALS: [(&str, Kind, &str); 25] = [
     ("unknown command", Kind::Misconfigured, "lacks a command that locking needs; Redis 6.2 or later does"),
 ];
 
+/// Whether it is no server for locks, or one of another kind.
+pub(super) fn lacks_command(error: &RedisError) -> bool {
+    says(error, "unknown command")
+}
+
+/// Whether it is this error, or a script's that quotes it.
+fn says(error: &RedisError, sign: &str) -> bool {
+    let detail = error.detail().unwrap_or_default();
+    let is_code = sign.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_code { error.code() == Some(sign) || quotes(detail, sign) } else { detail.contains(sign) }
+}
+const NODE_OF_A_CLUSTER: &str = "is a node of a Redis Cluster; write redis-cluster:// instead of redis://";
+
 fn refusal(url: &str, error: &RedisError) -> BackendError {
     let code = error.code().unwrap_or_default();
     let detail = error.detail().unwrap_or_default();
     for (sign, kind, advice) in REFUSALS {
-        let quoted = sign.bytes().all(|byte| byte.is_ascii_uppercase());
-        let found = if quoted { code == sign || detail.contains(&format!("-{sign} ")) } else { detail.contains(sign) };
-        if found {
+        if says(error, sign) {
             return BackendError::new(kind, format!("{url} {advice}"));
         }
     }
-    let said = format!("{code} {detail}");
-    BackendError::unavailable(format!("{url} refuses: {}", said.trim().chars().take(200).collect::<String>()))
+    let said: String = format!("{code} {detail}").trim().chars().take(200).collect();
+    BackendError::unavailable(format!("{url} refuses: {}", said.trim_end_matches('.')))
+}
+
+/// With a minus sign where the server did not let the script run a command, without where the command failed.
+fn quotes(detail: &str, code: &str) -> bool {
+    detail.contains(&format!(" -{code} ")) || detail.contains(&format!(": {code} "))
+}
+
+/// Whether the server is older than the command.
+pub(super) fn is_unknown_command(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("unknown command"))
 }
 
 /// Whether pub/sub is what the server refuses (an ACL without the channel, a proxy without it), so that a waiter has
@@ -103,7 +145,7 @@ pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
     let detail = error.detail().unwrap_or_default();
     match error.code().unwrap_or_default() {
         "NOPERM" => true,
-        "ERR" => detail.contains("unknown command") || detail.contains("unsupported"),
+        "ERR" => is_unknown_command(error) || detail.contains("unsupported"),
         _ => false,
     }
 }
@@ -149,13 +191,17 @@ mod tests {
             ("-CLUSTERDOWN The cluster is down", Kind::Unavailable),
             ("-WRONGTYPE Operation against a key holding the wrong kind of value", Kind::Misconfigured),
             ("-ERR DB index is out of range", Kind::Misconfigured),
+            ("-EXECABORT Transaction discarded because of previous errors.", Kind::Unavailable),
+            ("-ERR SELECT is not allowed in cluster mode", Kind::Misconfigured),
+            ("-ERR This instance has cluster support disabled", Kind::Misconfigured),
+            ("-CROSSSLOT Keys in request don't hash to the same slot", Kind::Misconfigured),
             ("-ERR something new", Kind::Unavailable),
         ] {
             let failure = failure(reply);
             assert_eq!(failure.error.kind, kind, "{reply}");
             assert!(failure.answered, "{reply}");
             assert!(failure.error.message.starts_with("redis://bob:***@r1:6379 "), "{}", failure.error);
-            assert!(!failure.error.message.contains("secret"));
+            assert!(!failure.error.message.contains("secret") && !failure.error.message.ends_with('.'));
         }
     }
 
@@ -163,8 +209,10 @@ mod tests {
     fn an_error_that_redis_6_wraps_in_the_scripts_own_is_the_same() {
         for code in ["READONLY", "OOM", "MISCONF", "WRONGTYPE", "NOREPLICAS"] {
             let plain = failure(&format!("-{code} why"));
-            let wrapped = failure(&format!("-ERR Error running script (call to f_7): @user_script:1: -{code} why"));
-            assert_eq!(plain.error, wrapped.error);
+            for quoted in [format!("-{code} why"), format!("{code} why")] {
+                let wrapped = failure(&format!("-ERR Error running script (call to f_7): @user_script:1: {quoted}"));
+                assert_eq!(plain.error, wrapped.error);
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! fail-over, a stepped clock), which is why its answers are worth no more than their lease, and a request that is carried
 //! out after its undoing.
 
+mod contender;
 mod dial;
 mod ear;
 mod endpoint;
@@ -27,8 +28,10 @@ use redis::Cmd;
 
 pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 pub use layout::{Layout, LayoutBackend};
-pub use topology::Topology;
+pub use topology::{ClusterUrl, Service, Topology};
 
+use self::contender::Contender;
+use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
 use self::reply::{Answer, Held, Renewed, Set};
@@ -36,6 +39,7 @@ use self::topology::Route;
 use self::value::{LockValue, ServerTime};
 use self::waiting::{Waiting, contention, place};
 use crate::backend::tls::Tls;
+use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
@@ -116,12 +120,29 @@ impl RedisBackend {
         })
     }
 
-    /// Sends a request that may grant something to `claim`. Never twice: only the caller knows whether to ask again.
-    async fn contend(&self, claim: &Claim, names: &Names, request: &Cmd, limit: Duration) -> Result<Answer, Failure> {
+    fn names(&self, key: &LockKey) -> Result<Names, BackendError> {
+        let names = Names::of(&self.namespace, key)?;
+        self.route.admit(&names.all())?;
+        Ok(names)
+    }
+
+    /// Sends a request that may grant something to `claim`, where the contender listens if it waits. Never twice: only
+    /// the caller knows whether to ask again.
+    async fn contend(
+        &self,
+        claim: &Claim,
+        names: &Names,
+        ear: Option<&Ear>,
+        request: &Cmd,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
         let first = self.on_their_way.borrow_mut().insert(this.clone());
-        let outcome = self.route.ask(names.lock(), request, limit).await;
+        let outcome = match ear {
+            Some(ear) => self.route.ask_beside(ear, names.lock(), request, limit).await,
+            None => self.route.ask(names.lock(), request, limit).await,
+        };
         let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
         if first && answered {
             self.on_their_way.borrow_mut().remove(&this);
@@ -129,32 +150,33 @@ impl RedisBackend {
         reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
     }
 
-    /// One run of wait.lua. `ear`: see there. `seen`: owner tokens and generations, and until when their leases last.
+    /// One run of wait.lua; without an `ear` it never queues. `ticket`: see there. `seen`: owner tokens and generations, and
+    /// until when their leases last.
     async fn look(
         &self,
         claim: &Claim,
         names: &Names,
-        ear: &str,
+        ear: Option<&Ear>,
+        ticket: &str,
         seen: &[(String, BootInstant)],
         limit: Duration,
-    ) -> Result<Answer, BackendError> {
+    ) -> Result<Answer, Failure> {
         let (place, prefix) = (millis(place(claim)), names.wake_prefix());
         let seen: Vec<(&str, String)> =
             seen.iter().map(|(token, over)| (token.as_str(), millis(over.remaining()))).collect();
         let contender = Contender::of(claim);
         let mut args = contender.args();
-        args.extend([prefix.as_str(), ear, &place]);
+        args.extend([prefix.as_str(), ear.map_or("refuses", Ear::word), &place, ticket]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
         let request = eval(WAIT, &names.all(), &args);
         let (stood_before, began) = (self.route.is_linked(names.lock()), BootInstant::now());
-        let outcome = match self.contend(claim, names, &request, limit).await {
+        match self.contend(claim, names, ear, &request, limit).await {
             // Some servers end connections on which nothing was asked for a while.
             Err(Failure { answered: false, .. }) if stood_before && BootInstant::now().since(began) < limit => {
-                self.contend(claim, names, &request, limit).await
+                self.contend(claim, names, ear, &request, limit).await
             }
             outcome => outcome,
-        };
-        outcome.map_err(|failure| failure.error)
+        }
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -166,6 +188,7 @@ impl RedisBackend {
         fence: u64,
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
+        self.route.vouch(names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let ttl = claim.ttl.duration();
         let fence = Some(fence).filter(|number| *number > 0).map(FencingToken);
         let mut lease = lease_of(claim, sent, sent + of_server_lease(first_expiry(claim)), fence);
@@ -173,7 +196,7 @@ impl RedisBackend {
             let mut granted_at = now;
             if first_expiry(claim) < ttl {
                 lease.requested_at = BootInstant::now();
-                match self.raise(names, &lease).await? {
+                match self.raise(names, &lease, FIRST_CONTACT).await? {
                     Renewed::Ours(now) | Renewed::Revoked(now) => granted_at = now,
                     Renewed::Lost => {
                         return Err(BackendError::unavailable(format!(
@@ -212,7 +235,7 @@ impl RedisBackend {
         let wanted = self.wait_replicas;
         let mut request = redis::cmd("WAIT");
         request.arg(wanted).arg(millis(limit));
-        match self.route.ask(names.lock(), &request, limit + limit / 2).await.map_err(|failure| failure.error)? {
+        match self.route.ask_same(names.lock(), &request, limit + limit / 2).await.map_err(|failure| failure.error)? {
             redis::Value::Int(count) if count >= i64::from(wanted) => Ok(()),
             redis::Value::Int(count) => Err(BackendError::unavailable(format!(
                 "{count} of the {wanted} replicas that --wait-replicas asks for confirmed it to {url} within {}",
@@ -222,14 +245,15 @@ impl RedisBackend {
         }
     }
 
-    async fn raise(&self, names: &Names, lease: &Lease) -> Result<Renewed, BackendError> {
-        let keys = [names.lock().to_owned(), names.side("holders"), names.side("receipts")];
+    async fn raise(&self, names: &Names, lease: &Lease, limit: Duration) -> Result<Renewed, BackendError> {
+        // A script with one name is carried out also while the slot moves to another node.
+        let mut keys = vec![names.lock().to_owned()];
+        if lease.fence.is_none() {
+            keys.extend([names.side("holders"), names.side("receipts")]);
+        }
         let request = eval(RENEW, &keys, &[lease.token.secret(), &millis(lease.ttl)]);
-        let reply = self
-            .route
-            .ask_twice(names.lock(), &request, &request, FIRST_CONTACT)
-            .await
-            .map_err(|failure| failure.error)?;
+        let asked = self.route.ask_vouched(names.lock(), &request, limit);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         reply::renewed(&reply).ok_or_else(|| unexpected(&*self.route))
     }
 }
@@ -237,22 +261,30 @@ impl RedisBackend {
 #[async_trait(?Send)]
 impl LockBackend for RedisBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
-        let names = Names::of(&self.namespace, &claim.key)?;
+        let names = self.names(&claim.key)?;
         let mut sent = BootInstant::now();
         let script = match claim.mode {
             Mode::Exclusive => ACQUIRE,
             Mode::Shared | Mode::Slots(_) => ACQUIRE_BESIDE_OTHERS,
         };
         let request = eval(script, &names.all(), &Contender::of(claim).args());
-        let mut answer = self.contend(claim, &names, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let mut answer =
+            self.contend(claim, &names, None, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();
-            answer = self.look(claim, &names, "refuses", &[], FIRST_CONTACT).await?;
+            answer = self.look(claim, &names, None, "", &[], FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         }
         match (answer, claim.patience) {
-            (Answer::Granted { fence, now }, _) => {
-                self.replicated(&names, self.granted(claim, &names, sent, fence, now).await?).await
+            (Answer::Granted { fence, now }, patience) => {
+                let lease = match (self.granted(claim, &names, sent, fence, now).await, patience) {
+                    // By a server that does not decide any more, perhaps: it is asked again, or the one that does.
+                    (Err(error), Patience::Queue { reconnect_for }) if error.may_pass() => {
+                        Waiting::new(self, claim, &names, progress, reconnect_for)?.until_granted(None).await?
+                    }
+                    (lease, _) => lease?,
+                };
+                self.replicated(&names, lease).await
             }
             (Answer::Held(held), _) if masters_of(&held) != 1 => Err(other_masters(masters_of(&held))),
             (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(contention(&held))),
@@ -271,9 +303,9 @@ impl LockBackend for RedisBackend {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
-        let names = Names::of(&self.namespace, &lease.key)?;
+        let names = self.names(&lease.key)?;
         let valid_until = BootInstant::now() + of_server_lease(lease.ttl);
-        let renewed = self.raise(&names, lease).await?;
+        let renewed = self.raise(&names, lease, Pace::of(lease.ttl).request_limit).await?;
         if renewed != Renewed::Lost {
             self.confirm_replicas(&names, lease.ttl).await?;
         }
@@ -290,14 +322,11 @@ impl LockBackend for RedisBackend {
         token: &OwnerToken,
         ttl: Option<Duration>,
     ) -> Result<Prolonged, BackendError> {
-        let names = Names::of(&self.namespace, key)?;
+        let names = self.names(key)?;
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &names.all(), &args);
-        let reply = self
-            .route
-            .ask_twice(names.lock(), &request, &request, FIRST_CONTACT)
-            .await
-            .map_err(|failure| failure.error)?;
+        let asked = self.route.ask_vouched(names.lock(), &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         let set = reply::set(&reply).ok_or_else(|| unexpected(&*self.route))?;
         if let Set::Ttl(ttl, _) = set {
             self.confirm_replicas(&names, ttl).await?;
@@ -310,7 +339,7 @@ impl LockBackend for RedisBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
-        let names = Names::of(&self.namespace, key)?;
+        let names = self.names(key)?;
         let this = (key.clone(), token.clone());
         let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
         let request = |again| eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again]);
@@ -339,36 +368,6 @@ impl LockBackend for RedisBackend {
 
     async fn close(&self) {
         self.route.close().await;
-    }
-}
-
-/// The first six ARGV of acquire.lua and wait.lua.
-struct Contender<'a> {
-    token: &'a str,
-    ttl: String,
-    first_expiry: String,
-    phase: &'static str,
-    holder: String,
-    mode: String,
-}
-
-impl<'a> Contender<'a> {
-    fn of(claim: &'a Claim) -> Self {
-        Self {
-            token: claim.token.secret(),
-            ttl: millis(claim.ttl.duration()),
-            first_expiry: millis(first_expiry(claim)),
-            phase: match claim.kind {
-                LeaseKind::Running => "running",
-                LeaseKind::OneShot => "one-shot",
-            },
-            holder: claim.holder.to_json(),
-            mode: claim.mode.to_string(),
-        }
-    }
-
-    fn args(&self) -> Vec<&str> {
-        vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder, &self.mode]
     }
 }
 

@@ -99,8 +99,13 @@ fn key_of(namespace: &Namespace, lock: &str) -> Option<LockKey> {
 }
 
 /// Redis Cluster's rule: what stands between the first `{` and the next `}`, unless that is nothing.
+pub(super) fn hash_tag(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once('{')?;
+    rest.split_once('}').map(|(tag, _)| tag).filter(|tag| !tag.is_empty())
+}
+
 fn has_hash_tag(name: &str) -> bool {
-    name.split_once('{').and_then(|(_, rest)| rest.find('}')).is_some_and(|length| length > 0)
+    hash_tag(name).is_some()
 }
 
 /// The main key and the side name, when `name` is a side key.

@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::dial::{dial, speaks_tls};
-use super::ear::{Ear, NoEar};
+use super::ear::{Ear, Manner, NoEar};
 use super::endpoint::Endpoint;
-use super::failure::{Failure, seconds};
+use super::failure::{Failure, lacks_command, seconds};
+use super::reply::services_of_sentinel;
 use super::stream::Refusal;
 use crate::backend::tls::Tls;
 use crate::lock::BackendError;
@@ -76,13 +77,23 @@ impl Node {
 
     /// Sends `request` once and waits for its reply, `limit` in all, a connection that is made for it included.
     pub(super) async fn ask(&self, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
+        self.ask_behind(None, request, limit).await
+    }
+
+    /// The same right behind `before`, which nothing comes between.
+    pub(super) async fn ask_behind(
+        &self,
+        before: Option<&Cmd>,
+        request: &Cmd,
+        limit: Duration,
+    ) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         let link = self.linked(deadline, limit).await?;
-        match self.exchange(&link, request, deadline, limit).await {
+        match self.exchange(&link, before, request, deadline, limit).await {
             // It was refused before it was read whole, so it is still asked only once.
             Err(failure) if failure.came_too_early && !self.greets_apart.replace(true) => {
                 let link = self.linked(deadline, limit).await?;
-                self.exchange(&link, request, deadline, limit).await
+                self.exchange(&link, before, request, deadline, limit).await
             }
             outcome => outcome,
         }
@@ -94,25 +105,47 @@ impl Node {
         let deadline = Instant::now() + limit;
         let stood_before = self.is_linked();
         let link = self.linked(deadline, limit).await?;
-        match self.exchange(&link, request, deadline, limit).await {
+        match self.exchange(&link, None, request, deadline, limit).await {
             Err(failure)
                 if (stood_before && !failure.answered && Instant::now() < deadline)
                     || (failure.came_too_early && !self.greets_apart.replace(true)) =>
             {
                 let link = self.linked(deadline, limit).await?;
-                self.exchange(&link, again, deadline, limit).await
+                self.exchange(&link, None, again, deadline, limit).await
             }
             outcome => outcome,
         }
     }
 
-    /// Listens to `channel` on a connection of its own. When this returns, the subscription is confirmed, or has to be
-    /// done without.
-    pub(super) async fn listen(&self, channel: &str, limit: Duration) -> Result<Ear, Failure> {
+    /// Connects, unless there is a connection.
+    pub(super) async fn reach(&self, limit: Duration) -> Result<(), Failure> {
+        self.linked(Instant::now() + limit, limit).await.map(drop)
+    }
+
+    /// Sends all of `requests` at once and waits for their replies, each of which may be an error.
+    pub(super) async fn ask_together(&self, requests: &[Cmd], limit: Duration) -> Result<Vec<Value>, Failure> {
+        let deadline = Instant::now() + limit;
+        let link = self.linked(deadline, limit).await?;
+        let mut in_flight = InFlight { node: self, link: &link, answered: false };
+        let Ok(replies) = timeout_at(deadline, self.send_together(&link, requests)).await else {
+            return Err(self.silent(limit));
+        };
+        match replies {
+            Ok(replies) => {
+                in_flight.answered = true;
+                Ok(replies)
+            }
+            Err(error) => Err(self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await),
+        }
+    }
+
+    /// Listens to `channel` on a connection of its own, in the first of `manners` that the server knows. When this
+    /// returns, the subscription is confirmed, or has to be done without.
+    pub(super) async fn listen(&self, channel: &str, manners: &[Manner], limit: Duration) -> Result<Ear, Failure> {
         let deadline = Instant::now() + limit;
         let stream = dial(&self.endpoint, &self.tls, deadline, limit).await?;
         let refusal = stream.refusal();
-        match timeout_at(deadline - limit / 2, Ear::open(stream, &self.endpoint, channel)).await {
+        match timeout_at(deadline - limit / 2, Ear::open(stream, &self.endpoint, channel, manners)).await {
             Ok(Ok(ear)) => Ok(ear),
             Ok(Err(NoEar::Refused(error))) => Err(Failure::of(&self.endpoint, &error)),
             Ok(Err(NoEar::Stranger)) => Err(Failure::stranger(&self.endpoint)),
@@ -166,12 +199,15 @@ impl Node {
     async fn exchange(
         &self,
         link: &Rc<Link>,
+        before: Option<&Cmd>,
         request: &Cmd,
         deadline: Instant,
         limit: Duration,
     ) -> Result<Value, Failure> {
         let mut in_flight = InFlight { node: self, link, answered: false };
-        let Ok(reply) = timeout_at(deadline, self.send(link, request)).await else { return Err(self.silent(limit)) };
+        let Ok(reply) = timeout_at(deadline, self.send(link, before, request)).await else {
+            return Err(self.silent(limit));
+        };
         match reply.and_then(Value::extract_error) {
             Ok(value) => {
                 in_flight.answered = true;
@@ -179,9 +215,14 @@ impl Node {
                 Ok(value)
             }
             Err(error) => {
-                let failure = self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await;
+                let mut failure = self.explained(Failure::of(&self.endpoint, &error), &link.refusal, deadline).await;
+                if lacks_command(&error)
+                    && let Some(services) = self.services_of_sentinel(link, deadline).await
+                {
+                    failure.error = self.is_sentinel(&services);
+                }
                 // A user that was refused is refused for as long as the connection lives; a changed password is not.
-                in_flight.answered = failure.answered && failure.error.may_pass();
+                in_flight.answered = failure.answered && (failure.error.may_pass() || failure.referral.is_some());
                 Err(failure)
             }
         }
@@ -206,36 +247,70 @@ impl Node {
         failure
     }
 
-    async fn send(&self, link: &Link, request: &Cmd) -> Result<Value, RedisError> {
+    /// What it watches over, where a Sentinel was taken for a server.
+    async fn services_of_sentinel(&self, link: &Link, deadline: Instant) -> Option<Vec<String>> {
+        let mut connection = link.connection.clone();
+        let role = redis::cmd("ROLE");
+        let answer = timeout_at(deadline, connection.send_packed_command(&role)).await;
+        services_of_sentinel(&answer.ok()?.ok()?)
+    }
+
+    fn is_sentinel(&self, services: &[String]) -> BackendError {
+        let url = self.endpoint.masked();
+        let service = services.first().map_or("SERVICE", String::as_str);
+        BackendError::misconfigured(format!("{url} is a Sentinel; write redis-sentinel://HOST:PORT/{service}"))
+    }
+
+    async fn send_together(&self, link: &Link, requests: &[Cmd]) -> Result<Vec<Value>, RedisError> {
+        let mut connection = link.connection.clone();
+        let mut together = redis::pipe();
+        let greetings = usize::from(self.endpoint.password.is_some());
+        if let Some(password) = &self.endpoint.password {
+            together.cmd("AUTH").arg(self.endpoint.user.as_deref()).arg(password.reveal());
+        }
+        for request in requests {
+            together.add_command(request.clone());
+        }
+        let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
+        let answers = replies.split_off(greetings);
+        greeted(replies)?;
+        Ok(answers)
+    }
+
+    async fn send(&self, link: &Link, before: Option<&Cmd>, request: &Cmd) -> Result<Value, RedisError> {
         let mut connection = link.connection.clone();
         let Endpoint { user, password, db, .. } = &self.endpoint;
-        let greets = password.is_some() || *db != 0;
+        let mut together = redis::pipe();
+        if (password.is_some() || *db != 0) && !link.greeted.replace(true) {
+            if let Some(password) = password {
+                together.cmd("AUTH");
+                if let Some(user) = user {
+                    together.arg(user);
+                }
+                together.arg(password.reveal());
+            }
+            // A request must not be carried out in another database when SELECT fails, so it waits for its answer.
+            // Behind a failed AUTH it is refused as well, or allowed to everybody and undone by its release.
+            if *db != 0 {
+                together.cmd("SELECT").arg(*db);
+            }
+            if *db != 0 || self.greets_apart.get() {
+                greeted(connection.send_packed_commands(&together, 0, together.len()).await?)?;
+                together.clear();
+            }
+        }
+        if let Some(before) = before {
+            together.add_command(before.clone());
+        }
         // Alone where it can be: the crate tells what is no Redis reply only to a single request.
-        if link.greeted.replace(true) || !greets {
+        if together.is_empty() {
             return connection.send_packed_command(request).await;
         }
-        let mut together = redis::pipe();
-        if let Some(password) = password {
-            together.cmd("AUTH");
-            if let Some(user) = user {
-                together.arg(user);
-            }
-            together.arg(password.reveal());
-        }
-        // A request must not be carried out in another database when SELECT fails, so it waits for its answer. Behind a
-        // failed AUTH it is refused as well, or allowed to everybody and undone by its release.
-        if *db == 0 && !self.greets_apart.get() {
-            together.add_command(request.clone());
-            let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
-            let reply = replies.pop().unwrap_or_default();
-            greeted(replies)?;
-            return Ok(reply);
-        }
-        if *db != 0 {
-            together.cmd("SELECT").arg(*db);
-        }
-        greeted(connection.send_packed_commands(&together, 0, together.len()).await?)?;
-        connection.send_packed_command(request).await
+        together.add_command(request.clone());
+        let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
+        let reply = replies.pop().unwrap_or_default();
+        greeted(replies)?;
+        Ok(reply)
     }
 
     fn silent(&self, limit: Duration) -> Failure {

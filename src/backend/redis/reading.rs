@@ -1,13 +1,15 @@
 //! `status` and `list`: reads, and changes nothing. What breaks it: what others have written at these keys.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
+
+use futures_util::future::join_all;
 
 use super::names::{self, Found, Names};
 use super::node::Node;
 use super::reply::{self, Raw, RawValue};
-use super::topology::Route;
+use super::topology::{Route, Slot};
 use super::value::{LockValue, ServerTime, Sharer, Waiter};
 use super::{eval, unexpected};
 use crate::lock::token::public_id;
@@ -21,7 +23,7 @@ const STATUS: &str = include_str!("scripts/status.lua");
 /// The most waiters and the most holders shown for one key: as many as dlock is built to serve.
 const MOST_SHOWN: usize = 1000;
 
-/// Keys that one script reads: some milliseconds of the server's time, which nobody else gets meanwhile.
+/// Keys that are read at once: some milliseconds of a server's time, which nobody else gets meanwhile.
 const BATCH: usize = 500;
 
 /// Names that one step of SCAN looks at: about a millisecond of the server's time.
@@ -33,6 +35,7 @@ pub(super) async fn status(
     key: &LockKey,
 ) -> Result<LockStatus, BackendError> {
     let names = Names::of(namespace, key)?;
+    route.admit(&stored(&names))?;
     let one = read(route, &[(key.clone(), names)]).await?;
     one.into_iter().next().ok_or_else(|| unexpected(route))
 }
@@ -46,8 +49,12 @@ pub(super) async fn list(
     for server in route.servers(FIRST_CONTACT).await.map_err(|failure| failure.error)? {
         found.extend(scan(&server, namespace, pattern).await?);
     }
-    let keys: Vec<_> =
-        found.into_iter().filter_map(|key| Names::of(namespace, &key).ok().map(|names| (key, names))).collect();
+    // What cannot be a lock of ours, whoever wrote it, is left out.
+    let usable = |key: LockKey| {
+        let names = Names::of(namespace, &key).ok()?;
+        route.admit(&stored(&names)).ok().map(|()| (key, names))
+    };
+    let keys: Vec<_> = found.into_iter().filter_map(usable).collect();
     let mut all = Vec::with_capacity(keys.len());
     for batch in keys.chunks(BATCH) {
         let read = read(route, batch).await?;
@@ -87,23 +94,41 @@ async fn scan(node: &Rc<Node>, namespace: &Namespace, pattern: &KeyPattern) -> R
     }
 }
 
+/// KEYS of status.lua for one key.
+fn stored(names: &Names) -> [String; 5] {
+    let side = |name| names.side(name);
+    [names.lock().to_owned(), side("queue"), side("leases"), side("waiters"), side("holders")]
+}
+
+/// One script for each slot, all on their way at once; the answers stand in the order of the keys.
 async fn read(route: &dyn Route, keys: &[(LockKey, Names)]) -> Result<Vec<LockStatus>, BackendError> {
-    let stored: Vec<String> = keys
-        .iter()
-        .flat_map(|(_, names)| {
-            let side = |name| names.side(name);
-            [names.lock().to_owned(), side("queue"), side("leases"), side("waiters"), side("holders")]
-        })
-        .collect();
-    let Some((_, first)) = keys.first() else { return Ok(Vec::new()) };
-    let request = eval(STATUS, &stored, &[&MOST_SHOWN.to_string()]);
-    let answer =
-        route.ask_twice(first.lock(), &request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+    let mut slots: BTreeMap<Slot, Vec<usize>> = BTreeMap::new();
+    for (at, (_, names)) in keys.iter().enumerate() {
+        slots.entry(route.slot(names.lock())).or_default().push(at);
+    }
+    let mut read: Vec<(usize, LockStatus)> = Vec::with_capacity(keys.len());
+    for part in join_all(slots.values().map(|members| read_slot(route, keys, members))).await {
+        read.extend(part?);
+    }
+    read.sort_by_key(|(at, _)| *at);
+    Ok(read.into_iter().map(|(_, status)| status).collect())
+}
+
+/// Those of `keys` that are `members` of one slot.
+async fn read_slot(
+    route: &dyn Route,
+    keys: &[(LockKey, Names)],
+    members: &[usize],
+) -> Result<Vec<(usize, LockStatus)>, BackendError> {
+    let names: Vec<String> = members.iter().flat_map(|at| stored(&keys[*at].1)).collect();
+    let Some(lock) = names.first() else { return Ok(Vec::new()) };
+    let request = eval(STATUS, &names, &[&MOST_SHOWN.to_string()]);
+    let answer = route.ask_twice(lock, &request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
     let (now, raws) = reply::statuses(&answer).ok_or_else(|| unexpected(route))?;
-    if raws.len() != keys.len() {
+    if raws.len() != members.len() {
         return Err(unexpected(route));
     }
-    Ok(keys.iter().zip(raws).map(|((key, _), raw)| shown(key.clone(), now, &raw)).collect())
+    Ok(members.iter().zip(raws).map(|(at, raw)| (*at, shown(keys[*at].0.clone(), now, &raw))).collect())
 }
 
 /// One key as `status` shows it.

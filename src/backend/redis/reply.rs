@@ -40,6 +40,8 @@ pub(super) struct Held {
     pub(super) turn: Turn,
     /// Seen holders that have given the lock up.
     pub(super) given_up: Vec<String>,
+    /// Our own in the queue; empty without a place there.
+    pub(super) ticket: String,
 }
 
 /// How a waiter will learn that it is its turn.
@@ -132,6 +134,7 @@ pub(super) fn answer(reply: &Value) -> Option<Answer> {
                 due: rest.get(3).and_then(whole).map(Duration::from_millis),
             },
             given_up: rest.get(2).map(texts).unwrap_or_default(),
+            ticket: rest.get(4).and_then(text).unwrap_or_default(),
         }),
         _ => return None,
     })
@@ -223,7 +226,11 @@ pub(super) fn bytes(value: &Value) -> Option<&[u8]> {
 
 fn texts(value: &Value) -> Vec<String> {
     let Value::Array(items) = value else { return Vec::new() };
-    items.iter().filter_map(bytes).filter_map(|text| String::from_utf8(text.to_vec()).ok()).collect()
+    items.iter().filter_map(text).collect()
+}
+
+fn text(value: &Value) -> Option<String> {
+    String::from_utf8(bytes(value)?.to_vec()).ok()
 }
 
 pub(super) fn whole(value: &Value) -> Option<u64> {
@@ -235,6 +242,21 @@ pub(super) fn whole(value: &Value) -> Option<u64> {
 
 pub(super) fn time(value: &Value) -> Option<ServerTime> {
     whole(value).map(ServerTime::from_micros)
+}
+
+/// What a Sentinel watches over, out of its answer to ROLE; `None`: it is no Sentinel.
+pub(super) fn services_of_sentinel(role: &Value) -> Option<Vec<String>> {
+    let Value::Array(parts) = role else { return None };
+    let text = |value: &Value| match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        _ => None,
+    };
+    match &parts[..] {
+        [role, Value::Array(names)] if text(role).as_deref() == Some("sentinel") => {
+            Some(names.iter().filter_map(text).collect())
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +283,7 @@ mod tests {
                 sharers: 0,
                 turn,
                 given_up,
+                ticket: String::new(),
             }))
         };
         let five = Some(Duration::from_millis(5));

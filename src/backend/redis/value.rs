@@ -65,7 +65,7 @@ impl Record {
         if words.next()? != "dlock/1" {
             return None;
         }
-        let mode = parse_mode(words.next()?)?;
+        let mode = words.next()?.parse().ok()?;
         let phase = parse_phase(words.next()?);
         let since = ServerTime(words.next()?.parse().ok()?);
         let ttl = Duration::from_millis(words.next()?.parse().ok()?);
@@ -144,7 +144,7 @@ impl Waiter {
         if words.next()? != "dlock/1" {
             return None;
         }
-        let mode = parse_mode(words.next()?)?;
+        let mode = words.next()?.parse().ok()?;
         let since = ServerTime(words.next()?.parse().ok()?);
         Some(Self { mode, since, holder: Holder::from_json(json) })
     }
@@ -168,14 +168,6 @@ fn has_lapsed(delay: Duration, remaining: Option<Duration>) -> bool {
 
 fn is_token(word: &str) -> bool {
     word.len() == OwnerToken::LEN && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn parse_mode(word: &str) -> Option<Mode> {
-    match word {
-        "exclusive" => Some(Mode::Exclusive),
-        "shared" => Some(Mode::Shared),
-        _ => word.strip_prefix("slots:")?.parse().ok().map(Mode::Slots),
-    }
 }
 
 fn parse_phase(word: &str) -> Phase {

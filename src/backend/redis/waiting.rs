@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::ear::Ear;
+use super::failure::Failure;
 use super::names::Names;
 use super::reply::{Answer, Held};
 use super::value::{LockValue, Sharer};
@@ -50,6 +51,8 @@ pub(super) struct Waiting<'a> {
     timer: BootTimer,
     /// Owner tokens and generations seen in the lock, and until when their leases last.
     seen: Vec<(String, BootInstant)>,
+    /// Our ticket, and until when our place lasts if nobody forgets it.
+    place: Option<(String, BootInstant)>,
     /// The holder and position that were told last.
     told: Option<(Vec<u8>, Vec<u8>, usize)>,
     /// Since when the connection is lost.
@@ -75,6 +78,7 @@ impl<'a> Waiting<'a> {
             reconnect_for,
             timer,
             seen: Vec::new(),
+            place: None,
             told: None,
             away_since: None,
             told_away: None,
@@ -86,13 +90,18 @@ impl<'a> Waiting<'a> {
         if let Some(held) = first {
             self.note(&held);
         }
+        let mut moved_at: Option<BootInstant> = None;
         loop {
-            let error = match self.stay().await {
+            let failure = match self.stay().await {
                 Ok(lease) => return Ok(lease),
-                Err(error) if error.may_pass() => error,
-                Err(error) => return Err(error),
+                Err(failure) if failure.error.may_pass() => failure,
+                Err(failure) => return Err(failure.error),
             };
             let now = BootInstant::now();
+            if failure.has_moved() && moved_at.replace(now).is_none_or(|last| now.since(last) > RECONNECT.1) {
+                continue;
+            }
+            let error = failure.error;
             let since = *self.away_since.get_or_insert(now);
             let give_up = since + self.reconnect_for;
             if give_up.has_passed() {
@@ -109,17 +118,17 @@ impl<'a> Waiting<'a> {
     }
 
     /// Queues on one connection until the lock is granted or the connection fails.
-    async fn stay(&mut self) -> Result<Lease, BackendError> {
+    async fn stay(&mut self) -> Result<Lease, Failure> {
         let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
         let limit = self.limit(FIRST_CONTACT);
-        let mut ear =
-            self.backend.route.listen(self.names.lock(), &channel, limit).await.map_err(|failure| failure.error)?;
+        let mut ear = self.backend.route.listen(self.names.lock(), &channel, limit).await?;
         let mut polls = matches!(ear, Ear::Polls);
         loop {
             let sent = BootInstant::now();
             let pause = match self.look(&ear).await? {
                 Answer::Granted { fence, now } => {
-                    return self.backend.granted(self.claim, self.names, sent, fence, now).await;
+                    let lease = self.backend.granted(self.claim, self.names, sent, fence, now).await;
+                    return lease.map_err(Failure::unanswered);
                 }
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
                 Answer::Held(held) => {
@@ -127,33 +136,39 @@ impl<'a> Waiting<'a> {
                     polls |= held.turn.deaf;
                     next_look(self.claim, &held, polls)
                 }
-                Answer::OtherSlots(total) => return Err(other_slots(total)),
+                Answer::OtherSlots(total) => return Err(Failure::unanswered(other_slots(total))),
                 Answer::Awaited | Answer::Undone => {
-                    return Err(BackendError::usage("the claim was released while it waited"));
+                    let released = BackendError::usage("the claim was released while it waited");
+                    return Err(Failure::unanswered(released));
                 }
             };
             self.hear(&mut ear, BootInstant::now() + pause).await?;
         }
     }
 
-    async fn look(&mut self, ear: &Ear) -> Result<Answer, BackendError> {
+    async fn look(&mut self, ear: &Ear) -> Result<Answer, Failure> {
         self.seen.retain(|(_, over)| !over.has_passed());
-        let ear = match ear {
-            Ear::Listens { .. } => "listens",
-            Ear::Polls => "polls",
-        };
         let limit = self.limit(LOOK_LIMIT);
-        let answer = self.backend.look(self.claim, self.names, ear, &self.seen, limit).await?;
+        // A queue that forgot us (a flush, a restart) lets us in where we stood; one that we left unattended does not.
+        let ticket = self.place.as_ref().filter(|(_, over)| !over.has_passed()).map_or("", |(ticket, _)| ticket);
+        let until = BootInstant::now() + place(self.claim);
+        let answer = self.backend.look(self.claim, self.names, Some(ear), ticket, &self.seen, limit).await?;
         (self.away_since, self.told_away) = (None, None);
+        match (&answer, &mut self.place) {
+            (Answer::Held(held), _) => self.place = Some((held.ticket.clone(), until)),
+            (_, Some((_, over))) => *over = until,
+            (_, None) => {}
+        }
         Ok(answer)
     }
 
     /// Waits until `instant`, or until something says that looking earlier may pay.
-    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), BackendError> {
+    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), Failure> {
         tokio::select! {
             () = self.timer.sleep_until(instant) => Ok(()),
             heard = ear.hint() => heard.map_err(|_| {
-                BackendError::unavailable(format!("{} closed the connection", self.backend.route.masked()))
+                let url = self.backend.route.masked();
+                Failure::unanswered(BackendError::unavailable(format!("{url} closed the connection")))
             }),
         }
     }
@@ -266,6 +281,7 @@ mod tests {
             sharers: 0,
             turn: Turn { next, due: left.map(Duration::from_millis), deaf: false },
             given_up: Vec::new(),
+            ticket: String::new(),
         }
     }
 

@@ -18,7 +18,7 @@ pub(super) async fn status(backend: &ZooKeeperBackend, key: &LockKey) -> Result<
     let directory = backend.layout.directory(key)?;
     let client = backend.any_session().await?.client()?;
     let queue = match client.list_children(&directory).await {
-        Ok(children) => Queue::of(children),
+        Ok(children) => Queue::of(backend.family, children),
         Err(Error::NoNode) => return Ok(LockStatus::free(key.clone())),
         Err(error) => return Err(explained(error)),
     };
@@ -52,7 +52,7 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
                     Err(Error::NoNode | Error::NoAuth) => continue,
                     Err(error) => return Err(explained(error)),
                 };
-                if backend.layout.keys_are_paths() && Queue::of(children.clone()).stranger().is_some() {
+                if backend.layout.keys_are_paths() && Queue::of(backend.family, children.clone()).stranger().is_some() {
                     below.extend(children.iter().map(|name| format!("{directory}/{name}")));
                 } else if !children.is_empty() {
                     found.push((directory.clone(), children));
@@ -63,7 +63,7 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
     }
     // Every contender of every key in one stream of reads.
     let queues: Vec<(String, Queue)> =
-        found.into_iter().map(|(directory, children)| (directory, Queue::of(children))).collect();
+        found.into_iter().map(|(directory, children)| (directory, Queue::of(backend.family, children))).collect();
     let paths: Vec<String> = queues.iter().flat_map(|(directory, queue)| paths_of(directory, queue)).collect();
     let mut nodes = place::read_paths(&client, &paths).await.map_err(explained)?.into_iter();
     let (mut statuses, mut clock) = (Vec::new(), None);

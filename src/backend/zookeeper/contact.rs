@@ -3,22 +3,30 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use super::endpoint::{ConnectString, Server};
-use crate::lock::BackendError;
+use super::endpoint::{ConnectString, Server, Transport};
+use crate::backend::tls::{self, NoTls, Tls};
+use crate::lock::{BackendError, ErrorKind};
 
 /// What a server that lets everybody ask says who it is with; allowed by default since four-letter words need
 /// permission at all (3.5). A server that forbids it answers with a sentence of its own.
 const QUESTION: &[u8] = b"srvr";
 
-/// As much of the answer is looked at; what tells one from another stands in its first line.
-const ANSWER_BYTES: usize = 64;
+/// How the answer of a server that serves begins.
+const GREETING: &[u8] = b"Zookeeper version:";
+
+/// As much of the answer is looked at: what tells one from another stands in its first lines.
+const ANSWER_BYTES: usize = 1024;
+
+/// A server that speaks plainly has answered by now, and one that waits for the rest of a TLS record never will.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What one server did when asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +34,8 @@ pub(super) enum Verdict {
     Serving,
     /// A ZooKeeper without a leader, or still starting.
     NotServing,
+    /// A ZooKeeper without a leader that serves those who only read.
+    ReadOnly,
     Unresolvable,
     Refused(String),
     /// Nothing came back on the way to it.
@@ -35,6 +45,23 @@ pub(super) enum Verdict {
     /// It took the connection and closed it.
     Closed,
     SomethingElse,
+    /// It was asked plainly and speaks TLS.
+    SpeaksTls,
+    /// It was asked by TLS and speaks plainly.
+    SpeaksPlainly,
+    /// TLS, or a certificate, does not do.
+    NoTls(ErrorKind, String),
+}
+
+impl Verdict {
+    /// What sort of failure it is. Only what is certain to stay is more than "unavailable".
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::SpeaksTls | Self::SpeaksPlainly => ErrorKind::Misconfigured,
+            Self::NoTls(kind, _) => *kind,
+            _ => ErrorKind::Unavailable,
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -42,24 +69,29 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Self::Serving => "answers, but grants no session in time",
             Self::NotServing => "has no leader at the moment",
+            Self::ReadOnly => "has no leader at the moment and is read-only",
             Self::Unresolvable => "is a name that does not resolve",
             Self::Refused(why) => why,
             Self::Unreachable => "is unreachable: no answer to the connection attempt",
             Self::Silent => "accepts connections and never answers",
-            Self::Closed => "closes every connection at once (TLS port? maxClientCnxns reached?)",
+            Self::Closed => "closes every connection at once (is maxClientCnxns reached?)",
             Self::SomethingElse => "is not a ZooKeeper server",
+            Self::SpeaksTls => "speaks TLS; write zks:// instead of zk://",
+            Self::SpeaksPlainly => "does not speak TLS; write zk:// instead of zks://, or name the secureClientPort",
+            Self::NoTls(_, words) => words,
         })
     }
 }
 
 /// Asks every server of `ensemble` at the same time; the answers arrive in the order in which they are known, none
 /// later than `within`.
-pub(super) fn ask_all(ensemble: &ConnectString, within: Duration) -> Answers {
+pub(super) fn ask_all(ensemble: &ConnectString, tls: &Tls, within: Duration) -> Answers {
     let (sender, receiver) = mpsc::unbounded_channel();
+    let tls = (ensemble.transport == Transport::Tls).then_some(tls);
     for server in ensemble.servers() {
-        let (server, sender) = (server.clone(), sender.clone());
+        let (server, tls, sender) = (server.clone(), tls.cloned(), sender.clone());
         tokio::spawn(async move {
-            let verdict = ask(&server, within).await;
+            let verdict = ask(&server, tls.as_ref(), within).await;
             // Nobody listens any more once a session has been granted.
             sender.send((server, verdict)).ok();
         });
@@ -84,23 +116,26 @@ pub(super) fn unavailable(ensemble: &ConnectString, verdicts: &[(Server, Verdict
             verdicts.iter().find(|(asked, _)| asked == server).map_or(&Verdict::Unreachable, |(_, told)| told);
         reasons.push(format!("{server} {verdict}"));
     }
-    let advice = match verdicts.first() {
-        Some((_, Verdict::Unresolvable | Verdict::SomethingElse)) => "check --zk",
-        _ => "check --zk and the servers",
+    let decisive = verdicts.iter().map(|(_, told)| told).find(|told| told.kind() != ErrorKind::Unavailable);
+    let advice = match (decisive, verdicts.first()) {
+        (Some(_), _) => "",
+        (None, Some((_, Verdict::Unresolvable | Verdict::SomethingElse))) => "; check --zk",
+        (None, _) => "; check --zk and the servers",
     };
-    BackendError::unavailable(format!("no session with {}: {}; {advice}", ensemble.shown(), reasons.join(", ")))
+    let kind = decisive.map_or(ErrorKind::Unavailable, Verdict::kind);
+    BackendError::new(kind, format!("no session with {}: {}{advice}", ensemble.shown(), reasons.join(", ")))
 }
 
 /// Asks one server. What it had come to when the time was over is the reason.
-async fn ask(server: &Server, within: Duration) -> Verdict {
+async fn ask(server: &Server, tls: Option<&Tls>, within: Duration) -> Verdict {
     let mut so_far = Verdict::Unresolvable;
-    match timeout(within, converse(server, &mut so_far)).await {
+    match timeout(within, converse(server, tls, &mut so_far)).await {
         Ok(verdict) => verdict,
         Err(_) => so_far,
     }
 }
 
-async fn converse(server: &Server, so_far: &mut Verdict) -> Verdict {
+async fn converse(server: &Server, tls: Option<&Tls>, so_far: &mut Verdict) -> Verdict {
     let Ok(addresses) = resolve(server).await else { return Verdict::Unresolvable };
     *so_far = Verdict::Unreachable;
     let mut refusal = Verdict::Unresolvable;
@@ -108,7 +143,10 @@ async fn converse(server: &Server, so_far: &mut Verdict) -> Verdict {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 *so_far = Verdict::Silent;
-                return question(stream).await;
+                return match tls {
+                    None => plainly(stream, address).await,
+                    Some(tls) => by_tls(stream, address, server, tls).await,
+                };
             }
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 refusal = Verdict::Refused("refuses connections".to_owned());
@@ -119,18 +157,69 @@ async fn converse(server: &Server, so_far: &mut Verdict) -> Verdict {
     refusal
 }
 
-async fn question(mut stream: TcpStream) -> Verdict {
-    let mut answer = Vec::with_capacity(ANSWER_BYTES);
-    if stream.write_all(QUESTION).await.is_err() {
-        return Verdict::Closed;
+async fn plainly(stream: TcpStream, address: SocketAddr) -> Verdict {
+    let mut asking = pin!(question(stream));
+    let heard = tokio::select! {
+        heard = &mut asking => Some(heard),
+        () = sleep(PATIENCE) => None,
+    };
+    let speaks_tls = async { tls::is_spoken_by(TcpStream::connect(address).await?).await };
+    match heard {
+        Some(Ok(verdict @ (Verdict::Serving | Verdict::NotServing | Verdict::ReadOnly))) => verdict,
+        Some(heard) => match speaks_tls.await {
+            Ok(true) => Verdict::SpeaksTls,
+            _ => heard.unwrap_or(Verdict::Closed),
+        },
+        None => tokio::select! {
+            heard = &mut asking => heard.unwrap_or(Verdict::Closed),
+            Ok(true) = speaks_tls => Verdict::SpeaksTls,
+        },
     }
+}
+
+async fn by_tls(stream: TcpStream, address: SocketAddr, server: &Server, tls: &Tls) -> Verdict {
+    let error = match tls.over(stream, &server.host).await {
+        // Of a client certificate that does not do, TLS 1.3 tells only after the handshake.
+        Ok(stream) => match question(stream).await {
+            Ok(verdict) => return verdict,
+            Err(error) => error,
+        },
+        Err(NoTls::Impossible(error)) => return Verdict::NoTls(error.kind, error.message),
+        Err(NoTls::Failed(error)) => error,
+    };
+    match tls.refusal(&error) {
+        // It has spoken TLS.
+        Some((kind, words)) if kind != ErrorKind::Unavailable => Verdict::NoTls(kind, words),
+        told => {
+            let plainly = async { question(TcpStream::connect(address).await?).await };
+            match (plainly.await, told) {
+                (Ok(Verdict::Serving | Verdict::NotServing | Verdict::ReadOnly), _) => Verdict::SpeaksPlainly,
+                (_, Some((kind, words))) => Verdict::NoTls(kind, words),
+                (_, None) => Verdict::Closed,
+            }
+        }
+    }
+}
+
+/// Asks, and reads as much of the answer as tells who it is.
+async fn question(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<Verdict> {
+    let mut answer = Vec::with_capacity(ANSWER_BYTES);
+    // Whoever hangs up may have said why.
+    let asked = async {
+        stream.write_all(QUESTION).await?;
+        stream.flush().await
+    };
+    let unasked = asked.await.err();
     loop {
         if let Some(verdict) = classify(&answer) {
-            return verdict;
+            return Ok(verdict);
         }
         match stream.read_buf(&mut answer).await {
-            Ok(0) | Err(_) if answer.is_empty() => return Verdict::Closed,
-            Ok(0) | Err(_) => return Verdict::SomethingElse,
+            // The end of an answer that does not say in which mode the server is.
+            Ok(0) if answer.starts_with(GREETING) => return Ok(Verdict::Serving),
+            Ok(0) if answer.is_empty() => return Ok(Verdict::Closed),
+            Err(error) if answer.is_empty() => return Err(unasked.unwrap_or(error)),
+            Ok(0) | Err(_) => return Ok(Verdict::SomethingElse),
             Ok(_) => {}
         }
     }
@@ -138,9 +227,21 @@ async fn question(mut stream: TcpStream) -> Verdict {
 
 /// `None` while more bytes are needed.
 fn classify(answer: &[u8]) -> Option<Verdict> {
+    if answer.starts_with(GREETING) {
+        let mut lines = answer.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let mode = lines.find_map(|line| line.strip_prefix(b"Mode: "));
+        return match mode {
+            Some(b"read-only\n") => Some(Verdict::ReadOnly),
+            Some(_) => Some(Verdict::Serving),
+            None if answer.len() >= ANSWER_BYTES => Some(Verdict::Serving),
+            None => None,
+        };
+    }
+    if GREETING.starts_with(answer) {
+        return None;
+    }
     let known = [
-        (&b"Zookeeper version:"[..], Verdict::Serving),
-        (b"This ZooKeeper instance is not currently serving requests", Verdict::NotServing),
+        (&b"This ZooKeeper instance is not currently serving requests"[..], Verdict::NotServing),
         // "srvr is not executed because it is not in the whitelist."
         (b"srvr is not executed", Verdict::Serving),
     ];
@@ -156,7 +257,7 @@ fn classify(answer: &[u8]) -> Option<Verdict> {
 }
 
 /// Resolves without the runtime's own pool: leaving the runtime would wait for a resolver that hangs.
-async fn resolve(server: &Server) -> io::Result<Vec<SocketAddr>> {
+pub(super) async fn resolve(server: &Server) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = server.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, server.port)]);
     }
@@ -177,7 +278,9 @@ mod tests {
     fn an_answer_is_recognised_by_its_beginning() {
         assert_eq!(classify(b""), None);
         assert_eq!(classify(b"Zoo"), None);
-        assert_eq!(classify(b"Zookeeper version: 3.8.0"), Some(Verdict::Serving));
+        assert_eq!(classify(b"Zookeeper version: 3.8.0\nMode: stand"), None);
+        assert_eq!(classify(b"Zookeeper version: 3.8.0\nMode: standalone\n"), Some(Verdict::Serving));
+        assert_eq!(classify(b"Zookeeper version: 3.8.0\nMode: read-only\n"), Some(Verdict::ReadOnly));
         assert_eq!(classify(b"srvr is not executed because"), Some(Verdict::Serving));
         let no_leader = b"This ZooKeeper instance is not currently serving requests\n";
         assert_eq!(classify(no_leader), Some(Verdict::NotServing));

@@ -12,10 +12,11 @@ use super::node::Record;
 use super::place::Place;
 use super::queue::Queue;
 use super::session::{Existence, Session};
+use super::watching::Watches;
 use super::{ZooKeeperBackend, failure, lease};
 use crate::lock::backoff::jittered;
 use crate::lock::{
-    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, FencingToken, Lease, LeaseKind, Patience, Progress,
+    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, FencingToken, Lease, LeaseKind, Mode, Patience, Progress,
 };
 use crate::sys::boottime::{BootInstant, BootTimer};
 
@@ -177,31 +178,28 @@ impl Contest<'_> {
     ) -> Result<Turn, Trouble> {
         let client = place.session().client()?;
         let queue = match client.list_children(&self.directory).await {
-            Ok(children) => Queue::of(children),
+            Ok(children) => Queue::of(self.backend.family, children),
             Err(Error::NoNode) => return Ok(Turn::Gone),
             Err(error) => return Err(error.into()),
         };
         self.refuse_strangers(&queue)?;
         let Some(own) = self.settle(&client, place, &queue).await? else { return Ok(Turn::Gone) };
         let position = queue.position(&own).expect("it was found in this very list");
-        if position < queue.holders() {
+        let Some(crowd) = self.crowd(&queue, &queue.entries()[..position])? else {
             return match self.claim.kind {
                 LeaseKind::Running => self.take(&client, place, *waited).await,
                 LeaseKind::OneShot => lease::take(self, &client, place).await,
             };
-        }
-        let ahead = &queue.entries()[..position];
-        let next = ahead.last().expect("who is not at the head has somebody ahead");
-        let (there, watcher) = client.check_and_watch_stat(&format!("{}/{}", self.directory, next.name)).await?;
-        if there.is_none() {
+        };
+        let Some(watches) = Watches::set(&client, &crowd.paths(&self.directory)).await? else {
             return Ok(Turn::Again);
-        }
-        let end = match lease::expire(self.backend, &client, &self.directory, ahead).await? {
+        };
+        let end = match lease::expire(self.backend, &client, &self.directory, &crowd).await? {
             lease::Expiry::Changed => return Ok(Turn::Again),
             lease::Expiry::At(end) => Some(end),
             lease::Expiry::Never => None,
         };
-        let contention = self.contention(&client, ahead, queue.holders(), Some(place)).await?;
+        let contention = self.contention(&client, &crowd, Some(place)).await?;
         if self.claim.patience == Patience::Refuse {
             return Ok(Turn::Refused(contention));
         }
@@ -210,7 +208,7 @@ impl Contest<'_> {
         drop(client);
         *waited = Waited::Yes;
         tokio::select! {
-            _ = watcher.changed() => {}
+            () = watches.changed() => {}
             () = relook.notified() => {}
             () = timer.sleep_until(end.unwrap_or_else(BootInstant::now)), if end.is_some() => {}
         }
@@ -219,7 +217,7 @@ impl Contest<'_> {
 
     /// Makes sure that exactly one node is ours: a create whose reply was lost may have left another.
     async fn settle(&self, client: &Client, place: &Place, queue: &Queue) -> Result<Option<String>, Trouble> {
-        let mine = queue.created_as(place.guid());
+        let mine = queue.created_as(place.label());
         let Some((own, ghosts)) = mine.split_first() else { return Ok(None) };
         for ghost in ghosts {
             match client.delete(&format!("{}/{ghost}", self.directory), None).await {
@@ -237,7 +235,7 @@ impl Contest<'_> {
         Ok(Some((*own).to_owned()))
     }
 
-    /// At the head: after a wait, a committed write decides whether our node is still there.
+    /// Our turn has come: after a wait, a committed write decides whether our node is still there.
     async fn take(&self, client: &Client, place: &Place, waited: Waited) -> Result<Turn, Trouble> {
         let session = place.session();
         let (Some(path), Some(stat)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
@@ -276,7 +274,7 @@ impl Contest<'_> {
             key: self.claim.key.clone(),
             token: self.claim.token.clone(),
             ttl: session.timeout(),
-            fence: Some(FencingToken(stat.czxid.cast_unsigned())),
+            fence: (self.claim.mode == Mode::Exclusive).then_some(FencingToken(stat.czxid.cast_unsigned())),
             requested_at: session.last_proof(),
             valid_until: Some(session.valid_until()),
             renew_every: Some(session.heartbeat()),

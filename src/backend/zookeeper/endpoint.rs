@@ -1,4 +1,4 @@
-//! Where the ensemble is: `h1:2181,h2:2181[/chroot]`, with or without `zk://` in front.
+//! Where the ensemble is: `h1:2181,h2:2181[/chroot]`, with or without `zk://` in front, or with `zks://` (TLS).
 
 use std::fmt::{self, Write as _};
 
@@ -12,9 +12,17 @@ const DEFAULT_PORT: u16 = 2181;
 /// A connect string that cannot be wrong: at least one server, every port a number, the chroot a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectString {
+    pub transport: Transport,
     servers: Vec<Server>,
     /// Without a trailing slash; empty when there is none.
     chroot: String,
+}
+
+/// What the servers are spoken to with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Plain,
+    Tls,
 }
 
 /// One server of the ensemble.
@@ -30,9 +38,9 @@ pub struct Server {
 pub enum InvalidConnectString {
     #[error("a ZooKeeper address is needed: host:2181,host2:2181[/chroot]")]
     Empty,
-    #[error("zks:// (TLS) is not supported yet; use zk:// inside a trusted network")]
-    Tls,
-    #[error("{0:?} is not a ZooKeeper scheme; write zk://host:2181 or host:2181")]
+    #[error("{0:?} has no port: ZooKeeper has no usual one for TLS; write zks://host:2281 with its secureClientPort")]
+    NoTlsPort(String),
+    #[error("{0:?} is not a ZooKeeper scheme; write zk://host:2181, zks://host:2281 (TLS) or host:2181")]
     Scheme(String),
     #[error("there is a server without a name in {0:?}; write host:2181,host2:2181")]
     EmptyHost(String),
@@ -53,11 +61,11 @@ impl ConnectString {
     /// [`InvalidConnectString`] says what is wrong in one sentence.
     pub fn parse(text: &str) -> Result<Self, InvalidConnectString> {
         let text = text.trim();
-        let rest = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("zk") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("zks") => return Err(InvalidConnectString::Tls),
+        let (transport, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("zk") => (Transport::Plain, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("zks") => (Transport::Tls, rest),
             Some((scheme, _)) => return Err(InvalidConnectString::Scheme(format!("{scheme}://"))),
-            None => text,
+            None => (Transport::Plain, text),
         };
         let (hosts, chroot) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
@@ -73,8 +81,9 @@ impl ConnectString {
         if let Some(path) = chroot.strip_prefix('/') {
             path::validate(path).map_err(|why| InvalidConnectString::Chroot(chroot.to_owned(), why))?;
         }
-        let servers = hosts.split(',').map(|server| Server::parse(server, hosts)).collect::<Result<_, _>>()?;
-        Ok(Self { servers, chroot: chroot.to_owned() })
+        let server = |server| Server::parse(server, hosts, transport);
+        let servers = hosts.split(',').map(server).collect::<Result<_, _>>()?;
+        Ok(Self { transport, servers, chroot: chroot.to_owned() })
     }
 
     #[must_use]
@@ -96,20 +105,29 @@ impl ConnectString {
 
     /// The same ensemble, contacted through `servers` alone.
     pub(super) fn through(&self, servers: Vec<Server>) -> Self {
-        Self { servers, chroot: self.chroot.clone() }
+        Self { servers, ..self.clone() }
+    }
+
+    /// The same chroot behind servers that speak plainly.
+    pub(super) fn through_plain(&self, servers: Vec<Server>) -> Self {
+        Self { transport: Transport::Plain, ..self.through(servers) }
     }
 }
 
 impl Default for ConnectString {
     /// A server on this machine.
     fn default() -> Self {
-        Self { servers: vec![Server { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT }], chroot: String::new() }
+        let here = Server { host: "127.0.0.1".to_owned(), port: DEFAULT_PORT };
+        Self { transport: Transport::Plain, servers: vec![here], chroot: String::new() }
     }
 }
 
 impl fmt::Display for ConnectString {
-    /// The form that every ZooKeeper client understands.
+    /// The form that every ZooKeeper client understands, but for the scheme of TLS.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.transport == Transport::Tls {
+            f.write_str("zks://")?;
+        }
         for (index, server) in self.servers.iter().enumerate() {
             if index > 0 {
                 f.write_char(',')?;
@@ -121,7 +139,7 @@ impl fmt::Display for ConnectString {
 }
 
 impl Server {
-    fn parse(text: &str, all: &str) -> Result<Self, InvalidConnectString> {
+    fn parse(text: &str, all: &str, transport: Transport) -> Result<Self, InvalidConnectString> {
         if text.contains('@') {
             let (_, after) = text.rsplit_once('@').expect("it contains one");
             return Err(InvalidConnectString::Credentials(format!("…@{after}")));
@@ -155,6 +173,7 @@ impl Server {
             return Err(InvalidConnectString::Host(host.to_owned()));
         }
         let port = match port {
+            None if transport == Transport::Tls => return Err(InvalidConnectString::NoTlsPort(text.to_owned())),
             None => DEFAULT_PORT,
             // `parse` alone would take "+2181".
             Some(digits) => match digits.parse::<u16>() {
@@ -198,6 +217,7 @@ mod tests {
             ("[::1]", "[::1]:2181"),
             ("[fe80::1]:2182,127.0.0.1:1/x", "[fe80::1]:2182,127.0.0.1:1/x"),
             (" z1:2181 ", "z1:2181"),
+            ("zks://z1:2281,[::1]:2282/app", "zks://z1:2281,[::1]:2282/app"),
         ] {
             assert_eq!(shown(text).as_deref(), Ok(meant), "{text}");
         }
@@ -207,11 +227,13 @@ mod tests {
     fn every_wrong_form_is_refused_for_its_own_reason() {
         use InvalidConnectString as Invalid;
         type Reason = fn(&Invalid) -> bool;
-        let cases: [(&str, Reason); 18] = [
+        let cases: [(&str, Reason); 20] = [
             ("", |why| *why == Invalid::Empty),
             ("zk://", |why| *why == Invalid::Empty),
             ("/chroot", |why| *why == Invalid::Empty),
-            ("zks://z1", |why| *why == Invalid::Tls),
+            ("zks://", |why| *why == Invalid::Empty),
+            ("zks://z1", |why| matches!(why, Invalid::NoTlsPort(_))),
+            ("zks://z1:2281,[::1]", |why| matches!(why, Invalid::NoTlsPort(_))),
             ("http://z1", |why| matches!(why, Invalid::Scheme(_))),
             ("z1,,z2", |why| matches!(why, Invalid::EmptyHost(_))),
             (":2181", |why| matches!(why, Invalid::EmptyHost(_))),

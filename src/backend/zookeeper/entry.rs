@@ -3,9 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use uuid::Uuid;
+use zookeeper_client::{Client, CreateMode, Error};
 
 use super::contender::{Contest, Trouble};
+use super::family::Family;
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Place};
 use super::queue::{self, Entry, Queue};
@@ -40,7 +42,9 @@ impl Contest<'_> {
         {
             return Ok(Entered::Refused(contention));
         }
-        let place = Rc::new(Place::new(session, &self.directory, self.claim.kind));
+        // Apart from the owner token: everybody can read the names of nodes.
+        let label = self.backend.family.label(Uuid::new_v4(), self.claim.mode).ok_or_else(|| self.no_such_mode())?;
+        let place = Rc::new(Place::new(session, &self.directory, label, self.claim.kind));
         // Before the request: this future may be dropped while it is under way.
         self.backend.remember(&self.claim.key, &self.claim.token, Some(Rc::clone(&place)));
         self.create(&client, &place).await?;
@@ -49,7 +53,7 @@ impl Contest<'_> {
 
     async fn create(&self, client: &Client, place: &Place) -> Result<(), Trouble> {
         let (prefix, data) = (place.prefix(), self.record(place).to_bytes());
-        let ephemeral = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+        let ephemeral = CreateMode::EphemeralSequential.with_acls(self.backend.acl().of_contenders());
         let mut containers_left = CONTAINER_TRIES;
         loop {
             let sent = BootInstant::now();
@@ -59,7 +63,7 @@ impl Contest<'_> {
                     if stat.ephemeral_owner != place.session().id() {
                         return Err(Trouble::Client(Error::SessionExpired));
                     }
-                    place.created(&format!("{}{sequence}", queue::prefix(place.guid())), stat);
+                    place.created(&format!("{}{sequence}", place.label()), stat);
                     if queue::near_the_end(sequence.into_i64()) {
                         return Err(self.used_up().into());
                     }
@@ -69,7 +73,7 @@ impl Contest<'_> {
                     containers_left -= 1;
                     make_directory(self.backend, client, &self.directory).await?;
                 }
-                // The node may exist. The list waits for the connection, and the place is taken up again by its GUID; a
+                // The node may exist. The list waits for the connection, and the place is taken up again by its label; a
                 // server that lags behind shows it later, beside the one that is created next.
                 Err(error) if failure::leaves_the_outcome_open(&error) => {
                     let children = match client.list_children(&self.directory).await {
@@ -77,7 +81,7 @@ impl Contest<'_> {
                         Err(Error::NoNode) => Vec::new(),
                         Err(error) => return Err(error.into()),
                     };
-                    if !Queue::of(children).created_as(place.guid()).is_empty() {
+                    if !Queue::of(self.backend.family, children).created_as(place.label()).is_empty() {
                         return Ok(());
                     }
                 }
@@ -90,36 +94,44 @@ impl Contest<'_> {
     async fn held_already(&self, client: &Client) -> Result<Option<Contention>, Trouble> {
         loop {
             let queue = match client.list_children(&self.directory).await {
-                Ok(children) => Queue::of(children),
+                Ok(children) => Queue::of(self.backend.family, children),
                 Err(Error::NoNode) => return Ok(None),
                 Err(error) => return Err(error.into()),
             };
             self.refuse_strangers(&queue)?;
-            if queue.entries().is_empty() {
-                return Ok(None);
-            }
-            if lease::expire(self.backend, client, &self.directory, queue.entries()).await? == lease::Expiry::Changed {
+            let Some(crowd) = self.crowd(&queue, queue.entries())? else { return Ok(None) };
+            if lease::expire(self.backend, client, &self.directory, &crowd).await? == lease::Expiry::Changed {
                 continue;
             }
-            return Ok(Some(self.contention(client, queue.entries(), queue.holders(), None).await?));
+            return Ok(Some(self.contention(client, &crowd, None).await?));
         }
+    }
+
+    /// Who keeps a contender behind `ahead` from holding; `None`: nobody.
+    pub(super) fn crowd<'q>(&self, queue: &Queue, ahead: &'q [Entry]) -> Result<Option<Crowd<'q>>, BackendError> {
+        if let Some(total) = queue::other_slots(ahead, self.claim.mode) {
+            return Err(BackendError::misconfigured(format!(
+                "others use it with --slots {total}; give all the same number, or wait until nobody holds or awaits it"
+            )));
+        }
+        let must_go = queue::must_go(ahead, self.claim.mode);
+        Ok((!must_go.is_empty()).then(|| Crowd { ahead, must_go, holders: queue.holders() }))
     }
 
     pub(super) async fn contention(
         &self,
         client: &Client,
-        ahead: &[Entry],
-        holders: usize,
+        crowd: &Crowd<'_>,
         own: Option<&Place>,
     ) -> Result<Contention, Trouble> {
-        let head = ahead.first().map_or("", |entry| entry.name.as_str());
+        let head = crowd.ahead.first().map_or("", |entry| entry.name.as_str());
         let holder = place::read(client, &self.directory, &[head]).await?.pop();
         Ok(Contention {
-            others: 0,
+            others: crowd.holders.saturating_sub(1),
             since: holder.as_ref().and_then(|node| time_of_day(node.granted_ms())),
             held_for: holder.as_ref().and_then(|node| held_for(node, own?)),
             holder: holder.map(|node| node.holder()),
-            ahead: Some(ahead.len().saturating_sub(holders)),
+            ahead: Some(crowd.ahead.len().saturating_sub(crowd.holders)),
         })
     }
 
@@ -133,13 +145,24 @@ impl Contest<'_> {
 
     pub(super) fn refuse_strangers(&self, queue: &Queue) -> Result<(), BackendError> {
         let Some(stranger) = queue.stranger() else { return Ok(()) };
+        let advice = match Family::of(stranger) {
+            Some(theirs) => format!("give --layout {} to share it, or choose another key", theirs.layout()),
+            None => "choose another key or namespace".to_owned(),
+        };
         Err(BackendError::misconfigured(format!(
-            "{} on {} is in use by another kind of lock (its child {:?} has no \"lock-\" in its name): neither would \
-             see the other; choose another key or namespace",
+            "{} on {} is in use by another kind of lock (its child {:?} has no {} in its name): neither would see the \
+             other; {advice}",
             self.directory,
             self.backend.ensemble.shown(),
-            queue::shown(stranger)
+            queue::shown(stranger),
+            self.backend.family.marks()
         )))
+    }
+
+    /// The settings refuse this first.
+    fn no_such_mode(&self) -> BackendError {
+        let (layout, mode) = (self.backend.family.layout(), self.claim.mode);
+        BackendError::usage(format!("the layout {layout} has no mode {mode}"))
     }
 
     fn used_up(&self) -> BackendError {
@@ -152,13 +175,31 @@ impl Contest<'_> {
     }
 }
 
-/// Creates the directory and whatever is missing above it, as containers: they go when nobody uses them.
+/// Those ahead of a contender that has to wait.
+pub(super) struct Crowd<'q> {
+    pub(super) ahead: &'q [Entry],
+    /// The indices of [`queue::must_go`].
+    pub(super) must_go: Vec<usize>,
+    /// How many of them hold the lock.
+    pub(super) holders: usize,
+}
+
+impl Crowd<'_> {
+    /// The nodes of which one has to go.
+    pub(super) fn paths(&self, directory: &str) -> Vec<String> {
+        self.must_go.iter().map(|&index| format!("{directory}/{}", self.ahead[index].name)).collect()
+    }
+}
+
+/// Creates the directory and whatever is missing above it, as containers where that will do: they go when nobody uses
+/// them.
 pub(super) async fn make_directory(
     backend: &ZooKeeperBackend,
     client: &Client,
     directory: &str,
 ) -> Result<(), Trouble> {
-    match client.mkdir(directory, &CreateMode::Container.with_acls(Acls::anyone_all())).await {
+    let kind = if backend.family.recreates_directories() { CreateMode::Container } else { CreateMode::Persistent };
+    match client.mkdir(directory, &kind.with_acls(backend.acl().of_common_ground())).await {
         Ok(()) => Ok(()),
         Err(Error::NoNode) if !backend.ensemble.chroot().is_empty() => match client.check_stat("/").await? {
             None => Err(failure::no_chroot(&backend.ensemble).into()),

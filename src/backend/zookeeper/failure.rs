@@ -9,14 +9,24 @@ use crate::lock::BackendError;
 pub(super) fn explained(ensemble: &ConnectString, verb: &str, error: &Error) -> BackendError {
     let at = ensemble.shown();
     match error {
-        Error::NoAuth => BackendError::denied(format!("{at} does not allow to {verb}: the node's ACL forbids it")),
-        Error::AuthFailed => BackendError::denied(format!("{at} refused the authentication")),
-        Error::InvalidAcl => BackendError::denied(format!("{at} does not accept the ACL when asked to {verb}")),
+        Error::NoAuth => BackendError::denied(format!(
+            "{at} does not allow to {verb}: the ACL of the key's node, or of one above it, forbids it; name a user \
+             whom it lets with --zk-auth-file (a wrong password counts as another user)"
+        )),
+        Error::AuthFailed => BackendError::denied(format!(
+            "{at} refused the authentication; it may ask for another scheme than digest, or for one at all \
+             (--zk-auth-file)"
+        )),
+        Error::InvalidAcl => BackendError::denied(format!(
+            "{at} does not know who we are, and cannot {verb} with an ACL for the creator alone; name a user with \
+             --zk-auth-file"
+        )),
         Error::QuotaExceeded => BackendError::misconfigured(format!(
             "{at} has a quota that is used up and refused to {verb}: raise it with setquota"
         )),
         Error::NoChildrenForEphemerals => BackendError::misconfigured(format!(
-            "the key's path on {at} is somebody's ephemeral node, which cannot hold locks; choose another key"
+            "the key's node on {at}, or the namespace's, is somebody's ephemeral node, which cannot hold locks; choose \
+             another key or --namespace"
         )),
         Error::Unimplemented => {
             BackendError::misconfigured(format!("{at} cannot {verb}: ZooKeeper 3.5 or later is needed"))

@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error, MultiWriteError, Stat};
+use zookeeper_client::{Client, CreateMode, Error, MultiWriteError, Stat};
 
 use super::contender::{Contest, Trouble, Turn};
-use super::entry;
+use super::entry::{self, Crowd};
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
-use super::queue::Entry;
-use super::{ZooKeeperBackend, failure};
-use crate::lock::{BackendError, FencingToken, Lease, LockKey, OwnerToken, Prolonged, validity};
+use super::{AclPolicy, ZooKeeperBackend, failure};
+use crate::lock::{BackendError, FencingToken, Lease, LockKey, Mode, OwnerToken, Prolonged, validity};
 use crate::sys::boottime::BootInstant;
 
 /// A longer lease is first granted so much, and raised once the reply has come: a grant that nobody learnt of ends soon.
@@ -40,6 +39,18 @@ pub(super) enum Expiry {
     Never,
 }
 
+impl Expiry {
+    /// What comes first.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Changed, _) | (_, Self::Changed) => Self::Changed,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+            (Self::Never, other) => other,
+            (one, Self::Never) => one,
+        }
+    }
+}
+
 /// Until when a lease by the leader's clock can be believed.
 pub(super) fn valid_until(sent: BootInstant, ttl: Duration) -> BootInstant {
     sent + validity::of_server_lease(ttl)
@@ -50,13 +61,13 @@ pub(super) fn epoch(zxid: i64) -> i64 {
     zxid >> 32
 }
 
-/// At the head: makes the place permanent for as long as the lease lasts.
+/// Our turn has come: makes the place permanent for as long as the lease lasts.
 pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) -> Result<Turn, Trouble> {
     let (Some(path), Some(won)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
     let ttl = contest.claim.ttl.duration();
     let record = contest.record(place).one_shot(&won, ttl.min(FIRST_GRANT), ttl);
     let mut requested_at = BootInstant::now();
-    let stored = match replace(client, &path, None, &record, ttl).await {
+    let stored = match replace(client, contest.backend.acl(), &path, None, &record, ttl).await {
         Ok(stored) => stored,
         Err(Error::NoNode) => return Ok(Turn::Gone),
         Err(error) if failure::leaves_the_outcome_open(&error) => {
@@ -91,7 +102,7 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
         key: contest.claim.key.clone(),
         token: contest.claim.token.clone(),
         ttl,
-        fence: Some(FencingToken(won.czxid.cast_unsigned())),
+        fence: (contest.claim.mode == Mode::Exclusive).then_some(FencingToken(won.czxid.cast_unsigned())),
         requested_at,
         valid_until: Some(valid_until(requested_at, ttl)),
         renew_every: Some(ttl / 3),
@@ -99,65 +110,73 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
     }))
 }
 
-/// Removes the leases ahead that have ended, as far as nobody nearer to them sees to it.
+/// Removes the leases in the way that have ended, as far as nobody nearer to them sees to it.
 pub(super) async fn expire(
     backend: &ZooKeeperBackend,
     client: &Client,
     directory: &str,
-    ahead: &[Entry],
+    crowd: &Crowd<'_>,
 ) -> Result<Expiry, Trouble> {
     let mut expiry = Expiry::Never;
-    for entry in ahead.iter().rev() {
+    let &[nearest] = &crowd.must_go[..] else {
+        // Any of several may make room, by time too; nobody else waits for just these.
+        let names: Vec<&str> = crowd.must_go.iter().map(|&index| crowd.ahead[index].name.as_str()).collect();
+        let nodes = place::read(client, directory, &names).await?;
+        if nodes.len() < names.len() {
+            return Ok(Expiry::Changed);
+        }
+        for node in nodes.iter().filter(|node| node.timed().is_some()) {
+            expiry = expiry.or(judge(backend, client, directory, node).await?);
+            if expiry == Expiry::Changed {
+                break;
+            }
+        }
+        return Ok(expiry);
+    };
+    for (index, entry) in crowd.ahead[..=nearest].iter().enumerate().rev() {
         let Some(node) = place::read(client, directory, &[&entry.name]).await?.pop() else {
             return Ok(Expiry::Changed);
         };
-        match (node.is_ephemeral(), &node.record) {
-            // It lives, and sees to those ahead of itself.
-            (true, Some(_)) => break,
-            (false, Some(record)) => match judge(backend, client, directory, &node, record).await? {
-                Judgement::Changed => return Ok(Expiry::Changed),
-                Judgement::EndsAt(end) => {
-                    expiry = Expiry::At(if let Expiry::At(first) = expiry { first.min(end) } else { end });
-                }
-            },
-            // Not ours: it knows nothing of leases.
-            (_, None) => {}
+        if node.timed().is_some() {
+            expiry = expiry.or(judge(backend, client, directory, &node).await?);
+            if expiry == Expiry::Changed {
+                break;
+            }
+        } else if node.record.is_some() && (index == nearest || index >= crowd.holders) {
+            // It lives, and is looked past when it goes; if it waits, it sees to those ahead of itself meanwhile.
+            break;
         }
+        // Else it is not ours and knows nothing of leases, or holds and waits for nobody.
     }
     Ok(expiry)
 }
 
-enum Judgement {
-    Changed,
-    EndsAt(BootInstant),
-}
-
-async fn judge(
-    backend: &ZooKeeperBackend,
-    client: &Client,
-    directory: &str,
-    node: &Node,
-    record: &Record,
-) -> Result<Judgement, Trouble> {
+/// When the lease of a node ends; one that has ended is removed.
+async fn judge(backend: &ZooKeeperBackend, client: &Client, directory: &str, node: &Node) -> Result<Expiry, Trouble> {
+    let Some(record) = node.timed() else { return Ok(Expiry::Never) };
     let path = format!("{directory}/{}", node.name);
     let asked_at = BootInstant::now();
     let clock = leaders_clock(backend, client).await?;
     let kept_for = record.kept_for();
-    if epoch(clock.mzxid) != epoch(node.stat.mzxid) {
+    let began = if epoch(clock.mzxid) == epoch(node.stat.mzxid) {
+        node.stat.mtime
+    } else {
         // Two leaders' clocks are never compared: the lease starts anew under this one.
-        return match client.set_data(&path, &node.data, Some(node.stat.version)).await {
-            Ok(_) => Ok(Judgement::EndsAt(asked_at + kept_for + RESOLUTION)),
-            Err(Error::NoNode | Error::BadVersion) => Ok(Judgement::Changed),
-            Err(error) => Err(error.into()),
-        };
-    }
-    let age = Duration::from_millis(u64::try_from(clock.mtime - node.stat.mtime).unwrap_or(0));
+        match client.set_data(&path, &node.data, Some(node.stat.version)).await {
+            Ok(_) => return Ok(Expiry::At(asked_at + kept_for + RESOLUTION)),
+            Err(Error::NoNode | Error::BadVersion) => return Ok(Expiry::Changed),
+            // Another user's, who alone may write to it: it starts anew for us, who have to remember that.
+            Err(Error::NoAuth) => backend.first_sight(&path, node.stat.mzxid, &clock),
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let age = Duration::from_millis(u64::try_from(clock.mtime - began).unwrap_or(0));
     if age <= kept_for {
-        return Ok(Judgement::EndsAt(asked_at + (kept_for - age) + RESOLUTION));
+        return Ok(Expiry::At(asked_at + (kept_for - age) + RESOLUTION));
     }
     // Under the version that was judged: a renewal in between wins.
     match client.delete(&path, Some(node.stat.version)).await {
-        Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(Judgement::Changed),
+        Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(Expiry::Changed),
         Err(error) => Err(error.into()),
     }
 }
@@ -171,7 +190,7 @@ pub(super) async fn leaders_clock(backend: &ZooKeeperBackend, client: &Client) -
             Err(Error::NoNode) => {}
             Err(error) => return Err(error.into()),
         }
-        match client.create(&path, b"", &CreateMode::Persistent.with_acls(Acls::anyone_all())).await {
+        match client.create(&path, b"", &CreateMode::Persistent.with_acls(backend.acl().of_common_ground())).await {
             Ok((stat, _)) => return Ok(stat),
             Err(Error::NodeExists) => {}
             Err(Error::NoNode) if backend.layout.top().is_empty() => {
@@ -197,7 +216,9 @@ pub(super) async fn prolong(
     let directory = backend.layout.directory(key)?;
     let client = backend.any_session().await?.client()?;
     loop {
-        let Some(Found { node, holds }) = place::find(&client, &directory, token).await.map_err(explained)? else {
+        let Some(Found { node, holds }) =
+            place::find(&client, backend.family, &directory, token).await.map_err(explained)?
+        else {
             return Ok(Prolonged::NotHeld);
         };
         let Some(record) = node.timed() else {
@@ -207,7 +228,7 @@ pub(super) async fn prolong(
         let renewed = record.with_ttl(ttl);
         let path = format!("{directory}/{}", node.name);
         let stamped = if record.node_ttl().is_some_and(|kept_for| outgrows(kept_for, ttl)) {
-            match replace(&client, &path, Some(node.stat.version), &renewed, ttl).await {
+            match replace(&client, backend.acl(), &path, Some(node.stat.version), &renewed, ttl).await {
                 Ok(_) => client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode)),
                 Err(error) => Err(error),
             }
@@ -232,13 +253,14 @@ fn outgrows(kept_for: Duration, ttl: Duration) -> bool {
 /// Returns what was stored.
 async fn replace(
     client: &Client,
+    acl: AclPolicy,
     path: &str,
     version: Option<i32>,
     record: &Record,
     ttl: Duration,
 ) -> Result<Record, Error> {
     let swap = |node_ttl: Option<Duration>| {
-        let persistent = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        let persistent = CreateMode::Persistent.with_acls(acl.of_contenders());
         let options = if let Some(ttl) = node_ttl { persistent.with_ttl(ttl) } else { persistent };
         let stored = record.in_node_of(node_ttl);
         let mut swap = client.new_multi_writer();

@@ -2,18 +2,22 @@
 //! alone), a lost reply to a create (found again by its GUID, or undone by closing the session), and a directory
 //! shared with another family of recipes (refused).
 
+mod access;
 mod census;
 mod contact;
 mod contender;
 mod endpoint;
 mod entry;
 mod failure;
+mod family;
 mod lease;
 mod node;
 mod path;
 mod place;
 mod queue;
 mod session;
+mod tunnel;
+mod watching;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,14 +26,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
+use zookeeper_client::Stat;
 
-pub use endpoint::{ConnectString, InvalidConnectString, Server};
+pub use access::{Access, AclPolicy, Credentials, InvalidCredentials};
+pub use endpoint::{ConnectString, InvalidConnectString, Server, Transport};
+pub use family::Family;
 
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace,
     OwnerToken, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
+use access::Approach;
 use path::Layout;
 use place::{Place, Removal};
 use session::{Existence, Session};
@@ -43,16 +51,29 @@ const ASIDE: Ttl = Ttl::Default(Duration::from_secs(10));
 pub struct Config {
     pub servers: ConnectString,
     pub namespace: Namespace,
+    pub access: Access,
+    pub family: Family,
 }
 
 /// The locks of one namespace of one ensemble.
 pub struct ZooKeeperBackend {
     ensemble: ConnectString,
+    approach: Approach,
     layout: Layout,
+    family: Family,
     /// Each with the timeout that was asked for: keys that are held together share a session, and its heartbeats.
     sessions: RefCell<Vec<(Ttl, Rc<Session>)>>,
     /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
     places: RefCell<HashMap<Contender, Option<Rc<Place>>>>,
+    /// Other users' leases of another leader's time, by path.
+    seen: RefCell<HashMap<String, FirstSight>>,
+}
+
+/// When a node, as it was then, was seen for the first time under one leader.
+#[derive(Debug, Clone, Copy)]
+struct FirstSight {
+    mzxid: i64,
+    clock: Stat,
 }
 
 type Contender = (LockKey, OwnerToken);
@@ -65,9 +86,12 @@ impl ZooKeeperBackend {
     pub fn open(config: &Config) -> Result<Self, BackendError> {
         Ok(Self {
             ensemble: config.servers.clone(),
+            approach: Approach::new(&config.access),
             layout: Layout::new(&config.namespace)?,
+            family: config.family,
             sessions: RefCell::default(),
             places: RefCell::default(),
+            seen: RefCell::default(),
         })
     }
 
@@ -78,7 +102,7 @@ impl ZooKeeperBackend {
         if let Some((_, session)) = alive {
             return Ok(session);
         }
-        let session = Rc::new(Session::open(&self.ensemble, ttl, until).await?);
+        let session = Rc::new(Session::open(&self.ensemble, &self.approach, ttl, until).await?);
         self.sessions.borrow_mut().push((ttl, Rc::clone(&session)));
         Ok(session)
     }
@@ -99,6 +123,22 @@ impl ZooKeeperBackend {
         conversation: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
         timeout(FIRST_CONTACT, conversation).await.unwrap_or_else(|_| Err(failure::no_answer(&self.ensemble, verb)))
+    }
+
+    /// What others may do with what we create.
+    fn acl(&self) -> AclPolicy {
+        self.approach.access.acl
+    }
+
+    /// When the node at `path`, as of `mzxid`, was first seen by the clock of the leader of now.
+    fn first_sight(&self, path: &str, mzxid: i64, clock: &Stat) -> i64 {
+        let now = FirstSight { mzxid, clock: *clock };
+        let mut seen = self.seen.borrow_mut();
+        let first = seen.entry(path.to_owned()).or_insert(now);
+        if first.mzxid != mzxid || lease::epoch(first.clock.mzxid) != lease::epoch(clock.mzxid) {
+            *first = now;
+        }
+        first.clock.mtime
     }
 
     fn place(&self, key: &LockKey, token: &OwnerToken) -> Option<Option<Rc<Place>>> {
@@ -136,10 +176,20 @@ impl LockBackend for ZooKeeperBackend {
             });
         }
         let Some(path) = place.path() else { return Ok(Renewal::Lost) };
-        match place.session().commit_check(&path).await {
+        // Both requests are on their way before the first answer. Not earlier than with the first heartbeat: most
+        // locks are held for less, and need no watch.
+        let (answer, ()) = tokio::join!(place.session().commit_check(&path), place.be_watched(&path));
+        match answer {
             Ok(Existence::Exists) => Ok(Renewal::Renewed { valid_until: place.session().valid_until() }),
             Ok(Existence::Gone) => Ok(Renewal::Lost),
             Err(error) => Err(failure::explained(&self.ensemble, "renew the lease", &error)),
+        }
+    }
+
+    async fn touched(&self, lease: &Lease) {
+        match self.place(&lease.key, &lease.token) {
+            Some(Some(place)) => place.touched().await,
+            _ => std::future::pending().await,
         }
     }
 

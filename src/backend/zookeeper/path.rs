@@ -19,6 +19,8 @@ pub enum InvalidPath {
     Relative,
     #[error("/zookeeper is ZooKeeper's own")]
     Reserved,
+    #[error("/%clock is dlock's own")]
+    Clock,
     #[error("it has a character that ZooKeeper does not take")]
     Character,
 }
@@ -73,7 +75,11 @@ impl Layout {
         }
         let path = key.as_str().strip_prefix('/').unwrap_or(key.as_str());
         let reserved = path == RESERVED || path.starts_with(&format!("{RESERVED}/"));
-        let valid = if reserved { Err(InvalidPath::Reserved) } else { validate(path) };
+        let valid = match path {
+            _ if reserved => Err(InvalidPath::Reserved),
+            CLOCK => Err(InvalidPath::Clock),
+            _ => validate(path),
+        };
         match valid {
             Ok(()) => Ok(format!("/{path}")),
             Err(why) => Err(BackendError::usage(format!(
@@ -132,7 +138,7 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused_as_a_matter_of_usage() {
-        for text in ["/", "a//b", "a/", "//a", "./a", "a/..", "zookeeper", "/zookeeper/quota", "a\tb"] {
+        for text in ["/", "a//b", "a/", "//a", "./a", "a/..", "zookeeper", "/zookeeper/quota", "a\tb", "%clock"] {
             let refused = layout("").directory(&key(text)).expect_err(text);
             assert_eq!(refused.kind, ErrorKind::Usage, "{text}");
         }

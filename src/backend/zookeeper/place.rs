@@ -1,13 +1,17 @@
 //! One contender's place in a queue: the node it created, how to find it again, and how to take it out.
 
 use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
-use uuid::Uuid;
-use zookeeper_client::{Client, Error, Stat};
+use zookeeper_client::{Client, Error, Stat, WatchedEvent};
 
+use super::family::Family;
 use super::node::Node;
-use super::queue::{self, Queue};
+use super::queue::Queue;
 use super::session::Session;
 use super::{ZooKeeperBackend, failure};
 use crate::lock::{BackendError, LeaseKind, LockKey, OwnerToken, Release};
@@ -16,16 +20,28 @@ use crate::sys::boottime::BootInstant;
 /// How many reads are sent before the first answer is awaited.
 const READS_IN_FLIGHT: usize = 64;
 
-/// A contender's node, known by its GUID before it exists and by its name afterwards.
+/// A contender's node, known by its label before it exists and by its name afterwards.
 #[derive(Debug)]
 pub(super) struct Place {
     session: Rc<Session>,
     directory: String,
-    guid: Uuid,
+    /// Its name but for the sequence number; nobody else's begins like it.
+    label: String,
     kind: LeaseKind,
     name: RefCell<Option<String>>,
     stat: Cell<Option<(Stat, BootInstant)>>,
     standing: Cell<Standing>,
+    watch: Watch,
+}
+
+/// The watch on one's own node while it holds. Dropping one that has not fired takes a request.
+#[derive(Default)]
+struct Watch(RefCell<Option<Pin<Box<dyn Future<Output = WatchedEvent>>>>>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,16 +60,16 @@ pub(super) enum Removal {
 }
 
 impl Place {
-    pub(super) fn new(session: Rc<Session>, directory: &str, kind: LeaseKind) -> Self {
+    pub(super) fn new(session: Rc<Session>, directory: &str, label: String, kind: LeaseKind) -> Self {
         Self {
             session,
             directory: directory.to_owned(),
-            // Apart from the owner token: everybody can read the names of nodes.
-            guid: Uuid::new_v4(),
+            label,
             kind,
             name: RefCell::default(),
             stat: Cell::default(),
             standing: Cell::new(Standing::Waiting),
+            watch: Watch::default(),
         }
     }
 
@@ -61,13 +77,13 @@ impl Place {
         &self.session
     }
 
-    pub(super) fn guid(&self) -> Uuid {
-        self.guid
+    pub(super) fn label(&self) -> &str {
+        &self.label
     }
 
     /// The path that the create request names; ZooKeeper appends a sequence number.
     pub(super) fn prefix(&self) -> String {
-        format!("{}/{}", self.directory, queue::prefix(self.guid))
+        format!("{}/{}", self.directory, self.label)
     }
 
     /// The node's path, once it is known.
@@ -110,6 +126,32 @@ impl Place {
         self.standing.get() == Standing::Persistent
     }
 
+    /// Sets a watch on the node unless there is one.
+    pub(super) async fn be_watched(&self, path: &str) {
+        let Ok(client) = self.session.client() else { return };
+        if self.watch.0.borrow().is_some() {
+            return;
+        }
+        // The requests that follow say what became of the node.
+        if let Ok((_, watcher)) = client.check_and_watch_stat(path).await {
+            self.watch.0.replace(Some(Box::pin(watcher.changed())));
+        }
+    }
+
+    /// Completes when the watch has fired; never while there is none.
+    pub(super) async fn touched(&self) {
+        poll_fn(|context| {
+            let mut watch = self.watch.0.borrow_mut();
+            let fired = watch.as_mut().is_some_and(|event| event.as_mut().poll(context).is_ready());
+            if !fired {
+                return Poll::Pending;
+            }
+            watch.take();
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Whether the node may be persistent by now, known or not: the reply that says so may be lost.
     pub(super) fn may_outlive_its_session(&self) -> bool {
         self.kind == LeaseKind::OneShot
@@ -137,7 +179,7 @@ impl Place {
             Err(error) => return Err(explained(&error)),
         };
         let mut removal = Removal::WasGone;
-        for name in Queue::of(children).created_as(self.guid) {
+        for name in Queue::of(backend.family, children).created_as(&self.label) {
             match client.delete(&format!("{}/{name}", self.directory), None).await {
                 Ok(()) => removal = Removal::Removed,
                 Err(Error::NoNode) => {}
@@ -194,9 +236,14 @@ pub(super) struct Found {
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub(super) async fn find(client: &Client, directory: &str, token: &OwnerToken) -> Result<Option<Found>, Error> {
+pub(super) async fn find(
+    client: &Client,
+    family: Family,
+    directory: &str,
+    token: &OwnerToken,
+) -> Result<Option<Found>, Error> {
     let queue = match client.list_children(directory).await {
-        Ok(children) => Queue::of(children),
+        Ok(children) => Queue::of(family, children),
         Err(Error::NoNode) => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -221,7 +268,8 @@ pub(super) async fn release_by_token(
     let directory = backend.layout.directory(key)?;
     let client = backend.any_session().await?.client()?;
     loop {
-        let Some(Found { node, holds }) = find(&client, &directory, token).await.map_err(explained)? else {
+        let Some(Found { node, holds }) = find(&client, backend.family, &directory, token).await.map_err(explained)?
+        else {
             return Ok(Release::NotHeld);
         };
         match client.delete(&format!("{directory}/{}", node.name), Some(node.stat.version)).await {

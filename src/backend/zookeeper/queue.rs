@@ -2,12 +2,8 @@
 
 use std::borrow::Cow;
 
-use uuid::Uuid;
-
+use super::family::Family;
 use crate::lock::Mode;
-
-/// Every name that takes part in the queue has this text before its sequence number; Curator sorts by what follows its last occurrence.
-const LOCK: &str = "lock-";
 
 /// Sequence numbers end at 2^31 and then turn negative, which sorts them before everything. This many before it dlock
 /// stops: enough for a contender per second for eleven days, in which the operators read the refusals.
@@ -17,6 +13,7 @@ const LAST_SEQUENCES: i64 = 1_000_000;
 #[derive(Debug)]
 pub(super) struct Queue {
     entries: Vec<Entry>,
+    stranger: Option<String>,
 }
 
 /// One contender, as its name tells it.
@@ -27,11 +24,21 @@ pub(super) struct Entry {
 }
 
 impl Queue {
-    pub(super) fn of(children: Vec<String>) -> Self {
-        let mut entries: Vec<Entry> = children.into_iter().map(|name| Entry { mode: mode_of(&name), name }).collect();
-        // Curator gives a reader under its own write lock the writer's number: equal numbers need an order too.
-        entries.sort_by(|a, b| rank(&a.name).cmp(rank(&b.name)).then_with(|| a.name.cmp(&b.name)));
-        Self { entries }
+    pub(super) fn of(family: Family, children: Vec<String>) -> Self {
+        let mut ranked: Vec<(String, Entry)> = children
+            .into_iter()
+            .map(|name| {
+                let (rank, mode) = family.read(&name).unwrap_or_else(|| (trailing_digits(&name), Mode::Exclusive));
+                (rank.to_owned(), Entry { mode, name })
+            })
+            .collect();
+        // Whoever makes up sequence numbers can make up equal ones: they need an order too.
+        ranked.sort_by(|(rank, entry), (other_rank, other)| {
+            rank.cmp(other_rank).then_with(|| entry.name.cmp(&other.name))
+        });
+        let entries: Vec<Entry> = ranked.into_iter().map(|(_, entry)| entry).collect();
+        let stranger = entries.iter().find(|entry| family.read(&entry.name).is_none()).map(|entry| entry.name.clone());
+        Self { entries, stranger }
     }
 
     pub(super) fn entries(&self) -> &[Entry] {
@@ -40,7 +47,7 @@ impl Queue {
 
     /// A child of another family of recipes, which does not see ours.
     pub(super) fn stranger(&self) -> Option<&str> {
-        self.entries.iter().map(|entry| entry.name.as_str()).find(|name| !name.contains(LOCK))
+        self.stranger.as_deref()
     }
 
     /// How many, counted from the head, hold the lock together.
@@ -55,7 +62,7 @@ impl Queue {
         match head.mode {
             Mode::Exclusive => 1,
             Mode::Shared => alike,
-            Mode::Slots(total) => alike.min(usize::try_from(total).unwrap_or(usize::MAX)),
+            Mode::Slots(total) => alike.min(number(total)),
         }
     }
 
@@ -63,16 +70,46 @@ impl Queue {
         self.entries.iter().position(|entry| entry.name == name)
     }
 
-    /// Every node that was created under `guid`, first in the queue first.
-    pub(super) fn created_as(&self, guid: Uuid) -> Vec<&str> {
-        let prefix = prefix(guid);
-        self.entries.iter().map(|entry| entry.name.as_str()).filter(|name| name.starts_with(&prefix)).collect()
+    /// Every node that was created under `label`, first in the queue first.
+    pub(super) fn created_as(&self, label: &str) -> Vec<&str> {
+        self.entries.iter().map(|entry| entry.name.as_str()).filter(|name| name.starts_with(label)).collect()
     }
 }
 
-/// The name that an exclusive contender creates; ZooKeeper appends the sequence number.
-pub(super) fn prefix(guid: Uuid) -> String {
-    format!("_c_{}-{LOCK}", guid.hyphenated())
+/// Whom a contender of `mode` behind `ahead` has to watch: before it can hold, one of these must go, whichever it is. Empty
+/// when it holds. Nobody who is not in the way is among them, so that no release wakes those whom it cannot help:
+///
+/// * an exclusive one watches the nearest ahead, which wakes one waiter at each release;
+/// * a reader the nearest that is no reader: the readers that this one's end wakes all get in, or stand behind one more
+///   that is none;
+/// * a contender for one of N slots the same, as long as fewer than N of its kind are ahead. Behind N or more of them no
+///   single one must go: any of them may make room, in any order. Before it gets in, fewer than N are left of those ahead.
+///   So of any N of them one has gone by then, and N are as few as will do: if it watched fewer, just those could be
+///   left. It watches the nearest N, who are likely to stay longest: a release wakes N at most, however many wait, and
+///   just one where the holder that came first goes first.
+pub(super) fn must_go(ahead: &[Entry], mode: Mode) -> Vec<usize> {
+    let nearest = |is_in_the_way: &dyn Fn(&Entry) -> bool| ahead.iter().rposition(is_in_the_way).into_iter().collect();
+    match mode {
+        Mode::Exclusive => nearest(&|_| true),
+        Mode::Shared => nearest(&|entry| entry.mode != mode),
+        Mode::Slots(total) => {
+            let alike = (0..ahead.len()).rev().filter(|&index| ahead[index].mode == mode);
+            let watched: Vec<usize> = alike.take(number(total)).collect();
+            if watched.len() < number(total) { nearest(&|entry| entry.mode != mode) } else { watched }
+        }
+    }
+}
+
+/// The number of slots that those ahead agree on, where it is another than in `mode`. The first of them decides: one
+/// with a number of its own, about to be refused and gone, speaks for nobody behind it.
+pub(super) fn other_slots(ahead: &[Entry], mode: Mode) -> Option<u32> {
+    let Mode::Slots(ours) = mode else { return None };
+    let theirs = ahead.iter().find_map(|entry| if let Mode::Slots(total) = entry.mode { Some(total) } else { None });
+    theirs.filter(|theirs| *theirs != ours)
+}
+
+fn number(total: u32) -> usize {
+    usize::try_from(total).unwrap_or(usize::MAX)
 }
 
 /// Whether so few sequence numbers are left that order is about to be lost.
@@ -80,27 +117,9 @@ pub(super) fn near_the_end(sequence: i64) -> bool {
     sequence < 0 || sequence > i64::from(i32::MAX) - LAST_SEQUENCES
 }
 
-fn rank(name: &str) -> &str {
-    match name.rfind(LOCK) {
-        Some(at) => &name[at + LOCK.len()..],
-        // Other families end in a number too; this is for `status` alone.
-        None => &name[name.trim_end_matches(|c: char| c.is_ascii_digit()).len()..],
-    }
-}
-
-fn mode_of(name: &str) -> Mode {
-    let Some(before) = name.rfind(LOCK).map(|at| &name[..at]).filter(|before| before.starts_with("_c_")) else {
-        return Mode::Exclusive;
-    };
-    let Some(before) = before.strip_suffix('-') else { return Mode::Exclusive };
-    if before.ends_with("-shared") {
-        return Mode::Shared;
-    }
-    let slots = before.rsplit_once("-slots").map(|(_, digits)| digits).filter(|digits| !digits.starts_with('0'));
-    slots
-        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|digits| digits.parse().ok())
-        .map_or(Mode::Exclusive, Mode::Slots)
+/// The place of a name of some other family: they end in a number too, and `status` shows them.
+fn trailing_digits(name: &str) -> &str {
+    &name[name.trim_end_matches(|c: char| c.is_ascii_digit()).len()..]
 }
 
 /// A name as shown in messages: it comes from other programs.
@@ -113,118 +132,4 @@ pub(super) fn shown(name: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const GUID: &str = "6e2f6d9c-3b0a-4f5e-9d0a-0c8e1b2a3f4d";
-
-    fn queue(names: &[&str]) -> Queue {
-        Queue::of(names.iter().map(|&name| name.to_owned()).collect())
-    }
-
-    #[test]
-    fn the_order_is_that_of_the_text_after_the_last_lock() {
-        let served = queue(&[
-            "zz-lock-0000000001",
-            "_c_lock-9-lock-0000000002",
-            &format!("_c_{GUID}-shared-lock-0000000000"),
-            "aa-lock-0000000003",
-        ]);
-        let names: Vec<&str> = served.entries().iter().map(|entry| &entry.name[entry.name.len() - 1..]).collect();
-        assert_eq!(names, ["0", "1", "2", "3"]);
-        assert_eq!(served.stranger(), None);
-    }
-
-    #[test]
-    fn the_name_tells_the_mode() {
-        for (middle, mode) in [
-            ("", Mode::Exclusive),
-            ("shared-", Mode::Shared),
-            ("slots3-", Mode::Slots(3)),
-            ("slots4294967295-", Mode::Slots(u32::MAX)),
-            ("slots4294967296-", Mode::Exclusive),
-            ("slots03-", Mode::Exclusive),
-            ("slots-", Mode::Exclusive),
-            ("read-", Mode::Exclusive),
-        ] {
-            assert_eq!(mode_of(&format!("_c_{GUID}-{middle}lock-0000000007")), mode, "{middle}");
-        }
-        assert_eq!(mode_of("somebody-shared-lock-0000000007"), Mode::Exclusive, "only with Curator's mark");
-        assert_eq!(mode_of("kazoo__lock__0000000007"), Mode::Exclusive);
-    }
-
-    #[test]
-    fn another_familys_child_is_a_stranger() {
-        for stranger in ["abc__lock__0000000001", "_c_x-__READ__0000000001", "_c_x-lease-0000000001", ".meta", "x-1-2"]
-        {
-            assert_eq!(queue(&["_c_x-lock-0000000000", stranger]).stranger(), Some(stranger));
-        }
-    }
-
-    #[test]
-    fn who_holds_follows_from_the_modes_at_the_head() {
-        let shared = |n: u32| format!("_c_g-shared-lock-{n:010}");
-        let slots = |of: u32, n: u32| format!("_c_g-slots{of}-lock-{n:010}");
-        let exclusive = |n: u32| format!("_c_g-lock-{n:010}");
-        let holders = |names: Vec<String>| Queue::of(names).holders();
-        assert_eq!(holders(vec![]), 0);
-        assert_eq!(holders(vec![exclusive(0), exclusive(1)]), 1);
-        assert_eq!(holders(vec![shared(0), shared(1), exclusive(2), shared(3)]), 2, "a reader waits behind a writer");
-        assert_eq!(holders(vec![slots(2, 0), slots(2, 1), slots(2, 2)]), 2);
-        assert_eq!(holders(vec![slots(5, 0), slots(5, 1), slots(4, 2)]), 2);
-        assert_eq!(holders(vec![exclusive(0), shared(1)]), 1);
-    }
-
-    #[test]
-    fn sequence_numbers_are_used_up_before_they_wrap() {
-        assert!(!near_the_end(0));
-        assert!(!near_the_end(2_146_000_000));
-        assert!(near_the_end(2_147_000_000));
-        assert!(near_the_end(-5));
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_does_not_depend_on_how_the_server_lists(
-            mut children in prop::collection::vec("[a-z_-]{0,6}(lock-)?[0-9]{0,10}", 0..12),
-            seed in any::<u64>(),
-        ) {
-            children.sort();
-            children.dedup();
-            let one = Queue::of(children.clone());
-            let len = children.len().max(1);
-            children.rotate_left(usize::try_from(seed % len as u64).expect("small"));
-            children.reverse();
-            let other = Queue::of(children);
-            prop_assert_eq!(one.entries(), other.entries());
-        }
-
-        #[test]
-        fn holders_stand_at_the_head_and_have_one_mode(
-            kinds in prop::collection::vec((0_u8..4, 1_u32..4), 0..12),
-        ) {
-            let children = kinds.iter().enumerate().map(|(n, (kind, slots))| match kind {
-                0 => format!("_c_g-lock-{n:010}"),
-                1 => format!("_c_g-shared-lock-{n:010}"),
-                2 => format!("_c_g-slots{slots}-lock-{n:010}"),
-                _ => format!("foreign-lock-{n:010}"),
-            }).collect();
-            let queue = Queue::of(children);
-            let holders = queue.holders();
-            prop_assert!(holders <= queue.entries().len());
-            prop_assert_eq!(holders == 0, queue.entries().is_empty());
-            let (held, waiting) = queue.entries().split_at(holders);
-            prop_assert!(held.iter().all(|entry| entry.mode == held[0].mode));
-            match held.first().map(|entry| entry.mode) {
-                Some(Mode::Exclusive) => prop_assert_eq!(holders, 1),
-                Some(Mode::Shared) => prop_assert!(waiting.first().is_none_or(|next| next.mode != Mode::Shared)),
-                Some(Mode::Slots(n)) => prop_assert!(
-                    holders <= n as usize && (holders == n as usize || waiting.first().is_none_or(|next| next.mode != Mode::Slots(n)))
-                ),
-                None => {}
-            }
-        }
-    }
-}
+mod tests;

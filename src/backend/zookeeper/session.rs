@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error, SessionState, StateWatcher};
 
+use super::access::Approach;
 use super::contact::{self, Verdict};
 use super::endpoint::{ConnectString, Server};
 use super::failure;
@@ -61,18 +62,23 @@ impl Session {
     ///
     /// # Errors
     /// When nobody grants one, with every server's reason; when `ttl` is exact and outside the range of the servers.
-    pub(super) async fn open(ensemble: &ConnectString, ttl: Ttl, until: BootInstant) -> Result<Self, BackendError> {
+    pub(super) async fn open(
+        ensemble: &ConnectString,
+        approach: &Approach,
+        ttl: Ttl,
+        until: BootInstant,
+    ) -> Result<Self, BackendError> {
         let wanted = Duration::from_millis(millis(ttl.duration())).min(LONGEST_TIMEOUT);
-        let mut session = Self::attach(ensemble, wanted, until).await?;
+        let mut session = Self::attach(ensemble, approach, wanted, until).await?;
         if session.timeout == millis_of(ttl) {
             return Ok(session);
         }
         session.close().await;
         match ttl {
-            Ttl::Exactly(ttl) => Err(Self::out_of_range(ensemble, ttl, session.timeout, until).await),
+            Ttl::Exactly(ttl) => Err(Self::out_of_range(ensemble, approach, ttl, session.timeout, until).await),
             // Once more: what the client crate makes of the time it asks for would not fit the time that it got.
             Ttl::Default(_) => {
-                session = Self::attach(ensemble, session.timeout, until).await?;
+                session = Self::attach(ensemble, approach, session.timeout, until).await?;
                 Ok(session)
             }
         }
@@ -168,7 +174,12 @@ impl Session {
         timeout(within, closed).await.ok();
     }
 
-    async fn attach(ensemble: &ConnectString, wanted: Duration, until: BootInstant) -> Result<Self, BackendError> {
+    async fn attach(
+        ensemble: &ConnectString,
+        approach: &Approach,
+        wanted: Duration,
+        until: BootInstant,
+    ) -> Result<Self, BackendError> {
         let until = until - LAST_WORD;
         let mut verdicts: Vec<(Server, Verdict)> = Vec::new();
         while !until.has_passed() {
@@ -179,7 +190,7 @@ impl Session {
                 let ensemble = ensemble.clone();
                 Self { ensemble, client, id, timeout, proofs: Cell::new(Proofs::since(attached)) }
             };
-            let mut through_all = Attempt::new(ensemble, wanted);
+            let mut through_all = Attempt::new(ensemble, approach, wanted)?;
             let head_start = HEAD_START.min(until.remaining());
             if let Ok(Some(client)) = timeout(head_start, through_all.outcome()).await {
                 return Ok(established(client));
@@ -190,18 +201,18 @@ impl Session {
             let asking = ASKING.min(until.remaining());
             verdicts = tokio::select! {
                 client = through_all.success() => return Ok(established(client)),
-                heard = hear(ensemble, asking) => heard,
+                heard = hear(ensemble, approach, asking) => heard,
             };
             let told = |wanted: Verdict| verdicts.iter().filter(move |(_, verdict)| *verdict == wanted);
             let serving: Vec<Server> = told(Verdict::Serving).map(|(server, _)| server.clone()).collect();
             if !serving.is_empty() {
-                let mut through_serving = Attempt::new(&ensemble.through(serving), wanted);
+                let mut through_serving = Attempt::new(&ensemble.through(serving), approach, wanted)?;
                 tokio::select! {
                     client = through_all.success() => return Ok(established(client)),
                     client = through_serving.outcome() => if let Some(client) = client { return Ok(established(client)) },
                     () = sleep(until.remaining()) => {}
                 }
-            } else if told(Verdict::NotServing).next().is_none() {
+            } else if told(Verdict::NotServing).chain(told(Verdict::ReadOnly)).next().is_none() {
                 break;
             }
             sleep(ELECTION.min(until.remaining())).await;
@@ -211,12 +222,13 @@ impl Session {
 
     async fn out_of_range(
         ensemble: &ConnectString,
+        approach: &Approach,
         wanted: Duration,
         granted: Duration,
         until: BootInstant,
     ) -> BackendError {
         let other_end = if granted < wanted { SHORTEST_TIMEOUT } else { LONGEST_TIMEOUT };
-        let other = match Self::attach(ensemble, other_end, until).await {
+        let other = match Self::attach(ensemble, approach, other_end, until).await {
             Ok(session) => {
                 session.close().await;
                 Some(session.timeout)
@@ -279,8 +291,8 @@ fn millis_of(ttl: Ttl) -> Duration {
 }
 
 /// Asks every server, and does not wait for the slow ones once somebody serves.
-async fn hear(ensemble: &ConnectString, within: Duration) -> Vec<(Server, Verdict)> {
-    let mut answers = contact::ask_all(ensemble, within);
+async fn hear(ensemble: &ConnectString, approach: &Approach, within: Duration) -> Vec<(Server, Verdict)> {
+    let mut answers = contact::ask_all(ensemble, &approach.access.tls, within);
     let mut heard = Vec::new();
     while let Some((server, verdict)) = answers.next().await {
         let serving = verdict == Verdict::Serving;
@@ -308,17 +320,17 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(ensemble: &ConnectString, timeout: Duration) -> Self {
-        let connect_string = ensemble.to_string();
-        let connecting = async move {
-            Client::connector()
-                .with_session_timeout(timeout)
-                .with_connection_timeout(silence(timeout))
-                .with_fail_eagerly()
-                .connect(&connect_string)
-                .await
-        };
-        Self { running: Some(Box::pin(connecting)), denied: false }
+    fn new(ensemble: &ConnectString, approach: &Approach, timeout: Duration) -> Result<Self, BackendError> {
+        let connect_string = approach.entrance(ensemble)?.to_string();
+        let mut connector = Client::connector()
+            .with_session_timeout(timeout)
+            .with_connection_timeout(silence(timeout))
+            .with_fail_eagerly();
+        if let Some(credentials) = &approach.access.credentials {
+            connector = connector.with_auth("digest", credentials.reveal());
+        }
+        let connecting = async move { connector.connect(&connect_string).await };
+        Ok(Self { running: Some(Box::pin(connecting)), denied: false })
     }
 
     /// The session, or `None` once the attempt has failed.

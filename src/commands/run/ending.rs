@@ -7,7 +7,8 @@ use crate::commands::failed;
 use crate::error::Error;
 use crate::error::phrase::Grace;
 use crate::exit_code::{self, Ending};
-use crate::lock::{Lease, pace};
+use crate::lock::pace;
+use crate::lock::several::Holding;
 use crate::report::Stderr;
 use crate::settings::RunSettings;
 use crate::sys::process::Exit;
@@ -40,7 +41,7 @@ pub(super) fn mirror(verdict: Verdict, settings: &RunSettings, stderr: Stderr) -
         Verdict::KeeperDied(_) => "the process that held it was killed, and so was the command",
         Verdict::DeadlinePassed => "its lease ran out, and the command was killed",
     };
-    failed(&Error::Lost { key: settings.key.clone(), reason: reason.to_owned() }, stderr)
+    failed(&Error::Lost { keys: settings.keys.clone(), reason: reason.to_owned() }, stderr)
 }
 
 /// What a run ends with: a lost lease before a run that took too long, and either before what the command returned.
@@ -56,11 +57,12 @@ pub(super) fn status(held: Held, given_up: GivenUp) -> Exit {
 
 /// Refuses a grace for which the lease that was granted turns out to be too short. Only a session's length is known so
 /// late; `settings` has checked the rest.
-pub(super) fn check_grace(settings: &RunSettings, lease: &Lease) -> Result<(), Error> {
-    let (Some(grace), Some(upkeep)) = (settings.stopping.kill_after, settings.deployment.backend.upkeep()) else {
+pub(super) fn check_grace(settings: &RunSettings, holding: &Holding<'_>) -> Result<(), Error> {
+    let upkeep = settings.deployment.backend.upkeep();
+    let (Some(grace), Some(upkeep), Some(ttl)) = (settings.stopping.kill_after, upkeep, holding.ttl()) else {
         return Ok(());
     };
-    pace::check_grace(lease.ttl, grace, upkeep).map_err(|sums| Error::Configuration(Grace(&sums).to_string()))
+    pace::check_grace(ttl, grace, upkeep).map_err(|sums| Error::Configuration(Grace(&sums).to_string()))
 }
 
 /// Nothing of the command runs, and the lock is free again.
@@ -72,7 +74,7 @@ pub(super) fn not_started(error: SpawnError, settings: &RunSettings) -> Error {
         SpawnError::System(source) => Error::system("start the command", source),
         SpawnError::Interrupted(signal) => Error::Interrupted(signal),
         SpawnError::TooLate => Error::Lost {
-            key: settings.key.clone(),
+            keys: settings.keys.clone(),
             reason: "its lease ran out before the command was started".to_owned(),
         },
     }

@@ -1,12 +1,14 @@
-//! Giving the lock up when nothing of the command is left, and what an unknown outcome means.
+//! Giving the locks up when nothing of the command is left, and what an unknown outcome means.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::lock::keep_alive::Renewing;
+use super::hold::Held;
 use crate::lock::pace::Pace;
-use crate::lock::{LockBackend, Release, backoff};
+use crate::lock::several::{Holding, Part};
+use crate::lock::{BackendError, Release, backoff};
 use crate::report::{Stderr, running};
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
@@ -15,38 +17,65 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// No attempt is cut shorter than this by a short lease alone: a reconnection takes two round trips more than a renewal.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(500);
 
-/// What became of the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What became of the locks; of several the first that applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum GivenUp {
-    Released,
-    /// The backend said that it had not been ours: it was lost before the command's end.
+    /// The backend said that one had not been ours: it was lost before the command's end.
     NotOurs,
-    /// Nobody knows; it ends with its lease.
+    /// Nobody knows of one; it ends with its lease.
     Unknown,
+    Released,
 }
 
-/// Releases the lease, and says so when that did not work.
-pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stderr: Stderr) -> GivenUp {
-    let lease = renewing.lease();
-    let pace = Pace::of(lease.ttl);
+/// Gives up what was held for the command that `held` tells of.
+pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
+    // With one of them lost and the command stopped for it, the others are over soon in any case.
+    if held.lease_over || (held.lost && !holding.parts().iter().any(Part::is_over)) {
+        join_all(holding.parts().iter().map(give_up_the_lost)).await;
+        return GivenUp::Unknown;
+    }
+    give_up(holding, stderr).await
+}
+
+/// Releases all leases, and says so where that did not work.
+pub(super) async fn give_up(holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
+    let given_up = join_all(holding.parts().iter().map(async |part| {
+        if part.is_over() {
+            give_up_the_lost(part).await;
+            return GivenUp::Unknown;
+        }
+        give_up_one(part, stderr).await
+    }));
+    given_up.await.into_iter().min().unwrap_or(GivenUp::Released)
+}
+
+async fn give_up_one(part: &Part<'_>, stderr: Stderr) -> GivenUp {
+    let (key, renewing) = (part.key(), &part.renewing);
+    let pace = Pace::of(renewing.lease().ttl);
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
-    let mut last_error = None;
+    let mut last_error: Option<BackendError> = None;
     loop {
-        match attempt(backend, renewing, until).await {
+        match attempt(part, until).await {
             Ok(Release::Released) => {
-                stderr.detail(running::released(&lease.key));
+                stderr.detail(running::released(key));
                 return GivenUp::Released;
             }
             // An attempt whose answer was lost may have released it.
             Ok(Release::NotHeld) if last_error.is_some() => return GivenUp::Released,
             Ok(Release::NotHeld) => {
-                stderr.say(running::was_not_ours(&lease.key));
+                stderr.say(running::was_not_ours(key));
                 return GivenUp::NotOurs;
             }
-            Err(error) => last_error = Some(error),
+            Err(Some(error)) => last_error = Some(error),
+            // What an earlier attempt was told says more than the silence that cut the last one short.
+            Err(None) => {
+                last_error.get_or_insert_with(|| BackendError::unavailable("no answer"));
+            }
         }
-        if Instant::now() >= until {
-            stderr.notice(running::not_released(&lease.key, &last_error.unwrap_or_default(), renewing.left()));
+        if let Some(error) = &last_error
+            && (error.is_settled() || Instant::now() >= until)
+        {
+            stderr.notice(running::not_released(key, error, renewing.left()));
             return GivenUp::Unknown;
         }
         sleep(backoff::jittered(pace.pause.0, pace.pause.1).min(until.saturating_duration_since(Instant::now()))).await;
@@ -54,16 +83,16 @@ pub(super) async fn give_up(backend: &dyn LockBackend, renewing: &Renewing, stde
 }
 
 /// Tries once to free what may be left of a lease that was lost; it is over soon in any case.
-pub(super) async fn give_up_the_lost(backend: &dyn LockBackend, renewing: &Renewing) {
-    attempt(backend, renewing, Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
+async fn give_up_the_lost(part: &Part<'_>) {
+    attempt(part, Instant::now() + part.renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
 }
 
-/// One release within its limit and before `until`. What failed is told as a fragment of a sentence.
-async fn attempt(backend: &dyn LockBackend, renewing: &Renewing, until: Instant) -> Result<Release, String> {
-    let lease = renewing.lease();
+/// One release within its limit and before `until`; without an error when there was no answer.
+async fn attempt(part: &Part<'_>, until: Instant) -> Result<Release, Option<BackendError>> {
+    let lease = part.renewing.lease();
     let limit = Pace::of(lease.ttl).request_limit.max(SHORTEST_ATTEMPT);
-    match timeout_at(until.min(Instant::now() + limit), backend.release(&lease.key, &lease.token)).await {
-        Ok(answer) => answer.map_err(|error| error.message),
-        Err(_) => Err("no answer".to_owned()),
+    match timeout_at(until.min(Instant::now() + limit), part.backend.release(&lease.key, &lease.token)).await {
+        Ok(answer) => answer.map_err(Some),
+        Err(_) => Err(None),
     }
 }

@@ -1,17 +1,17 @@
 //! The one place that waits while the command runs: whatever happens becomes an event, and the supervisor decides.
 
-use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::nested::Users;
 use super::survivors::Survivors;
 use crate::child::supervisor::{Action, Event, LeftBehind, Rest, Supervisor};
 use crate::child::{FromFront, Keeper, TreeChange};
-use crate::lock::LockBackend;
-use crate::lock::keep_alive::{Beat, Ended, Renewing};
+use crate::lock::keep_alive::{Beat, Ended};
 use crate::lock::pace::Pace;
+use crate::lock::several::{EndedLease, Holding, Part};
 use crate::report::{Stderr, running};
 use crate::settings::{Descendants, OnLost, RunSettings};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -32,8 +32,12 @@ pub(super) struct Held {
 /// How long the front may take to tell of a signal that came with the command's end: it may be stopped, or dying.
 const TELLS_WITHIN: Duration = Duration::from_secs(1);
 
+/// How often we look whether a run inside the command still uses the lock once the command itself has ended. It is a look
+/// at a file of this host.
+const USERS_LOOK: Duration = Duration::from_millis(100);
+
 enum Happened {
-    Lease(io::Result<Ended>),
+    Lease(EndedLease),
     Front(FromFront),
     /// It does not tell of its signals in time.
     FrontSilent,
@@ -43,31 +47,31 @@ enum Happened {
 }
 
 /// Publishes the instant by which the command must be dead; none where a loss is only to be told.
-pub(super) fn publish_deadline(keeper: &Keeper, lease: &Renewing, settings: &RunSettings) {
+pub(super) fn publish_deadline(keeper: &Keeper, holding: &Holding<'_>, settings: &RunSettings) {
     keeper.deadline().set(match settings.stopping.on_lost {
-        OnLost::Kill => lease.valid_until(),
+        OnLost::Kill => holding.valid_until(),
         OnLost::Warn => None,
     });
 }
 
-/// Watches lease, command and front until nothing of the command has to be waited for. Renews meanwhile.
+/// Watches leases, command and front until nothing of the command has to be waited for. Renews meanwhile.
 pub(super) async fn hold(
     keeper: &Keeper,
-    backend: &dyn LockBackend,
-    lease: &Renewing,
+    holding: &Holding<'_>,
+    users: &mut Users,
     settings: &RunSettings,
     stderr: Stderr,
 ) -> Held {
-    let beat = |beat: Beat<'_>| match beat {
+    let beat = |part: &Part<'_>, beat: Beat<'_>| match beat {
         Beat::Renewed => {
-            publish_deadline(keeper, lease, settings);
-            stderr.detail(running::renewed(&settings.key));
+            publish_deadline(keeper, holding, settings);
+            stderr.detail(running::renewed(part.key()));
         }
-        Beat::Failed(error) => stderr.notice(running::renewal_failed(&settings.key, error, lease.left())),
+        Beat::Failed(error) => stderr.notice(running::renewal_failed(part.key(), error, part.renewing.left())),
     };
-    let mut job = Job::new(keeper, lease, settings, stderr);
+    let mut job = Job::new(keeper, holding, users, settings, stderr);
     let mut timer = BootTimer::new().ok();
-    let mut renewing = pin!(lease.keep_alive(backend, job.notice(), &beat));
+    let mut renewing = pin!(holding.keep_alive(job.notice(), &beat));
     let mut closing = pin!(keeper.close_inherited());
     let mut slipping = pin!(keeper.command_out_of_reach());
     let exit = loop {
@@ -76,7 +80,7 @@ pub(super) async fn hold(
             biased;
             ended = &mut renewing, if !job.lease_over => Happened::Lease(ended),
             () = sleep_until(&mut timer, due), if due.is_some() => Happened::Due,
-            change = keeper.change(), if job.unjudged.is_none() => Happened::Tree(change),
+            change = keeper.change(), if job.unjudged.is_none() && !job.tree_gone => Happened::Tree(change),
             message = keeper.from_front(), if !job.front_gone => Happened::Front(message),
             () = judging_time(job.unjudged), if job.unjudged.is_some() => Happened::FrontSilent,
             () = &mut slipping, if job.within_reach => Happened::OutOfReach,
@@ -87,15 +91,15 @@ pub(super) async fn hold(
             break exit;
         }
         if renewing_ended && !job.lease_over {
-            // The command was asked to end; the lease is kept for as long as it may yet be believed.
-            renewing.set(lease.keep_alive(backend, Duration::ZERO, &beat));
+            // The command was asked to end, or runs on without one of several locks; what may yet be believed is kept.
+            renewing.set(holding.keep_alive(Duration::ZERO, &beat));
         }
     };
     // Nothing is left that would have to be dead by then.
     keeper.deadline().set(None);
-    if !job.lease_over {
-        lease.stop();
-        renewing.await.ok();
+    if !job.lease_over && !holding.parts().is_empty() {
+        holding.stop();
+        renewing.await;
     }
     if process::has_children() {
         let left = keeper.count_tree();
@@ -125,7 +129,8 @@ async fn judging_time(unjudged: Option<(Exit, Instant)>) {
 /// The command under its lock: what has happened so far, and what follows from it.
 struct Job<'a> {
     keeper: &'a Keeper,
-    lease: &'a Renewing,
+    holding: &'a Holding<'a>,
+    users: &'a mut Users,
     settings: &'a RunSettings,
     stderr: Stderr,
     pace: Pace,
@@ -141,12 +146,21 @@ struct Job<'a> {
     unjudged: Option<(Exit, Instant)>,
     /// Nothing has shown yet that this user may not signal the command.
     within_reach: bool,
+    /// When to look again whether the lock is still being used by runs inside the command, which has ended.
+    users_at: Option<BootInstant>,
+    tree_gone: bool,
 }
 
 impl<'a> Job<'a> {
-    fn new(keeper: &'a Keeper, lease: &'a Renewing, settings: &'a RunSettings, stderr: Stderr) -> Self {
+    fn new(
+        keeper: &'a Keeper,
+        holding: &'a Holding<'a>,
+        users: &'a mut Users,
+        settings: &'a RunSettings,
+        stderr: Stderr,
+    ) -> Self {
         let stopping = settings.stopping;
-        let pace = settings.pace(lease.lease().ttl);
+        let pace = settings.pace(holding.ttl().unwrap_or(settings.ttl.duration()));
         let left_behind = match stopping.descendants {
             Descendants::Ignore => LeftBehind::Ignore,
             Descendants::Wait => LeftBehind::Await,
@@ -154,12 +168,13 @@ impl<'a> Job<'a> {
         };
         Self {
             keeper,
-            lease,
+            holding,
+            users,
             settings,
             stderr,
             pace,
             supervisor: Supervisor::new(left_behind, pace.kill_after),
-            survivors: Survivors::new(&settings.key, stderr),
+            survivors: Survivors::new(&settings.keys, stderr),
             out_of_time_at: stopping.max_runtime.map(|limit| BootInstant::now() + limit),
             lost: false,
             timed_out: false,
@@ -167,6 +182,8 @@ impl<'a> Job<'a> {
             front_gone: false,
             unjudged: None,
             within_reach: true,
+            users_at: None,
+            tree_gone: false,
         }
     }
 
@@ -180,13 +197,14 @@ impl<'a> Job<'a> {
 
     fn due(&self) -> Option<BootInstant> {
         let out_of_time_at = self.out_of_time_at.filter(|_| self.unjudged.is_none());
-        [self.supervisor.due(), out_of_time_at].into_iter().flatten().min()
+        [self.supervisor.due(), out_of_time_at, self.users_at].into_iter().flatten().min()
     }
 
     /// `Some`: it is over.
     fn take(&mut self, happened: Happened) -> Option<Exit> {
         match happened {
             Happened::Due if self.out_of_time_at.is_some_and(BootInstant::has_passed) => self.out_of_time(),
+            Happened::Due if self.users_at.is_some_and(BootInstant::has_passed) => self.look_for_users(),
             Happened::Due => self.on(Event::Due),
             // A key of the terminal, or a service manager, reaches the command and the front at the same time.
             Happened::Tree(TreeChange::Ended { exit, rest: Rest::Alive }) if !self.front_gone => {
@@ -194,8 +212,11 @@ impl<'a> Job<'a> {
                 self.unjudged = Some((exit, Instant::now() + TELLS_WITHIN));
                 None
             }
-            Happened::Tree(TreeChange::Ended { exit, rest }) => self.on(Event::Ended { exit, rest }),
-            Happened::Tree(TreeChange::TreeGone) => self.on(Event::TreeGone),
+            Happened::Tree(TreeChange::Ended { exit, rest }) => self.ended(exit, rest),
+            Happened::Tree(TreeChange::TreeGone) => {
+                self.tree_gone = true;
+                if self.users_at.is_some() { self.look_for_users() } else { self.on(Event::TreeGone) }
+            }
             Happened::Tree(TreeChange::Stopped(signal)) => {
                 self.keeper.command_stopped(signal);
                 None
@@ -232,13 +253,33 @@ impl<'a> Job<'a> {
                 Action::Nothing => running::PassedOn::HadItToo,
                 _ => running::PassedOn::StopsTheRest,
             };
-            self.stderr.detail(running::signalled(&self.settings.key, number, passed_on));
+            self.stderr.detail(running::signalled(&self.settings.keys, number, passed_on));
         }
     }
 
     fn judge(&mut self) -> Option<Exit> {
         let (exit, _) = self.unjudged.take()?;
-        self.on(Event::Ended { exit, rest: Rest::Alive })
+        self.ended(exit, Rest::Alive)
+    }
+
+    fn ended(&mut self, exit: Exit, rest: Rest) -> Option<Exit> {
+        self.tree_gone = rest == Rest::Gone;
+        if self.lease_over || !self.users.are_there(rest) {
+            return self.on(Event::Ended { exit, rest });
+        }
+        self.users_at = Some(BootInstant::now() + USERS_LOOK);
+        self.stderr.notice(running::still_used(&self.settings.program, &self.settings.keys));
+        self.on(Event::Ended { exit, rest: Rest::UsesTheLock })
+    }
+
+    fn look_for_users(&mut self) -> Option<Exit> {
+        let rest = if self.tree_gone { Rest::Gone } else { Rest::Alive };
+        if !self.lease_over && self.users.are_there(rest) {
+            self.users_at = Some(BootInstant::now() + USERS_LOOK);
+            return None;
+        }
+        self.users_at = None;
+        self.on(if self.tree_gone { Event::TreeGone } else { Event::UsersGone })
     }
 
     fn out_of_time(&mut self) -> Option<Exit> {
@@ -255,24 +296,32 @@ impl<'a> Job<'a> {
         over
     }
 
-    fn lease_ended(&mut self, ended: &io::Result<Ended>) -> Option<Exit> {
-        let is_believed = !self.lease.valid_until().is_some_and(BootInstant::has_passed);
-        let event = match ended {
+    fn lease_ended(&mut self, EndedLease { key, why }: &EndedLease) -> Option<Exit> {
+        let is_believed =
+            !self.holding.part(key).and_then(|part| part.renewing.valid_until()).is_some_and(BootInstant::has_passed);
+        let mut is_news = !self.lost;
+        let event = match why {
             Ok(Ended::Unrenewed(_) | Ended::Revoked) if is_believed => Some(Event::Stop { grace: self.grace() }),
             Err(_) if is_believed => {
                 self.lease_over = true;
                 Some(Event::Stop { grace: self.grace() })
             }
+            _ if self.settings.stopping.on_lost == OnLost::Warn => {
+                self.holding.forsake(key);
+                self.lease_over = self.holding.is_over();
+                is_news = true;
+                None
+            }
             _ => {
                 self.lease_over = true;
-                (self.settings.stopping.on_lost == OnLost::Kill).then_some(Event::Kill)
+                Some(Event::Kill)
             }
         };
         // Signal first, print second.
         let over = event.and_then(|event| self.on(event));
-        if !self.lost && self.supervisor.exit().is_none() && self.unjudged.is_none() {
+        if is_news && self.supervisor.exit().is_none() && self.unjudged.is_none() {
             self.lost = true;
-            self.stderr.say(running::lost(self.settings, ended));
+            self.stderr.say(running::lost(self.settings, key, why));
         }
         if self.lease_over {
             self.survivors.lock_is_lost();
@@ -285,7 +334,7 @@ impl<'a> Job<'a> {
         if self.lease_over && self.settings.stopping.on_lost == OnLost::Warn {
             return self.pace.kill_after;
         }
-        let covered = self.lease.left().map(|left| left.saturating_sub(self.pace.margin));
+        let covered = self.holding.left().map(|left| left.saturating_sub(self.pace.margin));
         covered.map_or(self.pace.kill_after, |covered| covered.min(self.pace.kill_after))
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::child::tree::{self, Sent};
-use crate::lock::LockKey;
+use crate::lock::Keys;
 use crate::report::{Event, Stderr, running};
 
 /// How often what does not end is named.
@@ -15,7 +15,7 @@ const KILLED_BUT_THERE: Duration = Duration::from_secs(2);
 
 /// What is still there of a command that has to end.
 pub(super) struct Survivors<'a> {
-    key: &'a LockKey,
+    keys: &'a Keys,
     stderr: Stderr,
     killing_since: Option<Instant>,
     named_at: Option<Instant>,
@@ -23,8 +23,8 @@ pub(super) struct Survivors<'a> {
 }
 
 impl<'a> Survivors<'a> {
-    pub(super) fn new(key: &'a LockKey, stderr: Stderr) -> Self {
-        Self { key, stderr, killing_since: None, named_at: None, standing: running::Standing::Held }
+    pub(super) fn new(keys: &'a Keys, stderr: Stderr) -> Self {
+        Self { keys, stderr, killing_since: None, named_at: None, standing: running::Standing::Held }
     }
 
     /// From now on the lock is not held any more while they live.
@@ -34,16 +34,16 @@ impl<'a> Survivors<'a> {
 
     pub(super) fn asked(&mut self, sent: &Sent) {
         if !sent.forbidden.is_empty() {
-            self.name(running::may_not_end(self.key, &tree::describe(&sent.forbidden), self.standing));
+            self.name(running::may_not_end(self.keys, &tree::describe(&sent.forbidden), self.standing));
         }
     }
 
     pub(super) fn killed(&mut self, sent: &Sent) {
         let since = *self.killing_since.get_or_insert_with(Instant::now);
         if !sent.forbidden.is_empty() {
-            self.name(running::may_not_end(self.key, &tree::describe(&sent.forbidden), self.standing));
+            self.name(running::may_not_end(self.keys, &tree::describe(&sent.forbidden), self.standing));
         } else if since.elapsed() >= KILLED_BUT_THERE && !sent.reached.is_empty() {
-            self.name(running::does_not_end(self.key, &tree::describe(&sent.reached), self.standing));
+            self.name(running::does_not_end(self.keys, &tree::describe(&sent.reached), self.standing));
         }
     }
 

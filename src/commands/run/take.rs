@@ -6,19 +6,19 @@ use nix::unistd::getppid;
 
 use crate::child::supervisor::asks_to_end;
 use crate::child::{FromFront, Keeper};
-use crate::commands::{contend, describe};
+use crate::commands::contend::{Contended, contend};
+use crate::commands::describe;
 use crate::error::Error;
-use crate::lock::keep_alive::Renewing;
-use crate::lock::{Claim, Lease, LeaseKind, LockBackend, OwnerToken, Patience};
+use crate::lock::several::{Holding, Wanted};
+use crate::lock::{Claim, LeaseKind, LockBackend, LockKey, OwnerToken, Patience};
 use crate::report::Stderr;
 use crate::settings::{Contest, RunSettings, Wait};
 use crate::sys::boottime::BootInstant;
 use crate::sys::process::Exit;
 
 /// What came of it.
-#[derive(Debug)]
-pub(super) enum Taken {
-    Lease(Lease),
+pub(super) enum Taken<'a> {
+    Locks(Holding<'a>),
     /// dlock was told to end first.
     Nothing(Exit),
 }
@@ -26,25 +26,32 @@ pub(super) enum Taken {
 /// What stands for the front's death among the signals that interrupt a wait: nothing else can kill it so quietly.
 const FRONT_GONE: i32 = libc::SIGKILL;
 
-/// Contends until there is a lease worth starting a command on.
-pub(super) async fn take(
+/// Contends until there are leases worth starting a command on.
+pub(super) async fn take<'a>(
     keeper: &Keeper,
-    backend: &dyn LockBackend,
+    backend: &'a dyn LockBackend,
+    keys: &[&LockKey],
     settings: &RunSettings,
     stderr: Stderr,
-) -> Result<Taken, Error> {
+) -> Result<Taken<'a>, Error> {
+    if keys.is_empty() {
+        return Ok(Taken::Locks(Holding::default()));
+    }
     let started = BootInstant::now();
     let mut contest = settings.contest;
     let front_is_gone = Cell::new(false);
     loop {
-        let claim = claim(settings, contest);
+        let wanted = wanted(backend, keys, settings, contest);
         let endpoint = &settings.deployment.endpoint;
-        match contend(backend, &claim, contest, endpoint, stderr, || interruption(keeper, &front_is_gone)).await {
-            Ok(lease) => {
-                if let Some(lease) = fresh(backend, lease).await {
-                    return Ok(Taken::Lease(lease));
+        match contend(&wanted, contest, endpoint, stderr, || interruption(keeper, &front_is_gone)).await {
+            Ok(Contended::Granted(holding)) => {
+                if !holding.is_stale().await {
+                    return Ok(Taken::Locks(holding));
                 }
+                // All has to begin anew.
+                give_up_all(&holding).await;
             }
+            Ok(Contended::LostOne) => {}
             Err(Error::Interrupted(signal @ (libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU))) => {
                 keeper.suspend_wait(signal);
                 if let Some(exit) = continued(keeper).await {
@@ -54,19 +61,26 @@ pub(super) async fn take(
             Err(Error::Interrupted(signal)) => return Ok(Taken::Nothing(Exit::Signal(signal))),
             Err(error) => return Err(error),
         }
-        contest.wait = rest_of(settings.contest.wait, started);
+        contest = settings.contest.after(started);
     }
 }
 
-/// A fresh claim: a token is never used for a second try.
-fn claim(settings: &RunSettings, contest: Contest) -> Claim {
+/// A fresh claim for each key: a token is never used for a second try.
+fn wanted<'a>(
+    backend: &'a dyn LockBackend,
+    keys: &[&LockKey],
+    settings: &RunSettings,
+    contest: Contest,
+) -> Vec<Wanted<'a>> {
     // The front: the process that people see as dlock.
     let pid = u32::try_from(getppid().as_raw()).unwrap_or_default();
     let ttl = settings.ttl.duration();
-    Claim {
-        key: settings.key.clone(),
-        token: OwnerToken::random(),
-        holder: describe(pid, Some(&settings.program), settings.label.as_deref()),
+    let token = OwnerToken::random();
+    let holder = describe(pid, Some(&settings.program), settings.label.as_deref());
+    let claim = |key: &LockKey| Claim {
+        key: key.clone(),
+        token: token.clone(),
+        holder: holder.clone(),
         ttl: settings.ttl,
         kind: LeaseKind::Running,
         mode: settings.mode,
@@ -76,25 +90,14 @@ fn claim(settings: &RunSettings, contest: Contest) -> Claim {
             Wait::For(limit) => Patience::Queue { reconnect_for: limit },
             Wait::Forever => Patience::Queue { reconnect_for: ttl },
         },
-    }
+    };
+    keys.iter().map(|key| Wanted { backend, claim: claim(key) }).collect()
 }
 
-/// What is left of `wait` for a contender that began at `started`.
-fn rest_of(wait: Wait, started: BootInstant) -> Wait {
-    match wait {
-        Wait::For(limit) => Wait::For((started + limit).remaining()),
-        Wait::Refuse | Wait::Forever => wait,
+async fn give_up_all(holding: &Holding<'_>) {
+    for part in holding.parts() {
+        part.backend.release(part.key(), &part.renewing.lease().token).await.ok();
     }
-}
-
-/// The lease, renewed once if half of it is gone; nothing if it is lost by then, and all has to begin anew.
-async fn fresh(backend: &dyn LockBackend, lease: Lease) -> Option<Lease> {
-    let lease = Renewing::new(lease);
-    if !lease.is_half_spent() || lease.renew_once(backend).await {
-        return Some(lease.into_lease());
-    }
-    backend.release(&lease.lease().key, &lease.lease().token).await.ok();
-    None
 }
 
 /// Completes with the signal that a waiting dlock must act upon. The front's death is told once: told again, it would cut

@@ -26,11 +26,13 @@ enum Answer {
 struct Scripted {
     answers: RefCell<VecDeque<Answer>>,
     asked: Cell<usize>,
+    /// Whether somebody else has touched the lock, and nobody was told yet.
+    touched: Cell<bool>,
 }
 
 impl Scripted {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self { answers: RefCell::new(answers.into_iter().collect()), asked: Cell::new(0) }
+        Self { answers: RefCell::new(answers.into_iter().collect()), asked: Cell::new(0), touched: Cell::new(false) }
     }
 }
 
@@ -47,6 +49,12 @@ impl LockBackend for Scripted {
             Answer::Lost => Ok(Renewal::Lost),
             Answer::Error => Err(BackendError::unavailable("scripted")),
             Answer::Never => std::future::pending().await,
+        }
+    }
+
+    async fn touched(&self, _: &Lease) {
+        if !self.touched.replace(false) {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -96,6 +104,19 @@ fn each_answer_moves_the_deadline_until_one_says_not_yours() {
     assert_eq!(ended, Ended::Lost);
     assert_eq!(deadlines.borrow().len(), 3);
     assert!(deadlines.borrow().is_sorted());
+}
+
+#[test]
+fn a_lock_that_somebody_has_touched_is_asked_after_at_once_and_once() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let backend = Scripted::new([Answer::Yours, Answer::Lost]);
+    backend.touched.set(true);
+    let began = BootInstant::now();
+    let first_answer = Cell::new(None);
+    assert_eq!(run(&renewing, &backend, &|_| first_answer.set(Some(BootInstant::now()))), Ended::Lost);
+    let first_answer = first_answer.take().expect("there were two");
+    assert!(first_answer.since(began) < TTL / 3, "it is not left until the next renewal is due");
+    assert!(BootInstant::now().since(first_answer) >= TTL / 4, "and then they go on as before");
 }
 
 #[test]
@@ -167,7 +188,7 @@ fn one_timely_renewal_makes_a_half_spent_lease_fresh() {
     let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
     assert!(renewing.is_half_spent());
     assert!(runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Yours]))));
-    assert!(!renewing.into_lease().requested_at.remaining().gt(&Duration::ZERO));
+    assert!(!renewing.as_of_now().requested_at.remaining().gt(&Duration::ZERO));
 
     let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
     assert!(!runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Lost]))));

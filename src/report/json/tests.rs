@@ -76,12 +76,21 @@ fn what_was_acquired_is_one_object() {
         expires_at: second(1_700_000_600),
     };
     assert_eq!(
-        acquired(&lease, &deployment()),
+        acquired(std::slice::from_ref(&lease), &deployment()),
         concat!(
             r#"{"backend":"redis","namespace":"dlock","token":"0123456789abcdef0123456789abcdef","ttl_ms":600000,"#,
             r#""expires_at":"2023-11-14T22:23:20.000Z","keys":[{"key":"job","fence":7}]}"#,
             "\n"
         )
+    );
+    let key = LockKey::new("other").expect("a key");
+    let other = Lease { key, fence: None, expires_at: second(1_700_000_599), ..lease.clone() };
+    let both = acquired(&[lease, other], &deployment());
+    assert!(
+        both.contains(
+            r#""expires_at":"2023-11-14T22:23:19.000Z","keys":[{"key":"job","fence":7},{"key":"other","fence":null}]}"#
+        ),
+        "{both}"
     );
 }
 

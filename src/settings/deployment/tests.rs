@@ -1,4 +1,5 @@
 use super::*;
+use crate::backend::redis;
 use crate::settings::masters::urls;
 
 fn typed(flags: &[(&str, &str)]) -> cli::Backend {
@@ -111,13 +112,47 @@ fn several_urls_are_independent_masters_each_named_once_and_nothing_else_beside_
 }
 
 #[test]
+fn a_cluster_is_one_deployment_and_a_nested_dlock_is_led_to_it_without_the_password() {
+    let urls = [("redis", "redis-cluster://app:hunter2@c1,c2:7000")];
+    let deployment = resolved(&urls, &[]).expect("valid");
+    let Target::Redis(redis::Config { topology, .. }) = &deployment.target else { panic!("{:?}", deployment.target) };
+    assert!(matches!(topology, redis::Topology::Cluster(_)));
+    assert_eq!(deployment.endpoint, "redis-cluster://app:***@c1:6379,c2:7000");
+    let variable = deployment.environment.iter().find(|(name, _)| name == "DLOCK_REDIS").expect("it is set");
+    assert_eq!(variable.1.as_deref(), Some("redis-cluster://app@c1:6379,c2:7000"));
+    assert_eq!(
+        resolved(&[("redis", "redis-cluster://c1")], &[(REDIS_PASSWORD, "hunter3")])
+            .map(|deployment| deployment.endpoint),
+        Ok("redis-cluster://:***@c1:6379".into())
+    );
+    let sentence = resolved(&[("redis", "redis-cluster://c1,c2/1")], &[]).expect_err("there is only database 0");
+    assert!(sentence.contains("only database 0"), "{sentence}");
+}
+
+#[test]
 fn a_comma_separates_urls_and_nothing_else() {
     assert_eq!(urls("redis://r1/, redis://r2/,"), ["redis://r1/", "redis://r2/"]);
     assert_eq!(urls("redis-sentinel://h1:26379,h2/service"), ["redis-sentinel://h1:26379,h2/service"]);
     assert_eq!(urls("r1,r2"), ["r1,r2"]);
     assert_eq!(urls(" , "), [""; 0]);
-    let sentence = resolved(&[("redis", "redis-sentinel://h1,h2/service")], &[]).expect_err("a later version");
-    assert!(sentence.contains("Sentinel"), "{sentence}");
+}
+
+#[test]
+fn a_service_is_one_place_and_its_password_comes_from_where_a_servers_does() {
+    let flags = [("redis", "redis-sentinel://app:hunter2@h1,h2:7000/service/1")];
+    let deployment = resolved(&flags, &[]).expect("valid");
+    assert_eq!(deployment.endpoint, "redis-sentinel://app:***@h1:26379,h2:7000/service/1");
+    let variable = deployment.environment.iter().find(|(name, _)| name == "DLOCK_REDIS").expect("it is set");
+    assert_eq!(variable.1.as_deref(), Some("redis-sentinel://app@h1:26379,h2:7000/service/1"));
+    let variables = [(REDIS_PASSWORD, "hunter3"), ("DLOCK_WAIT_REPLICAS", "2")];
+    let deployment = resolved(&[("redis", "rediss-sentinel://h1/service")], &variables).expect("valid");
+    let Target::Redis(redis::Config { topology: redis::Topology::Sentinel(service), wait_replicas: 2, .. }) =
+        deployment.target
+    else {
+        panic!("{deployment:?}");
+    };
+    assert_eq!(service.password.as_ref().map(redis::Secret::reveal), Some("hunter3"));
+    assert_eq!(service.transport, redis::Transport::Tls);
 }
 
 #[test]
@@ -149,6 +184,7 @@ fn a_nested_dlock_is_led_to_the_same_place_and_given_no_secret() {
 fn what_a_nested_dlock_reads_leads_to_the_same_place() {
     for flags in [
         &[("redis", "r1:6380/2")][..],
+        &[("redis", "redis-cluster://c1,[::1]:7001")],
         &[("zk", "zk://z1,[::1]:2182/app")],
         &[("zk", "z1:2181,z2:2181"), ("namespace", "")],
         &[("dir", "relative")],

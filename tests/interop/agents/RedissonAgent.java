@@ -11,7 +11,7 @@ import org.redisson.api.RLock;
 import org.redisson.api.RedissonClient;
 import org.redisson.config.Config;
 
-/** Redisson behind the line protocol of tests/interop/driver.py. */
+/** Redisson behind the line protocol of tests/interop/redis_driver.py. */
 public class RedissonAgent {
     static boolean give(RLock lock) {
         try {

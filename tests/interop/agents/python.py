@@ -1,4 +1,4 @@
-"""The libraries of Python behind the line protocol of tests/interop/driver.py."""
+"""The libraries of Python behind the line protocol of tests/interop/redis_driver.py."""
 
 import logging
 import sys

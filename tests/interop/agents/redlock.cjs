@@ -1,4 +1,4 @@
-// node-redlock behind the line protocol of tests/interop/driver.py.
+// node-redlock behind the line protocol of tests/interop/redis_driver.py.
 const fs = require("node:fs");
 const readline = require("node:readline");
 const { default: Redlock } = require("redlock");

@@ -1,9 +1,11 @@
 //! The lock contract: what every backend promises, in the same sentences.
 
 mod modes;
+mod nested;
 mod one_shot;
 mod reports;
 mod run;
+mod several;
 
 use crate::support::Place;
 

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::is_token;
-use crate::support::{Dlock, Kind, Place, eventually, sentences_for_every_backend};
+use crate::support::{Dlock, Kind, Place, eventually, sentences, sentences_of_the_contract};
 
-sentences_for_every_backend![
+sentences_of_the_contract![
     acquire_prints_a_token_of_32_hexadecimal_digits_and_nothing_else,
     acquire_as_json_tells_token_fence_and_expiry,
     acquire_as_exports_can_be_evaluated_by_a_shell,
@@ -22,6 +22,26 @@ sentences_for_every_backend![
     a_one_shot_lease_outlives_the_process_that_took_it,
     acquire_waits_for_its_turn,
 ];
+
+sentences! {
+    cluster: Place::on_cluster(), [
+        acquire_prints_a_token_of_32_hexadecimal_digits_and_nothing_else,
+        acquire_as_json_tells_token_fence_and_expiry,
+        acquire_as_exports_can_be_evaluated_by_a_shell,
+        a_held_lock_is_refused_at_once_with_75_and_says_who_has_it,
+        quiet_says_nothing_of_a_refusal,
+        release_frees_the_lock,
+        release_with_a_token_that_is_not_the_holders_is_79_and_changes_nothing,
+        release_of_what_was_released_is_79,
+        release_and_renew_read_token_and_key_from_the_environment,
+        renew_sets_the_lease_from_now,
+        renew_without_a_lease_is_79_and_makes_none,
+        renew_of_a_lock_that_a_run_holds_never_shortens_it,
+        a_one_shot_lease_ends_at_its_ttl_and_a_waiter_behind_it_gets_in,
+        a_one_shot_lease_outlives_the_process_that_took_it,
+        acquire_waits_for_its_turn,
+    ];
+}
 
 fn acquire_prints_a_token_of_32_hexadecimal_digits_and_nothing_else(place: &Place) {
     let acquired = place.dlock(["acquire", "-k", "job", "--ttl", "30s"]).finish().succeeds();

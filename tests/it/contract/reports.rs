@@ -1,9 +1,9 @@
 //! What `status` and `list` tell, to people and as JSON.
 
 use super::listed;
-use crate::support::{Kind, Place, install_script, sentences_for_every_backend};
+use crate::support::{Kind, Place, install_script, sentences, sentences_of_the_contract};
 
-sentences_for_every_backend![
+sentences_of_the_contract![
     status_of_a_free_key_is_free,
     status_tells_of_a_run_and_of_those_who_wait,
     status_tells_of_a_one_shot_lease,
@@ -12,6 +12,18 @@ sentences_for_every_backend![
     list_shows_what_is_held_or_awaited_sorted_by_key,
     list_takes_a_pattern_whose_star_matches_a_slash,
 ];
+
+sentences! {
+    cluster: Place::on_cluster(), [
+        status_of_a_free_key_is_free,
+        status_tells_of_a_run_and_of_those_who_wait,
+        status_tells_of_a_one_shot_lease,
+        status_answers_for_several_keys_in_their_order,
+        status_never_sends_control_characters_of_a_holder_to_the_terminal,
+        list_shows_what_is_held_or_awaited_sorted_by_key,
+        list_takes_a_pattern_whose_star_matches_a_slash,
+    ];
+}
 
 fn status_of_a_free_key_is_free(place: &Place) {
     let status = place.status("job");

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{is_token, listed};
-use crate::support::{Dlock, Place, eventually, sentences_for_every_backend, within};
+use crate::support::{Dlock, Place, eventually, sentences, sentences_of_the_contract, within};
 
-sentences_for_every_backend![
+sentences_of_the_contract![
     fences_rise_with_every_grant_whoever_gets_it,
     run_passes_on_status_arguments_input_output_and_directory,
     run_says_nothing_of_its_own,
@@ -22,6 +22,23 @@ sentences_for_every_backend![
     a_command_that_cannot_be_started_leaves_the_lock_free,
     every_setting_can_come_from_the_environment,
 ];
+
+sentences! {
+    cluster: Place::on_cluster(), [
+        fences_rise_with_every_grant_whoever_gets_it,
+        run_passes_on_status_arguments_input_output_and_directory,
+        run_says_nothing_of_its_own,
+        run_tells_its_command_what_it_holds,
+        run_refuses_at_once_when_it_is_not_to_wait,
+        run_gives_up_when_its_patience_ends,
+        run_takes_a_status_of_the_users_for_a_conflict,
+        a_waiter_gets_in_after_a_release,
+        every_waiter_gets_its_turn,
+        two_keys_do_not_disturb_each_other,
+        a_command_that_cannot_be_started_leaves_the_lock_free,
+        every_setting_can_come_from_the_environment,
+    ];
+}
 
 fn fences_rise_with_every_grant_whoever_gets_it(place: &Place) {
     let mut fences = Vec::new();
@@ -146,7 +163,7 @@ fn namespaces_are_apart(place: &Place) {
     let elsewhere = format!("{}-x", place.namespace);
     let run = place.dlock(["run", "-k", "job", "-n", "--", "true"]);
     run.finish().exits_with(75);
-    let mut other = Place::at_port(place.kind, place.port());
+    let mut other = place.elsewhere();
     other.namespace = elsewhere;
     assert!(other.is_free("job"));
     other.acquire("job", "30s");

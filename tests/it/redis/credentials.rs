@@ -3,24 +3,32 @@
 use std::time::{Duration, Instant};
 
 use super::server::Server;
-use crate::support::{Dlock, Finished, eventually};
+use crate::support::{self, Cluster, Dlock, Finished, Running, eventually};
 
 const PASSWORD: &str = "p@s/s%:w#rd?";
 
 /// What waiting can do without.
 const TELLING: [&str; 5] = ["&dlock:*", "&{dlock:*", "+subscribe", "+publish", "+pubsub|numsub"];
 
-/// The words of the rule that the documentation gives, behind the password.
-fn documented_rights() -> Vec<&'static str> {
-    let mut rules = include_str!("../../../docs/redis.md").lines().filter(|line| line.starts_with("    ACL SETUSER"));
-    let rule = rules.next().expect("the documentation has the rule");
-    assert_eq!(rules.next(), None, "and only one");
-    let words: Vec<&str> = rule.split_whitespace().collect();
-    assert_eq!(words[..5], ["ACL", "SETUSER", "locker", "on", ">PASSWORD"]);
-    words[5..].to_vec()
+/// Redis 6.2 lets a new user use every channel, and takes no further one before this.
+const BEFORE_CHANNELS: &str = "resetchannels";
+
+/// The rules that the documentation gives: what a user needs everywhere, and what it needs beside that on a Cluster.
+fn documented_rules() -> [Vec<&'static str>; 2] {
+    let rules = include_str!("../../../docs/redis.md").lines().filter(|line| line.starts_with("    ACL SETUSER"));
+    let rules: Vec<Vec<&str>> = rules.map(|rule| rule.split_whitespace().collect()).collect();
+    let [rule, more] = &rules[..] else { panic!("the documentation has two: {rules:?}") };
+    assert_eq!(rule[..5], ["ACL", "SETUSER", "locker", "on", ">PASSWORD"]);
+    assert_eq!(more[..3], ["ACL", "SETUSER", "locker"]);
+    [rule[5..].to_vec(), more[3..].to_vec()]
 }
 
-fn let_in(server: &Server, rights: &[&str]) {
+fn documented_rights() -> Vec<&'static str> {
+    let [rights, _] = documented_rules();
+    rights
+}
+
+fn let_in(server: &support::Server, rights: &[&str]) {
     let password = format!(">{PASSWORD}");
     server.command::<()>(&[&["ACL", "SETUSER", "locker", "reset", "on", &password], rights].concat());
 }
@@ -120,7 +128,8 @@ fn lacks(rights: &[&str], missing: &str) {
 #[test]
 fn each_of_the_documented_rights_is_needed_and_its_lack_is_said() {
     let rights = documented_rights();
-    let needed: Vec<&str> = rights.iter().copied().filter(|right| !TELLING.contains(right)).collect();
+    let spared = |right: &str| TELLING.contains(&right) || right == BEFORE_CHANNELS;
+    let needed: Vec<&str> = rights.iter().copied().filter(|right| !spared(right)).collect();
     // A release that is refused is tried for seconds.
     for some in needed.chunks(6) {
         std::thread::scope(|scope| {
@@ -152,6 +161,90 @@ fn a_waiter_that_nobody_may_tell_looks_by_itself() {
         holder.wait().succeeds();
         assert_eq!(waiter.wait().succeeds().said(), "ran", "without {missing}");
         assert!(released.elapsed() < Duration::from_secs(5), "without {missing}: {:?}", released.elapsed());
+    }
+}
+
+/// A Cluster with such a user, and what it does there.
+struct Visit {
+    cluster: Cluster,
+    key: String,
+}
+
+impl Visit {
+    fn of_a_user_with(rights: &[&str]) -> Self {
+        let cluster = Cluster::of_masters(2);
+        cluster.masters().iter().for_each(|node| let_in(node, rights));
+        let key = cluster.key_at("dlock", 1);
+        Self { cluster, key }
+    }
+
+    fn by_locker(&self, words: &[&str]) -> Dlock {
+        let (verb, rest) = words.split_first().expect("a subcommand comes first");
+        let url = self.cluster.url().replace("://", "://locker@");
+        Dlock::new([&[*verb, "--redis", &url], rest].concat()).env("DLOCK_REDIS_PASSWORD", PASSWORD)
+    }
+
+    fn hold(&self) -> Running {
+        let command = ["--", "sh", "-c", "echo ready; cat >/dev/null"];
+        let words = [&["run", "-k", &self.key, "--ttl", "3s"], &command[..]].concat();
+        let holder = self.by_locker(&words).stdin_open().start();
+        holder.says("ready");
+        holder
+    }
+}
+
+#[test]
+fn the_documented_rights_are_enough_on_a_cluster_whose_slots_move() {
+    let [rights, more] = documented_rules();
+    let visit = Visit::of_a_user_with(&[rights, more].concat());
+    let holder = visit.hold();
+    let waiter = visit.by_locker(&["run", "-k", &visit.key, "--", "echo", "ran"]).start();
+    let channels = || visit.cluster.node(1).command::<Vec<String>>(&["PUBSUB", "SHARDCHANNELS"]).len();
+    eventually("it listens", || channels() == 1);
+    let listed = visit.by_locker(&["list"]).finish().succeeds();
+    assert!(listed.said().contains(&visit.key), "{}", listed.account());
+    let lock = format!("dlock:{}", visit.key);
+    visit.cluster.begin_to_move(&lock, 0);
+    visit.cluster.carry_over(&lock, 1, 0);
+    // Longer than the lease: renewed where the lock is by now.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(!holder.has_ended(), "{}", holder.stderr());
+    visit.cluster.end_to_move(&lock, 0);
+    let released = Instant::now();
+    holder.let_go();
+    holder.wait().succeeds();
+    assert_eq!(waiter.wait().succeeds().said(), "ran");
+    assert!(released.elapsed() < Duration::from_secs(5), "{:?}", released.elapsed());
+    for node in visit.cluster.masters() {
+        let log: Vec<::redis::Value> = node.command(&["ACL", "LOG"]);
+        assert_eq!(log, [], "and nothing else was tried");
+    }
+}
+
+#[test]
+fn what_a_user_lacks_on_a_cluster_costs_what_the_documentation_says() {
+    let [rights, more] = documented_rules();
+    for missing in ["+cluster|slots", "+ssubscribe", "+spublish", "+pubsub|shardnumsub", "+asking"] {
+        let visit = Visit::of_a_user_with(&without(&[&rights[..], &more].concat(), missing));
+        let holder = visit.hold();
+        if missing == "+asking" {
+            let lock = format!("dlock:{}", visit.key);
+            visit.cluster.begin_to_move(&lock, 0);
+            visit.cluster.carry_over(&lock, 1, 0);
+            holder.wait().exits_with(79);
+            continue;
+        }
+        let waiter = visit.by_locker(&["run", "-k", &visit.key, "--", "echo", "ran"]).start();
+        let queue = format!("{{dlock:{}}}:dlock:queue", visit.key);
+        eventually("it waits", || visit.cluster.node(1).command::<u32>(&["ZCARD", &queue]) == 1);
+        let listed = visit.by_locker(&["list"]).finish();
+        let code = if missing == "+cluster|slots" { 77 } else { 0 };
+        assert_eq!(listed.status.code(), Some(code), "{missing}: {}", listed.account());
+        let released = Instant::now();
+        holder.let_go();
+        holder.wait().succeeds();
+        assert_eq!(waiter.wait().succeeds().said(), "ran", "{missing}");
+        assert!(released.elapsed() < Duration::from_secs(5), "{missing}: {:?}", released.elapsed());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors while the lock is held: none of them says whose it is, so the renewal goes on until the deadline.
 
 use super::server::Server;
-use crate::support::{Dlock, Running, eventually};
+use crate::support::{Dlock, Proxy, Running, eventually};
 
 const USER: &str = "redis://holder:pw@127.0.0.1";
 
@@ -75,27 +75,39 @@ fn a_release_and_a_status_that_may_not_look_say_so() {
     assert!(left_ms(&server) > 0, "it is still held");
 }
 
+fn tell(admin: &mut ::redis::Connection, commands: &[&[&str]]) {
+    for command in commands {
+        let sent = ::redis::cmd(command[0]).arg(&command[1..]).exec(admin);
+        sent.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+}
+
+/// A run at this port that has begun, with a lease of 8 s, and lasts until it is let go.
+fn hold_at(port: u16, db: &str) -> Running {
+    let url = format!("redis://127.0.0.1:{port}{db}");
+    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
+    let holder = Dlock::new(run).stdin_open().start();
+    holder.says("ready");
+    holder
+}
+
+#[track_caller]
+fn renews_and_ends_well(server: &Server, holder: &Running) {
+    eventually("it renews again", || left_ms(server) > 7_000);
+    holder.let_go();
+    let finished = holder.wait().succeeds();
+    assert!(!finished.stderr().contains("lost \"job\""), "{}", finished.account());
+}
+
 /// A server that refuses while the lock is held and serves again in time: complained of, and unharmed.
 fn outlasts(options: &[&str], breaks: &[&[&str]], words: &str, repairs: &[&[&str]]) {
     let server = Server::start(options);
     let mut admin = server.connection();
-    let url = format!("redis://127.0.0.1:{}", server.port);
-    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
-    let holder = Dlock::new(run).stdin_open().start();
-    holder.says("ready");
-    let mut tell = |commands: &[&[&str]]| {
-        for command in commands {
-            let sent = ::redis::cmd(command[0]).arg(&command[1..]).exec(&mut admin);
-            sent.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        }
-    };
-    tell(breaks);
+    let holder = hold_at(server.port, "");
+    tell(&mut admin, breaks);
     until_it_complains(&holder, words);
-    tell(repairs);
-    eventually("it renews again", || left_ms(&server) > 7_000);
-    holder.let_go();
-    let finished = holder.wait().succeeds();
-    assert!(!finished.stderr().contains("lost \"job\""), "{}", finished.account());
+    tell(&mut admin, repairs);
+    renews_and_ends_well(&server, &holder);
 }
 
 #[test]
@@ -144,11 +156,8 @@ fn a_full_server_still_renews_and_releases() {
 
 #[test]
 fn a_server_that_is_busy_with_a_script_is_tried_until_it_answers() {
-    let server = Server::start(&["--busy-reply-threshold", "10"]);
-    let url = format!("redis://127.0.0.1:{}", server.port);
-    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
-    let holder = Dlock::new(run).stdin_open().start();
-    holder.says("ready");
+    let server = Server::start(&["--lua-time-limit", "10"]);
+    let holder = hold_at(server.port, "");
     let mut connection = server.connection();
     let spinning = std::thread::spawn(move || {
         ::redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut connection).is_err()
@@ -156,23 +165,17 @@ fn a_server_that_is_busy_with_a_script_is_tried_until_it_answers() {
     until_it_complains(&holder, "is busy with somebody's script; SCRIPT KILL ends it");
     server.command::<()>(&["SCRIPT", "KILL"]);
     assert!(spinning.join().expect("the thread does not panic"), "the script was ended");
-    eventually("it renews again", || left_ms(&server) > 7_000);
-    holder.let_go();
-    holder.wait().succeeds();
+    renews_and_ends_well(&server, &holder);
 }
 
 #[test]
 fn a_server_that_cannot_save_is_tried_until_it_may_write_again() {
-    // A directory stands where the snapshot would, so that saving fails for root as well.
     let dir = tempfile::TempDir::with_prefix("dlock-save").expect("the temporary directory takes files");
-    std::fs::create_dir_all(dir.path().join("snapshot/full")).expect("our own directory");
     let place = dir.path().to_str().expect("temporary directories have plain names");
-    let server = Server::start(&["--dir", place, "--dbfilename", "other", "--enable-protected-configs", "yes"]);
-    let url = format!("redis://127.0.0.1:{}", server.port);
-    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
-    let holder = Dlock::new(run).stdin_open().start();
-    holder.says("ready");
-    server.command::<()>(&["CONFIG", "SET", "dbfilename", "snapshot"]);
+    let server = Server::start(&["--dir", place, "--dbfilename", "snapshot"]);
+    let holder = hold_at(server.port, "");
+    // A directory stands where the snapshot would, so that saving fails for root as well.
+    std::fs::create_dir_all(dir.path().join("snapshot/full")).expect("our own directory");
     server.command::<()>(&["CONFIG", "SET", "save", "3600 1"]);
     server.command::<()>(&["BGSAVE"]);
     eventually("saving has failed", || {
@@ -180,7 +183,108 @@ fn a_server_that_cannot_save_is_tried_until_it_may_write_again() {
     });
     until_it_complains(&holder, "refuses writes because it cannot save to disk; see its log");
     server.command::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
-    eventually("it renews again", || left_ms(&server) > 7_000);
+    renews_and_ends_well(&server, &holder);
+}
+
+#[test]
+fn a_server_that_loads_its_data_again_is_tried_until_it_serves() {
+    // As slow as one with many gigabytes: more than 4 s, and it looks after its clients every 1024 keys.
+    let mut server = Server::start(&["--appendonly", "yes", "--key-load-delay", "400"]);
+    server.command::<()>(&["EVAL", "for n = 1, 10000 do redis.call('SET', n, n) end", "0"]);
+    let holder = hold_at(server.port, "");
+    server.crash();
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.start_again());
+        eventually("it is told that the server loads", || holder.stderr().contains("is still loading its data"));
+    });
+    renews_and_ends_well(&server, &holder);
+}
+
+#[test]
+fn a_password_that_changes_while_holding_is_no_loss_before_the_deadline() {
+    let forgets = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+    let breaks: &[&[&str]] = &[&["CONFIG", "SET", "requirepass", "s3cret"], &forgets];
+    outlasts(&[], breaks, "asks for a password; name one", &[&["CONFIG", "SET", "requirepass", ""]]);
+
+    for (ttl, in_time) in [("8s", true), ("2s", false)] {
+        let server = server_with_a_user();
+        let mut admin = server.connection();
+        let holder = hold(&server, ttl, &[]);
+        tell(&mut admin, &[&["ACL", "SETUSER", "holder", "resetpass", ">new"], &forgets]);
+        until_it_complains(&holder, "does not accept this user and password");
+        if in_time {
+            tell(&mut admin, &[&["ACL", "SETUSER", "holder", ">pw"]]);
+            renews_and_ends_well(&server, &holder);
+        } else {
+            let finished = holder.wait().exits_with(79);
+            finished.mentions(&["could not be renewed in time", "does not accept this user and password"]);
+        }
+    }
+}
+
+#[test]
+fn a_database_that_may_not_be_selected_any_more_is_no_loss_before_the_deadline() {
+    let server = server_with_a_user();
+    let mut admin = server.connection();
+    tell(&mut admin, &[&["SELECT", "1"]]);
+    let url = format!("{USER}:{}/1", server.port);
+    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
+    let holder = Dlock::new(run).stdin_open().start();
+    holder.says("ready");
+    let forgets = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
+    tell(&mut admin, &[&["ACL", "SETUSER", "holder", "-select"], &forgets]);
+    until_it_complains(&holder, "does not permit this user what a lock needs");
+    Dlock::new(["status", "--redis", &url, "-k", "job"]).finish().exits_with(77);
+    tell(&mut admin, &[&["ACL", "SETUSER", "holder", "+select"]]);
+    eventually("it renews again", || {
+        let left: i64 = ::redis::cmd("PTTL").arg("dlock:job").query(&mut admin).expect("a server answers");
+        left > 7_000
+    });
     holder.let_go();
     holder.wait().succeeds();
+    assert_eq!(server.command::<u32>(&["DBSIZE"]), 0, "nothing was done in another database");
+}
+
+#[test]
+fn answers_that_say_nothing_about_the_owner_are_no_loss_before_the_deadline() {
+    let strange = [
+        (
+            "-EXECABORT Transaction discarded because of previous errors.\r\n",
+            "refuses: EXECABORT Transaction discarded",
+        ),
+        ("-ERR Protocol error: invalid multibulk length\r\n", "refuses: ERR Protocol error: invalid multibulk length"),
+        ("HTTP/1.1 502 Bad Gateway\r\n\r\n", "is not a Redis server; check host and port"),
+        ("+OK\r\n", "gives an answer that makes no sense"),
+    ];
+    let server = Server::start(&[]);
+    let proxy = Proxy::before(server.port);
+    for (reply, words) in strange {
+        let holder = hold_at(proxy.port, "");
+        proxy.say(reply);
+        until_it_complains(&holder, words);
+        let call = ["run", "-n", "--redis", &format!("127.0.0.1:{}", proxy.port), "-k", "job", "--", "true"];
+        Dlock::new(call).finish().exits_with(69).complains(&["cannot acquire \"job\": ", words]);
+        proxy.say_no_more();
+        renews_and_ends_well(&server, &holder);
+    }
+    let holder = hold_at(proxy.port, "");
+    proxy.say(strange[0].0);
+    holder.wait().exits_with(79).mentions(&["could not be renewed in time", "EXECABORT"]);
+}
+
+#[test]
+fn a_release_that_is_denied_is_not_tried_again() {
+    let server = server_with_a_user();
+    let holder = hold(&server, "1m", &[]);
+    server.command::<()>(&["ACL", "SETUSER", "holder", "-get"]);
+    let requests = || {
+        let info: String = server.command(&["INFO", "commandstats"]);
+        let line = info.lines().find(|line| line.starts_with("cmdstat_eval:"));
+        line.and_then(|line| line.split(['=', ',']).nth(1)).expect("it was granted").parse::<u32>().expect("a count")
+    };
+    let before = requests();
+    holder.let_go();
+    let finished = holder.wait().succeeds();
+    finished.mentions(&["cannot release \"job\"", "does not permit this user what a lock needs", "stays taken"]);
+    assert_eq!(requests() - before, 1);
 }

@@ -118,7 +118,7 @@ async fn a_replica_a_full_server_and_one_that_cannot_save_say_what_to_do() {
 
 #[tokio::test]
 async fn a_server_that_is_busy_or_takes_no_more_clients_says_so() {
-    let server = Server::start(&["--busy-reply-threshold", "10"]);
+    let server = Server::start(&["--lua-time-limit", "10"]);
     let mut connection = server.connection();
     let spinning = std::thread::spawn(move || {
         let endless = ::redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut connection);

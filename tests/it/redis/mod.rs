@@ -1,5 +1,6 @@
 //! The Redis backend on real servers, driven without the command line.
 
+mod cluster;
 mod credentials;
 mod errors;
 mod failing;
@@ -8,8 +9,10 @@ mod layouts;
 mod masters;
 mod modes;
 mod mute;
+mod partition;
 mod reading;
 mod replicas;
+mod sentinel;
 mod server;
 mod transport;
 mod waiting;

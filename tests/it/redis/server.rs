@@ -34,22 +34,6 @@ impl Server {
     pub(super) fn backend_at(&self, url: &str) -> RedisBackend {
         backend(url, "dlock")
     }
-
-    /// Sends a command as it is and returns the reply.
-    pub(super) fn command<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
-    }
-
-    pub(super) fn try_command<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> ::redis::RedisResult<T> {
-        let mut connection = self.connection();
-        let (name, args) = words.split_first().expect("a command has a name");
-        ::redis::cmd(name).arg(args).query(&mut connection)
-    }
-
-    pub(super) fn connection(&self) -> ::redis::Connection {
-        let client = ::redis::Client::open(("127.0.0.1", self.port)).expect("an address opens no connection yet");
-        client.get_connection().expect("our own server accepts connections")
-    }
 }
 
 impl Deref for Server {

@@ -145,7 +145,7 @@ async fn a_waiter_that_does_not_confirm_holds_the_others_up_for_two_confirm_leas
     let server = Server::start(&[]);
     LocalSet::new()
         .run_until(async {
-            let (ttl, holder) = (Duration::from_millis(1500), server.backend());
+            let holder = server.backend();
             let lease = granted(&holder, &claim("job", TTL)).await;
             // Its connection lives, driven by the runtime; the contender itself is not polled any more.
             let (frozen, frozen_claim) = (server.backend(), waiting(claim("job", TTL)));
@@ -156,11 +156,26 @@ async fn a_waiter_that_does_not_confirm_holds_the_others_up_for_two_confirm_leas
                 outcome = &mut contender => panic!("{outcome:?}"),
                 () = queues => {}
             }
-            let living = queued(&server, waiting(claim("job", ttl)), 2).await;
             holder.release(&lease.key, &lease.token).await.expect("a release is answered");
             let began = Instant::now();
-            in_time(Duration::from_secs(8), living).await.expect("no waiter panics");
+            // It would look every 10 s, if it did not know that it comes next.
+            let living = queued(&server, waiting(claim("job", TTL)), 2).await;
+            in_time(Duration::from_secs(9), living).await.expect("no waiter panics");
             assert!(began.elapsed() > Duration::from_secs(5), "an offer stands for 3 s, and twice");
+
+            // It comes back as a newcomer.
+            let other = waiting(claim("job", TTL));
+            let first = other.token.id();
+            let other = queued(&server, other, 1).await;
+            let queues = until_status(&holder, "job", "it queues again", |status| status.waiters.len() == 2);
+            tokio::select! {
+                biased;
+                outcome = &mut contender => panic!("{outcome:?}"),
+                () = queues => {}
+            }
+            let status = holder.status(&key("job")).await.expect("status is answered");
+            assert_eq!(status.waiters[0].id, first);
+            other.abort();
         })
         .await;
 }
@@ -283,6 +298,38 @@ async fn a_lease_that_vanished_is_not_taken_before_its_time_by_those_who_saw_it(
             })
             .await;
     }
+}
+
+#[tokio::test]
+async fn waiters_keep_their_order_over_a_flush() {
+    let server = Server::start(&[]);
+    LocalSet::new()
+        .run_until(async {
+            granted(&server.backend(), &claim("job", Duration::from_secs(8))).await;
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let mut waiters = Vec::new();
+            for number in 0..8 {
+                let (order, backend) = (order.clone(), server.backend());
+                // They look again, and find the queue gone, the last one first, within a third of this.
+                let claim = waiting(claim("job", Duration::from_secs(9 - number)));
+                waiters.push(tokio::task::spawn_local(async move {
+                    let lease = granted(&backend, &claim).await;
+                    order.borrow_mut().push(number);
+                    assert_eq!(backend.release(&lease.key, &lease.token).await, Ok(Release::Released));
+                }));
+                let place = usize::try_from(number).expect("a small number") + 1;
+                until_status(&server.backend(), "job", "it queues", |status| status.waiters.len() == place).await;
+            }
+            server.command::<()>(&["FLUSHALL"]);
+            for waiter in waiters {
+                in_time(A_WHILE, waiter).await.expect("no waiter panics");
+            }
+            // Whoever looks first finds nobody, and keeps the lock for itself until the lease is over.
+            let mut order = order.take();
+            order.remove(0);
+            assert!(order.is_sorted(), "{order:?}");
+        })
+        .await;
 }
 
 #[tokio::test]

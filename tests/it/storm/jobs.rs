@@ -63,12 +63,34 @@ impl Sum for Outcomes {
     }
 }
 
+/// Where the jobs of a storm lock.
+#[derive(Debug)]
+pub(super) enum Ports {
+    Redis(u16),
+    /// Redis servers that find out among themselves which one decides.
+    Deployment(String),
+    Ensemble([u16; 3]),
+}
+
+impl Ports {
+    fn place(&self) -> Place {
+        match self {
+            Self::Redis(port) => Place::at_port(Kind::Redis, *port),
+            Self::Deployment(url) => Place::at_url(url, 0),
+            Self::Ensemble(ports) => Place::at_ports(ports),
+        }
+    }
+}
+
 /// All workers of a storm.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    kind: Kind,
-    port: u16,
+    ports: Ports,
+    /// Further options of each run.
+    options: &'static [&'static str],
     namespace: String,
+    /// How long a contender waits at most, as `--wait` takes it.
+    patience: &'static str,
     directory: TempDir,
     keys: Vec<String>,
     /// The front of each worker's run, until it has been struck.
@@ -78,19 +100,25 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(kind: Kind, port: u16) -> Self {
+    pub(super) fn new(ports: Ports, patience: &'static str) -> Self {
         let said = std::env::var("DLOCK_TEST_PROCESSES").ok();
         let count: usize = said.map_or(16, |text| text.parse().expect("DLOCK_TEST_PROCESSES is a number"));
         Self {
-            kind,
-            port,
-            namespace: Place::at_port(kind, port).namespace,
+            namespace: ports.place().namespace,
+            ports,
+            options: &[],
+            patience,
             directory: tempfile::tempdir().expect("the temporary directory takes files"),
             keys: (0..count.div_ceil(10).max(2)).map(|key| format!("key-{key}")).collect(),
             fronts: (0..count).map(|_| Mutex::new(None)).collect(),
             over: AtomicBool::new(false),
             started: AtomicU64::new(0),
         }
+    }
+
+    /// With further options of each run.
+    pub(super) fn with(self, options: &'static [&'static str]) -> Self {
+        Self { options, ..self }
     }
 
     pub(super) fn at_a_time(&self) -> usize {
@@ -102,9 +130,13 @@ impl Jobs {
     }
 
     pub(super) fn place(&self) -> Place {
-        let mut place = Place::at_port(self.kind, self.port);
+        let mut place = self.ports.place();
         place.namespace.clone_from(&self.namespace);
         place
+    }
+
+    pub(super) fn are_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     pub(super) fn no_more(&self) {
@@ -124,13 +156,14 @@ impl Jobs {
         let (place, log) = (self.place(), self.log_path());
         let log = log.to_str().expect("temporary directories have plain names");
         let mut outcomes = Outcomes::default();
-        while !self.over.load(Ordering::Relaxed) {
+        while !self.are_over() {
             let number = self.started.fetch_add(1, Ordering::Relaxed);
             let key = &self.keys[usize::from(random()) % self.keys.len()];
             let job = format!("job-{number}");
             let began = Instant::now();
-            let call = ["run", "-k", key, "--ttl", "3s", "-w", "50s", "-q", "--", "perl", "-e", NOTES, log, &job];
-            let run = place.dlock(call).start();
+            let call = ["run", "-k", key, "--ttl", "3s", "-w", self.patience, "-q"];
+            let command = ["--", "perl", "-e", NOTES, log, &job];
+            let run = place.dlock_with([&call[..], self.options, &command].concat()).start();
             *self.fronts[worker].lock().expect("nobody panics with it") = Some(run.front_pid());
             let ended = run.wait();
             self.fronts[worker].lock().expect("nobody panics with it").take();
@@ -183,7 +216,7 @@ pub(super) fn boottime() -> u64 {
     dlock::sys::boottime::BootInstant::now().as_nanos()
 }
 
-fn random() -> u8 {
+pub(super) fn random() -> u8 {
     uuid::Uuid::new_v4().as_bytes()[1]
 }
 

@@ -66,6 +66,21 @@ impl Certificates {
         pairs.into_iter().flat_map(|(name, value)| [format!("--tls-{name}"), value]).collect()
     }
 
+    /// Lines of a ZooKeeper server's configuration to serve TLS on `port` with the certificate `name`, beside the plain
+    /// port; `clients` is "none" or "need".
+    pub(crate) fn zookeeper_lines(&self, port: u16, name: &str, clients: &str) -> String {
+        let read = |path: PathBuf| std::fs::read_to_string(path).expect("it was made");
+        let both = self.file(&format!("{name}-with-key.pem"), &(read(self.key(name)) + &read(self.pem(name))));
+        let (both, ca) = (text(&both).to_owned(), self.pem("ca"));
+        format!(
+            "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\n\
+             serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
+             ssl.keyStore.location={both}\nssl.keyStore.type=PEM\n\
+             ssl.trustStore.location={}\nssl.trustStore.type=PEM\nssl.clientAuth={clients}\n",
+            text(&ca)
+        )
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

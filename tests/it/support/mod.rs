@@ -2,26 +2,33 @@
 
 mod call;
 mod certificates;
+mod clock;
+mod cluster;
 mod exec_gate;
 mod executable;
+mod meddling;
 mod place;
 mod processes;
 mod proxy;
 mod pty;
 mod scripts;
+mod sentinels;
 mod servers;
 mod terminal;
 mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use certificates::Certificates;
+pub(crate) use cluster::Cluster;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script};
+pub(crate) use meddling::{Afterwards, Loser, Retainer, renaming_proxy};
 pub(crate) use place::{Kind, Place};
 pub(crate) use processes::{MARK, Process, processes_with};
 pub(crate) use proxy::{Muteness, Proxy, mute_proxy, scripted_server, silent_server};
 pub(crate) use pty::Pty;
 pub(crate) use scripts::{LOOK_FOR_ANOTHER_JOB, STUBBORN};
+pub(crate) use sentinels::{Watched, ask};
 pub(crate) use servers::{Leads, Server, free_port};
 pub(crate) use terminal::{CTRL_C, CTRL_Z, ESCAPE, Terminal};
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
@@ -33,7 +40,8 @@ pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 macro_rules! sentences {
     ($($backend:ident: $place:expr, [$($sentence:ident),* $(,)?];)*) => {
         $(mod $backend {
-            use crate::support::{Kind, Place};
+            // Whatever the places are made of.
+            use crate::support::*;
             $(#[test]
             fn $sentence() {
                 let place: Place = $place;
@@ -54,4 +62,14 @@ macro_rules! sentences_for_every_backend {
     };
 }
 
-pub(crate) use {sentences, sentences_for_every_backend};
+/// What is promised of a lock: for every backend, and for each way to find the Redis server that decides.
+macro_rules! sentences_of_the_contract {
+    ($($sentence:ident),* $(,)?) => {
+        crate::support::sentences_for_every_backend![$($sentence),*];
+        crate::support::sentences! {
+            sentinel: Watched::shared(), [$($sentence),*];
+        }
+    };
+}
+
+pub(crate) use {sentences, sentences_for_every_backend, sentences_of_the_contract};

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::call::{Dlock, Running};
+use super::cluster::Cluster;
 use super::servers::Server;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub(crate) struct Place {
     /// The file backend's directory; with the other two, an empty one.
     dir: TempDir,
     port: u16,
+    /// Further ways to the same ensemble.
+    others: Vec<u16>,
+    /// Of Redis, where one server is not the whole of it.
+    url: Option<String>,
     server: Option<RefCell<Server>>,
 }
 
@@ -43,7 +48,33 @@ impl Place {
     pub(crate) fn at_port(kind: Kind, port: u16) -> Self {
         let namespace = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let dir = TempDir::with_prefix("dlock-place-").expect("the temporary directory takes files");
-        Self { kind, namespace, dir, port, server: None }
+        Self { kind, namespace, dir, port, others: Vec::new(), url: None, server: None }
+    }
+
+    /// On an ensemble of ZooKeeper servers, or the proxies before them, at these loopback ports.
+    pub(crate) fn at_ports(ports: &[u16]) -> Self {
+        let (first, others) = ports.split_first().expect("an ensemble has a server");
+        Self { others: others.to_vec(), ..Self::at_port(Kind::ZooKeeper, *first) }
+    }
+
+    /// On the Redis servers that this URL names, of which the one at `port` decides.
+    pub(crate) fn at_url(url: &str, port: u16) -> Self {
+        Self { url: Some(url.to_owned()), ..Self::at_port(Kind::Redis, port) }
+    }
+
+    /// On the Redis Cluster that all tests share which neither stop nor rearrange it.
+    pub(crate) fn on_cluster() -> Self {
+        Self::on(Cluster::shared())
+    }
+
+    /// On this Redis Cluster.
+    pub(crate) fn on(cluster: &Cluster) -> Self {
+        Self::at_url(&cluster.url(), cluster.node(0).port)
+    }
+
+    /// Another namespace on the same servers.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self { url: self.url.clone(), others: self.others.clone(), ..Self::at_port(self.kind, self.port) }
     }
 
     /// On a server of its own, which the test may freeze, crash and start again.
@@ -81,8 +112,8 @@ impl Place {
     pub(crate) fn options(&self) -> Vec<String> {
         let mut options = match self.kind {
             Kind::File => vec!["--backend".to_owned(), "file".to_owned(), "--dir".to_owned(), self.dir_text()],
-            Kind::Redis => vec!["--redis".to_owned(), format!("redis://127.0.0.1:{}", self.port)],
-            Kind::ZooKeeper => vec!["--zk".to_owned(), format!("127.0.0.1:{}", self.port)],
+            Kind::Redis => vec!["--redis".to_owned(), self.redis_url()],
+            Kind::ZooKeeper => vec!["--zk".to_owned(), self.connect_string()],
         };
         options.extend(["--namespace".to_owned(), self.namespace.clone()]);
         options
@@ -92,10 +123,19 @@ impl Place {
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let backend = match self.kind {
             Kind::File => vec![("DLOCK_BACKEND", "file".to_owned()), ("DLOCK_DIR", self.dir_text())],
-            Kind::Redis => vec![("DLOCK_REDIS", format!("redis://127.0.0.1:{}", self.port))],
-            Kind::ZooKeeper => vec![("DLOCK_ZK", format!("127.0.0.1:{}", self.port))],
+            Kind::Redis => vec![("DLOCK_REDIS", self.redis_url())],
+            Kind::ZooKeeper => vec![("DLOCK_ZK", self.connect_string())],
         };
         backend.into_iter().chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
+    }
+
+    fn connect_string(&self) -> String {
+        let ports = std::iter::once(&self.port).chain(&self.others);
+        ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+    }
+
+    fn redis_url(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("redis://127.0.0.1:{}", self.port))
     }
 
     pub(crate) fn dir_text(&self) -> String {
@@ -230,8 +270,7 @@ impl Place {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("there are descriptors");
         runtime.block_on(async {
-            let address = format!("127.0.0.1:{}", self.port);
-            let client = zookeeper_client::Client::connect(&address).await.expect("the server serves");
+            let client = zookeeper_client::Client::connect(&self.connect_string()).await.expect("the server serves");
             work(&client).await
         })
     }

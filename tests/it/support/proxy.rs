@@ -1,7 +1,7 @@
 //! Servers that behave badly: a proxy that falls silent or hangs up, one that never answers, one that reads a script.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,8 +19,12 @@ pub(crate) struct Proxy {
 struct State {
     /// Takes bytes and passes none on, as a network that lost its route does.
     silent: AtomicBool,
+    /// What it says to every request, which then goes nowhere.
+    reply: Mutex<Option<Vec<u8>>>,
     accepted: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
+    /// Whose bytes are lost, both ways.
+    cut_off: Mutex<Vec<IpAddr>>,
 }
 
 impl Proxy {
@@ -33,8 +37,9 @@ impl Proxy {
             for client in listener.incoming().flatten() {
                 shared.accepted.fetch_add(1, Ordering::Relaxed);
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
-                pass_on(&client, &server, &shared);
-                pass_on(&server, &client, &shared);
+                let Ok(source) = client.peer_addr().map(|peer| peer.ip()) else { continue };
+                pass_on(&client, &server, source, &shared, Some(&client));
+                pass_on(&server, &client, source, &shared, None);
                 shared.open.lock().expect("no holder panics").extend([client, server]);
             }
         });
@@ -44,6 +49,27 @@ impl Proxy {
     /// From now on every byte is lost, in both directions, on old and new connections.
     pub(crate) fn fall_silent(&self) {
         self.state.silent.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on every request is answered with this, and goes nowhere.
+    pub(crate) fn say(&self, reply: &str) {
+        *self.state.reply.lock().expect("no holder panics") = Some(reply.as_bytes().to_vec());
+    }
+
+    /// From now on requests are passed on again.
+    pub(crate) fn say_no_more(&self) {
+        *self.state.reply.lock().expect("no holder panics") = None;
+    }
+
+    /// Ends every connection, some of which may lack bytes, and serves new ones.
+    pub(crate) fn recover(&self) {
+        self.hang_up();
+        self.state.silent.store(false, Ordering::Relaxed);
+    }
+
+    /// From now on every byte from and to this address is lost.
+    pub(crate) fn cut_off(&self, source: Ipv4Addr) {
+        self.state.cut_off.lock().expect("no holder panics").push(source.into());
     }
 
     /// Ends every connection; new ones are served.
@@ -58,14 +84,24 @@ impl Proxy {
     }
 }
 
-fn pass_on(from: &TcpStream, to: &TcpStream, state: &Arc<State>) {
+/// `asker`: where a reply of the proxy's own goes, when it is requests that are passed on.
+fn pass_on(from: &TcpStream, to: &TcpStream, source: IpAddr, state: &Arc<State>, asker: Option<&TcpStream>) {
     let mut from = from.try_clone().expect("there are descriptors");
     let mut to = to.try_clone().expect("there are descriptors");
+    let mut asker = asker.map(|stream| stream.try_clone().expect("there are descriptors"));
     let state = Arc::clone(state);
     thread::spawn(move || {
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
-            if !state.silent.load(Ordering::Relaxed) && to.write_all(&piece[..read]).is_err() {
+            let reply = state.reply.lock().expect("no holder panics").clone();
+            let is_lost = state.silent.load(Ordering::Relaxed)
+                || state.cut_off.lock().expect("no holder panics").contains(&source);
+            let outcome = match (&mut asker, reply) {
+                (Some(asker), Some(reply)) => asker.write_all(&reply),
+                _ if is_lost => Ok(()),
+                _ => to.write_all(&piece[..read]),
+            };
+            if outcome.is_err() {
                 break;
             }
         }
@@ -79,11 +115,12 @@ pub(crate) fn silent_server() -> u16 {
 }
 
 /// Answers every read with what `answer` makes of it; `None` is silence. Returns its port.
-pub(crate) fn scripted_server(answer: fn(&[u8]) -> Option<Vec<u8>>) -> u16 {
+pub(crate) fn scripted_server(answer: impl Fn(&[u8]) -> Option<Vec<u8>> + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
+            let answer = answer.clone();
             thread::spawn(move || {
                 let mut piece = [0; 16 * 1024];
                 while let Ok(read @ 1..) = client.read(&mut piece) {

@@ -1,5 +1,6 @@
 //! Real servers, started by the tests on loopback ports that are free, and gone when the tests are.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
@@ -11,6 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::clock::clock_ahead;
+use super::proxy::Proxy;
 use super::waiting::{eventually, within};
 
 /// Java on two busy cores takes its time.
@@ -33,6 +36,11 @@ wait $! 2>/dev/null
 [ "$word" = keep ] || rm -rf "$dir"
 "#;
 
+/// The program that serves as Redis: the installed one, or the one that `DLOCK_TEST_REDIS_SERVER` names.
+fn redis_server() -> OsString {
+    std::env::var_os("DLOCK_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
 /// A port that nobody listens on at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
@@ -43,8 +51,10 @@ pub(crate) fn free_port() -> u16 {
 enum Program {
     /// With further options of redis-server.
     Redis(Vec<String>),
-    /// With further options of the Java machine and lines of its configuration.
-    ZooKeeper { java: Vec<String>, lines: String, leads: Leads },
+    /// With lines of its configuration, which it writes anew by itself.
+    Sentinel(String),
+    /// With further options of the Java machine and lines of its configuration; its wall clock runs so far ahead.
+    ZooKeeper { java: Vec<String>, lines: String, leads: Leads, ahead: Duration },
 }
 
 /// How a ZooKeeper server comes to lead.
@@ -102,6 +112,29 @@ impl Server {
         Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect()))
     }
 
+    /// A Sentinel with these lines of configuration.
+    pub(crate) fn sentinel(lines: &str) -> Self {
+        Self::start_somewhere(&Program::Sentinel(lines.to_owned()))
+    }
+
+    /// A node of a Redis Cluster that consists of it alone and has no slots yet.
+    pub(crate) fn cluster_node(options: &[String]) -> Self {
+        let shared = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--appendonly", "no"];
+        let program = Program::Redis(shared.iter().map(ToString::to_string).chain(options.iter().cloned()).collect());
+        for _ in 0..ATTEMPTS {
+            // The nodes talk to each other at the port that is 10000 higher.
+            let has_a_bus = |port: &u16| {
+                port.checked_add(10_000).is_some_and(|bus| TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok())
+            };
+            let port = std::iter::repeat_with(free_port).find(has_a_bus).expect("the ports do not end");
+            let server = Self::launched(&program, port);
+            if server.comes_up() {
+                return server;
+            }
+        }
+        panic!("{program:?} did not start: is it installed? tests/run.sh installs what the tests need");
+    }
+
     /// A ZooKeeper server of one's own, with the bounds that make sessions of 1 s to 2 min possible.
     pub(crate) fn zookeeper() -> Self {
         Self::zookeeper_with(&[], "minSessionTimeout=1000\nmaxSessionTimeout=120000\n", Leads::Alone)
@@ -110,7 +143,7 @@ impl Server {
     /// A ZooKeeper server with options of the Java machine and lines of its configuration.
     pub(crate) fn zookeeper_with(java: &[&str], lines: &str, leads: Leads) -> Self {
         let java = java.iter().map(ToString::to_string).collect();
-        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads })
+        Self::start_somewhere(&Program::ZooKeeper { java, lines: lines.to_owned(), leads, ahead: Duration::ZERO })
     }
 
     /// Three ZooKeeper servers that have elected one of them.
@@ -118,7 +151,7 @@ impl Server {
         for _ in 0..ATTEMPTS {
             let peers = [(); 3].map(|()| Peer::somewhere());
             // None of them serves before two run.
-            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index));
+            let launched = [0, 1, 2].map(|index| Self::zookeeper_peer(peers, index, &[]));
             if launched.iter().all(Self::comes_up) {
                 return launched;
             }
@@ -126,20 +159,51 @@ impl Server {
         panic!("three ZooKeeper servers did not start");
     }
 
+    /// The same with a proxy on the way from each, the first index, to each other one, should that lead.
+    pub(crate) fn zookeeper_ensemble_by_proxies() -> ([Self; 3], [[Proxy; 3]; 3]) {
+        for _ in 0..ATTEMPTS {
+            let peers = [(); 3].map(|()| Peer::somewhere());
+            let links = [(); 3].map(|()| peers.map(|peer| Proxy::before(peer.follow)));
+            let launched = [0, 1, 2].map(|index| {
+                let mut seen = peers;
+                for other in (0..3).filter(|other| *other != index) {
+                    seen[other].follow = links[index][other].port;
+                }
+                Self::zookeeper_peer(seen, index, &[])
+            });
+            if launched.iter().all(Self::comes_up) {
+                return (launched, links);
+            }
+        }
+        panic!("three ZooKeeper servers did not start");
+    }
+
+    /// One of three ZooKeeper servers without the other two, which serves nothing but reading.
+    pub(crate) fn zookeeper_that_only_reads() -> Self {
+        let peers = [(); 3].map(|()| Peer::somewhere());
+        let server = Self::zookeeper_peer(peers, 0, &["-Dreadonlymode.enabled=true"]);
+        within(STARTS_WITHIN, "it serves those who only read", || {
+            server.ask("srvr").is_some_and(|answer| answer.contains("Mode: read-only"))
+        });
+        server
+    }
+
     /// One of three ZooKeeper servers without the other two: it answers, and finds nobody to elect with.
     pub(crate) fn zookeeper_without_a_leader() -> Self {
-        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0);
+        let server = Self::zookeeper_peer([(); 3].map(|()| Peer::somewhere()), 0, &[]);
         within(STARTS_WITHIN, "it answers, if only that it does not serve", || {
             server.ask("srvr").is_some_and(|answer| answer.contains("not currently serving requests"))
         });
         server
     }
 
-    fn zookeeper_peer(peers: [Peer; 3], index: usize) -> Self {
+    fn zookeeper_peer(peers: [Peer; 3], index: usize, java: &[&str]) -> Self {
         // A session must outlast the move to another server; by default it is 20 ticks, 4 s, at most.
         let lines = "maxSessionTimeout=20000\n".to_owned();
         let leads = Leads::Among { peers, index };
-        Self::launched(&Program::ZooKeeper { java: Vec::new(), lines, leads }, peers[index].client)
+        let java = java.iter().map(ToString::to_string).collect();
+        let program = Program::ZooKeeper { java, lines, leads, ahead: Duration::ZERO };
+        Self::launched(&program, peers[index].client)
     }
 
     fn start_somewhere(program: &Program) -> Self {
@@ -175,7 +239,7 @@ impl Server {
     /// Whether it is this server that answers on the port, and that it is ready.
     fn serves(&self) -> bool {
         match self.program {
-            Program::Redis(_) => {
+            Program::Redis(_) | Program::Sentinel(_) => {
                 let info = self.ask("INFO server\r\n").unwrap_or_default();
                 let is_ours = info.contains(&format!("process_id:{}\r", self.pid)) && !self.is_loading();
                 // A server with a password answers, too.
@@ -206,6 +270,22 @@ impl Server {
         Some(String::from_utf8_lossy(&answer).into_owned())
     }
 
+    /// Sends a command as it is and returns the reply.
+    pub(crate) fn command<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    pub(crate) fn try_command<T: ::redis::FromRedisValue>(&self, words: &[&str]) -> ::redis::RedisResult<T> {
+        let mut connection = self.connection();
+        let (name, args) = words.split_first().expect("a command has a name");
+        ::redis::cmd(name).arg(args).query(&mut connection)
+    }
+
+    pub(crate) fn connection(&self) -> ::redis::Connection {
+        let client = ::redis::Client::open(("127.0.0.1", self.port)).expect("an address opens no connection yet");
+        client.get_connection().expect("our own server accepts connections")
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).expect("the server was started by us and not waited for");
     }
@@ -234,6 +314,12 @@ impl Server {
         self.warden.wait().expect("our own child can be waited for");
     }
 
+    /// From the next start on, the server's wall clock is so far ahead of this machine's.
+    pub(crate) fn set_clock_ahead(&mut self, by: Duration) {
+        let Program::ZooKeeper { ahead, .. } = &mut self.program else { panic!("only ZooKeeper servers have clocks") };
+        *ahead = by;
+    }
+
     /// Starts it again after [`crash`](Self::crash), on the same port with the same data.
     pub(crate) fn start_again(&mut self) {
         (self.warden, self.pid) = launch(&self.program, self.port, self.dir.path());
@@ -253,16 +339,27 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     command.args(["-c", WARDEN, "warden"]).arg(dir);
     match program {
         Program::Redis(options) => {
-            command.args(["redis-server", "--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
+            command.arg(redis_server()).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
         }
-        Program::ZooKeeper { java, lines, leads } => {
+        Program::Sentinel(lines) => {
+            let config = dir.join("sentinel.conf");
+            if !config.exists() {
+                let text = format!("port {port}\nbind 127.0.0.1\n{lines}");
+                std::fs::write(&config, text).expect("a fresh directory takes files");
+            }
+            command.arg(redis_server()).arg(config).arg("--sentinel");
+        }
+        Program::ZooKeeper { java, lines, leads, ahead } => {
             let config = dir.join("zoo.cfg");
             let text = zookeeper_config(port, dir, leads) + lines;
             std::fs::write(&config, text).expect("a fresh directory takes files");
+            if !ahead.is_zero() {
+                command.arg("env").arg(format!("LD_PRELOAD={}", clock_ahead(*ahead, dir).display()));
+            }
             // A small heap and no optimising compiler: the server starts in a third of the time.
             command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(java);
-            command.args(["-cp", "/usr/share/java/zookeeper.jar"]);
+            command.args(["-cp", &zookeeper_classpath()]);
             command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
         }
     }
@@ -272,6 +369,15 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     let stdout = warden.stdout.take().expect("it is piped");
     BufReader::new(stdout).read_line(&mut said).expect("a warden says the server's pid");
     (warden, said.trim().parse().expect("a pid is a number"))
+}
+
+/// Debian's server, with what its manifest forgets of the netty that TLS needs; or another one, as `tests/zookeeper.sh`
+/// fetches them.
+fn zookeeper_classpath() -> String {
+    std::env::var("DLOCK_TEST_ZOOKEEPER").unwrap_or_else(|_| {
+        let jars = ["zookeeper", "netty-codec", "netty-resolver", "netty-transport-native-unix-common"];
+        jars.map(|jar| format!("/usr/share/java/{jar}.jar")).join(":")
+    })
 }
 
 /// Short ticks, so that sessions end close to their time; the other settings are the defaults of a plain server, TTL

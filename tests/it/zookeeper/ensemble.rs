@@ -27,8 +27,17 @@ impl ZooKeeper {
         Self(Server::zookeeper_with(&[], "", Leads::ByElection))
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.0.port
+    }
+
     pub(super) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.0.port)
+    }
+
+    /// What the server says to one of its four-letter words.
+    pub(super) fn ask(&self, word: &str) -> Option<String> {
+        self.0.ask(word)
     }
 
     pub(super) fn freeze(&self) {
@@ -41,6 +50,10 @@ impl ZooKeeper {
 
     pub(super) fn kill(&mut self) {
         self.0.crash();
+    }
+
+    pub(super) fn set_clock_ahead(&mut self, by: Duration) {
+        self.0.set_clock_ahead(by);
     }
 
     /// Starts the killed server again with its data.
@@ -70,6 +83,11 @@ impl Ensemble {
     /// One of the three, which finds nobody to elect with.
     pub(super) fn start_alone() -> ZooKeeper {
         ZooKeeper(Server::zookeeper_without_a_leader())
+    }
+
+    /// One of the three, which finds nobody to elect with, and lets everybody read.
+    pub(super) fn start_reading_alone() -> ZooKeeper {
+        ZooKeeper(Server::zookeeper_that_only_reads())
     }
 
     pub(super) fn connect_string(&self) -> String {

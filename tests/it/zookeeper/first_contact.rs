@@ -126,6 +126,14 @@ async fn an_ensemble_without_a_leader_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
+async fn a_server_that_only_reads_is_waited_for_and_then_named() {
+    let server = Ensemble::start_reading_alone();
+    let (refused, _) = refusal(&server.address()).await;
+    assert_eq!(refused.kind, ErrorKind::Unavailable);
+    assert!(refused.message.contains("has no leader at the moment and is read-only"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_missing_chroot_is_a_wrong_set_up_and_is_not_created() {
     let server = ZooKeeper::shared();
     let outside = server.client().await;

@@ -1,17 +1,26 @@
 //! The ZooKeeper backend on real servers, driven as a library: what a caller of the lock contract can rely on, and what an
 //! outsider sees in the tree meanwhile.
 
+mod clocks;
+mod counts;
+mod credentials;
 mod ensemble;
 mod first_contact;
+mod modes;
 mod one_shot;
 mod outage;
+mod partition;
 mod queueing;
+mod recipe;
 mod reports;
+mod transport;
+mod wiretap;
+mod wrong_input;
 
 use std::future::Future;
 use std::time::Duration;
 
-use dlock::backend::zookeeper::{Config, ConnectString, ZooKeeperBackend};
+use dlock::backend::zookeeper::{Access, Config, ConnectString, Family, ZooKeeperBackend};
 use dlock::lock::{
     Acquired, Claim, Holder, Lease, LeaseKind, LockBackend, LockKey, Namespace, OwnerToken, Patience, Progress, Ttl,
 };
@@ -24,9 +33,14 @@ const AT_MOST: Duration = Duration::from_secs(20);
 const TTL: Duration = Duration::from_secs(4);
 
 fn backend_at(connect_string: &str, namespace: &str) -> ZooKeeperBackend {
+    backend_of(Family::Dlock, connect_string, namespace)
+}
+
+fn backend_of(family: Family, connect_string: &str, namespace: &str) -> ZooKeeperBackend {
     let servers = ConnectString::parse(connect_string).expect("a valid connect string");
     let namespace = Namespace::new(namespace).expect("a valid namespace");
-    ZooKeeperBackend::open(&Config { servers, namespace }).expect("nothing is sent yet")
+    let config = Config { servers, namespace, access: Access::default(), family };
+    ZooKeeperBackend::open(&config).expect("nothing is sent yet")
 }
 
 fn backend(server: &ZooKeeper) -> ZooKeeperBackend {

@@ -180,6 +180,29 @@ async fn a_node_that_is_gone_is_a_lost_lock() {
 }
 
 #[tokio::test]
+async fn a_holder_is_told_when_its_node_is_changed_or_removed() {
+    let server = ZooKeeper::shared();
+    let (ours, outside) = (backend(server), server.client().await);
+    let claim = claim("touched");
+    let lease = granted(&ours, &claim).await;
+    let name = contenders(&outside, "/dlock/touched").await.pop().expect("it stands there");
+    let path = format!("/dlock/touched/{name}");
+    let (data, _) = outside.get_data(&path).await.expect("it is readable");
+    // A mark in it is not its end: it is looked at, and watched again.
+    for _ in 0..2 {
+        assert!(matches!(ours.renew(&lease).await, Ok(Renewal::Renewed { .. })));
+        let (_, written) =
+            in_time(async { tokio::join!(ours.touched(&lease), outside.set_data(&path, &data, None)) }).await;
+        written.expect("anybody may");
+    }
+    assert!(matches!(ours.renew(&lease).await, Ok(Renewal::Renewed { .. })));
+    let (_, removed) = in_time(async { tokio::join!(ours.touched(&lease), outside.delete(&path, None)) }).await;
+    removed.expect("anybody may");
+    assert_eq!(ours.renew(&lease).await, Ok(Renewal::Lost));
+    ours.close().await;
+}
+
+#[tokio::test]
 async fn a_running_lock_can_be_released_from_elsewhere_with_its_token() {
     let server = ZooKeeper::shared();
     let (ours, elsewhere) = (backend(server), backend(server));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Value;
 
+use super::super::ear::Ear;
 use super::super::failure::Failure;
 use super::super::topology::Route;
 use super::super::value::ServerTime;
@@ -55,11 +56,20 @@ impl LayoutBackend {
     }
 
     fn place(&self, key: &LockKey) -> Result<Place, BackendError> {
-        Place::of(self.layout, &self.namespace, key)
+        let place = Place::of(self.layout, &self.namespace, key)?;
+        self.route.admit(&place.keys(None))?;
+        Ok(place)
     }
 
-    /// One try to take the lock; a retry of the same claim, whatever became of the first, is harmless.
-    pub(super) async fn attempt(&self, claim: &Claim, place: &Place, limit: Duration) -> Result<Answer, BackendError> {
+    /// One try to take the lock, where the contender listens if it waits; a retry of the same claim, whatever became of the
+    /// first, is harmless.
+    pub(super) async fn attempt(
+        &self,
+        claim: &Claim,
+        place: &Place,
+        ear: Option<&Ear>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
         let owner = self.layout.owner(&claim.token);
         let phase = match claim.kind {
             LeaseKind::Running => "running",
@@ -71,13 +81,15 @@ impl LayoutBackend {
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
         let first = self.on_their_way.borrow_mut().insert(this.clone());
-        let outcome = self.route.ask(place.names.lock(), &request, limit).await;
+        let outcome = match ear {
+            Some(ear) => self.route.ask_beside(ear, place.names.lock(), &request, limit).await,
+            None => self.route.ask(place.names.lock(), &request, limit).await,
+        };
         let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
         if first && answered {
             self.on_their_way.borrow_mut().remove(&this);
         }
-        let reply = outcome.map_err(|failure| failure.error)?;
-        reply::answer(&reply).ok_or_else(|| unexpected(&*self.route))
+        reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
     }
 
     /// Makes a lease of a grant whose request was sent at `sent`.
@@ -87,6 +99,8 @@ impl LayoutBackend {
         sent: BootInstant,
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
+        let place = self.place(&claim.key)?;
+        self.route.vouch(place.names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let ttl = claim.ttl.duration();
         let mut lease = Lease {
             key: claim.key.clone(),
@@ -116,7 +130,7 @@ impl LayoutBackend {
     /// The server's time; `None`: not ours any more.
     async fn raise(&self, lease: &Lease) -> Result<Option<ServerTime>, BackendError> {
         let owner = self.layout.owner(&lease.token);
-        let reply = self.ask_twice(RENEW, &lease.key, Some(&lease.token), &[&owner, &millis(lease.ttl)]).await?;
+        let reply = self.ask_vouched(RENEW, &lease.key, &lease.token, &[&owner, &millis(lease.ttl)]).await?;
         match super::super::reply::renewed(&reply) {
             Some(super::super::reply::Renewed::Ours(now)) => Ok(Some(now)),
             Some(super::super::reply::Renewed::Lost) => Ok(None),
@@ -124,20 +138,18 @@ impl LayoutBackend {
         }
     }
 
-    /// For what may be carried out twice.
-    async fn ask_twice(
+    /// For what prolongs a lease.
+    async fn ask_vouched(
         &self,
         script: &str,
         key: &LockKey,
-        token: Option<&OwnerToken>,
+        token: &OwnerToken,
         args: &[&str],
     ) -> Result<Value, BackendError> {
         let place = self.place(key)?;
-        let request = eval(&self.layout.script(script), &place.keys(token), args);
-        self.route
-            .ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT)
-            .await
-            .map_err(|failure| failure.error)
+        let request = eval(&self.layout.script(script), &place.keys(Some(token)), args);
+        let asked = self.route.ask_vouched(place.names.lock(), &request, FIRST_CONTACT);
+        asked.await.map_err(|failure| failure.error)
     }
 }
 
@@ -146,12 +158,20 @@ impl LockBackend for LayoutBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
         let place = self.place(&claim.key)?;
         let sent = BootInstant::now();
-        match (self.attempt(claim, &place, FIRST_CONTACT).await?, claim.patience) {
-            (Answer::Granted(now), _) => self.granted(claim, sent, now).await.map(Acquired::Granted),
+        let answer = self.attempt(claim, &place, None, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        match (answer, claim.patience) {
+            (Answer::Granted(now), patience) => match (self.granted(claim, sent, now).await, patience) {
+                // By a server that does not decide any more, perhaps: it is asked again, or the one that does.
+                (Err(error), Patience::Queue { reconnect_for }) if error.may_pass() => {
+                    let waiting = Waiting::new(self, claim, &place, progress, reconnect_for)?;
+                    waiting.until_granted(None).await.map(Acquired::Granted)
+                }
+                (lease, _) => lease.map(Acquired::Granted),
+            },
             (Answer::Held(held), Patience::Refuse) => Ok(Acquired::Held(held.contention())),
             (Answer::Held(held), Patience::Queue { reconnect_for }) => {
                 let waiting = Waiting::new(self, claim, &place, progress, reconnect_for)?;
-                waiting.until_granted(&held).await.map(Acquired::Granted)
+                waiting.until_granted(Some(&held)).await.map(Acquired::Granted)
             }
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
         }
@@ -172,7 +192,7 @@ impl LockBackend for LayoutBackend {
         ttl: Option<Duration>,
     ) -> Result<Prolonged, BackendError> {
         let args = [self.layout.owner(token), ttl.map(millis).unwrap_or_default()];
-        let reply = self.ask_twice(PROLONG, key, Some(token), &args.each_ref().map(String::as_str)).await?;
+        let reply = self.ask_vouched(PROLONG, key, token, &args.each_ref().map(String::as_str)).await?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&*self.route))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,
@@ -210,7 +230,10 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
-        let reply = self.ask_twice(STATUS, key, None, &[""]).await?;
+        let place = self.place(key)?;
+        let request = eval(&self.layout.script(STATUS), &place.keys(None), &[""]);
+        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         reply::status(self.layout, key.clone(), &reply).ok_or_else(|| unexpected(&*self.route))
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::super::ear::Ear;
+use super::super::failure::Failure;
 use super::Place;
 use super::locks::LayoutBackend;
 use super::reply::{Answer, Held};
@@ -64,15 +65,22 @@ impl<'a> Waiting<'a> {
     }
 
     /// Waits for as long as it is polled.
-    pub(super) async fn until_granted(mut self, first: &Held) -> Result<Lease, BackendError> {
-        self.tell(first);
+    pub(super) async fn until_granted(mut self, first: Option<&Held>) -> Result<Lease, BackendError> {
+        if let Some(held) = first {
+            self.tell(held);
+        }
+        let mut moved_at: Option<BootInstant> = None;
         loop {
-            let error = match self.stay().await {
+            let failure = match self.stay().await {
                 Ok(lease) => return Ok(lease),
-                Err(error) if error.may_pass() => error,
-                Err(error) => return Err(error),
+                Err(failure) if failure.error.may_pass() => failure,
+                Err(failure) => return Err(failure.error),
             };
             let now = BootInstant::now();
+            if failure.has_moved() && moved_at.replace(now).is_none_or(|last| now.since(last) > RECONNECT.1) {
+                continue;
+            }
+            let error = failure.error;
             let give_up = *self.away_since.get_or_insert(now) + self.reconnect_for;
             if give_up.has_passed() {
                 return Err(error);
@@ -89,26 +97,27 @@ impl<'a> Waiting<'a> {
 
     /// Looks again and again on one connection, until the lock is granted or the connection fails. What is subscribed to is
     /// confirmed before the first look, so that no release falls between them.
-    async fn stay(&mut self) -> Result<Lease, BackendError> {
+    async fn stay(&mut self) -> Result<Lease, Failure> {
         let mut ear = match self.place.channel() {
             Some(channel) => {
                 let limit = self.limit(FIRST_CONTACT);
-                self.backend
-                    .route
-                    .listen(self.place.names.lock(), &channel, limit)
-                    .await
-                    .map_err(|failure| failure.error)?
+                self.backend.route.listen(self.place.names.lock(), &channel, limit).await?
             }
             None => Ear::Polls,
         };
         loop {
             let sent = BootInstant::now();
             let limit = self.limit(LOOK_LIMIT);
-            let answer = self.backend.attempt(self.claim, self.place, limit).await?;
+            let answer = self.backend.attempt(self.claim, self.place, Some(&ear), limit).await?;
             (self.away_since, self.told_away) = (None, None);
             let held = match answer {
-                Answer::Granted(now) => return self.backend.granted(self.claim, sent, now).await,
-                Answer::Undone => return Err(BackendError::usage("the claim was released while it waited")),
+                Answer::Granted(now) => {
+                    return self.backend.granted(self.claim, sent, now).await.map_err(Failure::unanswered);
+                }
+                Answer::Undone => {
+                    let released = BackendError::usage("the claim was released while it waited");
+                    return Err(Failure::unanswered(released));
+                }
                 Answer::Held(held) => held,
             };
             self.tell(&held);
@@ -120,11 +129,12 @@ impl<'a> Waiting<'a> {
     }
 
     /// Waits until `instant`, or until something says that looking earlier may pay.
-    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), BackendError> {
+    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), Failure> {
         tokio::select! {
             () = self.timer.sleep_until(instant) => Ok(()),
             heard = ear.hint() => heard.map_err(|_| {
-                BackendError::unavailable(format!("{} closed the connection", self.backend.route.masked()))
+                let url = self.backend.route.masked();
+                Failure::unanswered(BackendError::unavailable(format!("{url} closed the connection")))
             }),
         }
     }

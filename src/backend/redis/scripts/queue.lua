@@ -13,19 +13,30 @@ local function leave(waiter)
   return redis.call('ZREM', KEYS[2], waiter) == 1
 end
 
--- Errors of PUBLISH and PUBSUB (an ACL without the channel) must not end a script that has already written.
-local function hint(waiter, WAKE)
-  redis.pcall('PUBLISH', WAKE .. waiter, 'look')
+-- When a waiter's lease ends, how often it was offered the lock, and how it hears.
+local function lease_of(waiter)
+  return string.match(redis.call('HGET', KEYS[3], waiter) or '', '^(%d+) (%d+) (%a+)$')
 end
 
--- 'live', 'silent' (passed over, keeps its ticket) or 'gone'.
+-- Errors of these and of PUBSUB (an ACL without the channel) must not end a script that has already written.
+local function say(ear, channel)
+  return redis.pcall(ear == 'sharded' and 'SPUBLISH' or 'PUBLISH', channel, 'look')
+end
+
+local function hint(waiter, WAKE)
+  say(select(3, lease_of(waiter)), WAKE .. waiter)
+end
+
+-- 'live', 'silent' (passed over, keeps its ticket), 'lapsed' (may come back, but at the end) or 'gone'.
 local function condition(waiter, WAKE)
-  local ends, offers, ear = string.match(redis.call('HGET', KEYS[3], waiter) or '', '^(%d+) (%d+) (%a+)$')
-  if not ends or tonumber(ends) < now_ms or tonumber(offers) >= 2 then
+  local ends, offers, ear = lease_of(waiter)
+  if not ends then
     return 'gone'
+  elseif tonumber(ends) < now_ms or tonumber(offers) >= 2 then
+    return 'lapsed'
   end
-  if ear == 'listens' then
-    local listeners = redis.pcall('PUBSUB', 'NUMSUB', WAKE .. waiter)
+  if ear == 'listens' or ear == 'sharded' then
+    local listeners = redis.pcall('PUBSUB', ear == 'sharded' and 'SHARDNUMSUB' or 'NUMSUB', WAKE .. waiter)
     if listeners.err then
       deaf = true
     elseif tonumber(listeners[2]) == 0 then
@@ -75,12 +86,16 @@ local function advance(me, my_mode, WAKE)
         return waiter, false
       else
         offer(waiter, mode, ttl, holder, WAKE)
-        if not is_sharing(mode) then
+        -- A contender that asks has to know whether it comes next, should the offer lapse.
+        if not is_sharing(mode) and not me then
           return nil, false
         end
       end
     end
-    if is == 'gone' then
+    if is == 'lapsed' then
+      write_receipt(waiter, 'dropped')
+    end
+    if is == 'gone' or is == 'lapsed' then
       leave(waiter)
     else
       rank = rank + 1

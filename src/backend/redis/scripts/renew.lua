@@ -1,5 +1,5 @@
 -- The holder's renewal: never lowers the lease, never makes one anew.
--- KEYS  1 lock, 2 holders, 3 receipts
+-- KEYS  1 lock; of a lease beside others also 2 holders, 3 receipts
 -- ARGV  1 owner token, 2 ttl ms
 -- returns {1, now µs} renewed, {2, now µs} renewed and revoked, {0, now µs} not ours
 
@@ -31,8 +31,8 @@ local function lease()
   return ARGV[2] + (tonumber(string.match(words, ' delay=(%d+)') or '') or 0)
 end
 
-if mode == 'exclusive' then
-  if owner ~= ARGV[1] or not owns() then
+if mode == 'exclusive' or not KEYS[2] then
+  if mode ~= 'exclusive' or owner ~= ARGV[1] or not owns() then
     return { 0, now_us }
   end
   local expiry = lease()

@@ -2,14 +2,16 @@
 -- it is free (or shared in the same mode) and this contender's turn, offers it to those whose turn comes before.
 -- KEYS  as in base.lua
 -- ARGV  1 owner token, 2 ttl ms, 3 first expiry ms, 4 phase, 5 holder data, 6 mode, 7 prefix of the channels,
---       8 'listens', 'polls' or 'refuses' (never queues), 9 waiter's lease ms,
+--       8 'listens', 'sharded', 'polls' or 'refuses' (never queues), 9 waiter's lease ms, 10 the ticket of a place that is
+--       still ours as far as we know, or '',
 --       then pairs: an owner token or generation seen in the lock before, and the ms that its lease has left as last seen
 -- returns {'granted', fence or 0, now µs}
 --         {'undone'}                                 the token was released before this request arrived
 --         {'mismatch', N}                            held or awaited with another number of slots
 --         {'vanished', ms}                           ours, once the lease that vanished is over: look again then
 --         {'held', value, expiry ms, now µs, waiters ahead, oldest sharer, sharers, 1 when it is our turn next, 1 when
---          nobody may be able to tell us, {those of the seen that have given the lock up}, ms until a lease may let us in}
+--          nobody may be able to tell us, {those of the seen that have given the lock up}, ms until a lease may let us in,
+--          our ticket or ''}
 
 local me, mode, WAKE = ARGV[1], ARGV[6], ARGV[7]
 local queues = ARGV[8] ~= 'refuses'
@@ -31,13 +33,22 @@ local function awaited_slots()
   end
 end
 
+-- Returns our ticket.
 local function keep_place()
-  if not redis.call('ZSCORE', KEYS[2], me) then
+  local ticket = redis.call('ZSCORE', KEYS[2], me)
+  if not ticket then
     local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')[2]
-    redis.call('ZADD', KEYS[2], digits(math.max((tonumber(last or '') or 0) + 1, now_us)), me)
-    redis.call('HSET', KEYS[4], me, 'dlock/1 ' .. mode .. ' ' .. digits(now_us) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
+    ticket = math.max((tonumber(last or '') or 0) + 1, now_us)
+    if not has_receipt(me, 'dropped') then
+      -- It was the queue that forgot us: whoever came later stays behind us.
+      ticket = tonumber(ARGV[10]) or ticket
+    end
+    local since = math.min(ticket, now_us)
+    ticket = digits(ticket)
+    redis.call('ZADD', KEYS[2], ticket, me)
+    redis.call('HSET', KEYS[4], me, 'dlock/1 ' .. mode .. ' ' .. digits(since) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
     -- Whoever may release runs with the same rights, as a rule: could it tell us?
-    deaf = type(redis.pcall('PUBLISH', WAKE .. 'nobody', 'look')) == 'table'
+    deaf = type(say(ARGV[8], WAKE .. 'nobody')) == 'table'
   end
   redis.call('HSET', KEYS[3], me, digits(now_ms + ARGV[9]) .. ' 0 ' .. ARGV[8])
   for key = 2, 4 do
@@ -45,11 +56,12 @@ local function keep_place()
   end
   -- Our own ear as the others see it: also false where a proxy subscribed us somewhere else.
   deaf = condition(me, WAKE) ~= 'live' or deaf
+  return ticket
 end
 
 -- A lease that ended before its time, without being given up, may still be believed in by its holder.
 local given_up, unended = {}, 0
-for at = 10, #ARGV, 2 do
+for at = 11, #ARGV, 2 do
   local seen, left = ARGV[at], tonumber(ARGV[at + 1])
   if has_receipt(seen, 'released') or has_receipt(seen, 'shortened') then
     table.insert(given_up, seen)
@@ -88,9 +100,7 @@ end
 if other then
   return { 'mismatch', other }
 end
-if queues then
-  keep_place()
-end
+local ticket = queues and keep_place() or ''
 local turn, is_ours = advance(me, mode, WAKE)
 if is_ours or (not turn and may_enter(mode)) then
   local taken = take()
@@ -127,4 +137,5 @@ table.insert(reply, next)
 table.insert(reply, deaf and 1 or 0)
 table.insert(reply, given_up)
 table.insert(reply, due_in(mode))
+table.insert(reply, ticket)
 return reply

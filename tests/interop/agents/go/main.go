@@ -1,4 +1,4 @@
-// redsync behind the line protocol of tests/interop/driver.py.
+// redsync behind the line protocol of tests/interop/redis_driver.py.
 package main
 
 import (

@@ -10,16 +10,14 @@ Every agent reads lines and answers each with one:
 import concurrent.futures
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
 import time
+
+from agent import HANGS, Agent, fresh, judge, mark, read, tell, the_document_names
 
 DLOCK, URL, HOME, DOCS = sys.argv[1:5]
 SECONDS = float(os.environ.get("DLOCK_INTEROP_SECONDS", "8"))
-# No call takes longer unless something hangs.
-HANGS = 45
 # What a library that polls takes at most to look again (redsync: 250 ms), on a busy machine.
 SOON = 2.0
 # A wake-up that was missed would take as long as the lease, 30 s.
@@ -36,42 +34,6 @@ class Pair:
 
     def start(self):
         return Agent(self.agent)
-
-
-class Agent:
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-        self.lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        self.expect("ready")
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.put(line.strip())
-        self.lines.put("(the agent has ended)")
-
-    def send(self, *words):
-        self.process.stdin.write(" ".join(str(word) for word in words) + "\n")
-
-    def answer(self, within=HANGS):
-        try:
-            return self.lines.get(timeout=within)
-        except queue.Empty:
-            return None
-
-    def expect(self, wanted, *words):
-        if words:
-            self.send(*words)
-        answer = self.answer()
-        assert answer == wanted, f"the library answers {answer!r} to {' '.join(map(str, words))!r}, not {wanted!r}"
-
-    def stop(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def environment(pair):
@@ -95,20 +57,7 @@ def state(pair):
 
 
 def marks(pair, name):
-    path = os.path.join(HOME, f"{pair.library}-{name}")
-    if os.path.exists(path):
-        os.remove(path)
-    return path
-
-
-def mark(path, word):
-    with open(path, "a") as file:
-        file.write(word + "\n")
-
-
-def read(path):
-    with open(path) as file:
-        return file.read().split("\n")[:-1]
+    return fresh(HOME, f"{pair.library}-{name}")
 
 
 def dlock_is_refused_while_the_library_holds(pair, agent):
@@ -232,23 +181,12 @@ CHECKS = [
 ]
 
 
-def the_document_names(pair):
-    row = f"| {pair.library} | {pair.version} | `{pair.layout}` |"
-    with open(DOCS) as file:
-        assert any(line.startswith(row) for line in file), f"docs/interop.md has no row {row}"
-
-
-def judge(pair, check, *args):
-    try:
-        check(pair, *args)
-    except Exception as error:  # Whatever it is, the other checks still count.
-        sentence = str(error) or type(error).__name__
-        return False, f"FAILED {pair.library}: {check.__name__.replace('_', ' ')}: {sentence}"
-    return True, f"ok     {pair.library}: {check.__name__.replace('_', ' ')}"
+def the_document_names_it(pair):
+    the_document_names(f"| {pair.library} | {pair.version} | `{pair.layout}` |", DOCS)
 
 
 def run(pair):
-    outcomes = [judge(pair, the_document_names)]
+    outcomes = [judge(pair, the_document_names_it)]
     for check in CHECKS:
         if check is a_lock_of_the_librarys_default_length_is_waited_for and pair.endless is None:
             continue
@@ -282,17 +220,14 @@ def pairs():
 
 
 def main():
-    chosen = [pair for pair in pairs() if not sys.argv[5:] or pair.library in sys.argv[5:]]
+    chosen = [pair for pair in pairs() if pair.library in sys.argv[5:]]
     with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
         outcomes = [outcome for of_pair in pool.map(run, chosen) for outcome in of_pair]
     print()
     for pair in chosen:
         spans = [f"{side} in after {pair.figures[side]:.3f} s" for side in ("dlock", "library") if side in pair.figures]
         print(f"{pair.library} {pair.version}:", ", ".join(spans), "entered:", pair.figures.get("entered"))
-    failures = [sentence for passed, sentence in outcomes if not passed]
-    print("\n".join(["", *failures]))
-    print(f"{len(outcomes) - len(failures)} passed, {len(failures)} failed")
-    return 1 if failures or not outcomes else 0
+    return tell(outcomes)
 
 
 sys.exit(main())

@@ -1,0 +1,179 @@
+//! What it costs: requests on the wire and notifications of the server, counted.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use dlock::backend::zookeeper::ZooKeeperBackend;
+use dlock::lock::{Acquired, Claim, Lease, LockBackend, Mode, Progress};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
+use super::ensemble::ZooKeeper;
+use super::wiretap::Wiretap;
+use super::{TTL, backend, claim, eventually, granted, in_time, waiting};
+use crate::support::Dlock;
+
+/// A waiter's number and what it got, in the end.
+type Turn<'a> = std::pin::Pin<Box<dyn Future<Output = (usize, Lease)> + 'a>>;
+
+/// Waiters that stand in the queue in the order in which they were made.
+struct Crowd<'a> {
+    turns: FuturesUnordered<Turn<'a>>,
+    seen: &'a Cell<usize>,
+}
+
+impl<'a> Crowd<'a> {
+    fn new(seen: &'a Cell<usize>) -> Self {
+        Self { turns: FuturesUnordered::new(), seen }
+    }
+
+    async fn join(&mut self, number: usize, ours: &'a ZooKeeperBackend, claim: &'a Claim) {
+        let (seen, before) = (self.seen, self.seen.get());
+        self.turns.push(Box::pin(async move {
+            let first = Cell::new(true);
+            let note = |progress: Progress| {
+                if matches!(progress, Progress::Waiting(_)) && first.replace(false) {
+                    seen.set(seen.get() + 1);
+                }
+            };
+            let Ok(Acquired::Granted(lease)) = ours.acquire(claim, &note).await else { panic!("it may wait") };
+            (number, lease)
+        }));
+        self.unless_served(eventually("it waits", async || seen.get() > before)).await;
+    }
+
+    async fn next(&mut self) -> (usize, Lease) {
+        in_time(self.turns.next()).await.expect("somebody waits")
+    }
+
+    /// Lets everybody go on meanwhile.
+    async fn unless_served(&mut self, meanwhile: impl Future<Output = ()>) {
+        tokio::select! {
+            Some((number, _)) = self.turns.next() => panic!("{number} got in"),
+            () = meanwhile => {}
+        }
+    }
+}
+
+/// A server that says what it has told of.
+fn talkative() -> ZooKeeper {
+    ZooKeeper::start(&["-Dzookeeper.4lw.commands.whitelist=*"])
+}
+
+/// How many notifications the server has sent, of whatever.
+fn notifications(server: &ZooKeeper) -> u64 {
+    let says = server.ask("mntr").expect("it is allowed");
+    let sum = |name: &str| -> u64 {
+        let line = says.lines().find_map(|line| line.strip_prefix(&format!("zk_sum_node_{name}_watch_count\t")));
+        line.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("it counts {name}: {says}"))
+    };
+    ["deleted", "changed", "children", "created"].map(sum).iter().sum()
+}
+
+const WAITERS: usize = 200;
+
+#[tokio::test]
+async fn a_release_tells_one_of_two_hundred_waiters_and_nobody_hears_of_the_grant() {
+    let server = talkative();
+    let holder = backend(&server);
+    let held = claim("crowd");
+    granted(&holder, &held).await;
+    let waiters: Vec<_> = (0..WAITERS).map(|_| (backend(&server), waiting("crowd"))).collect();
+    let seen = Cell::new(0);
+    let mut crowd = Crowd::new(&seen);
+    for (number, (ours, claim)) in waiters.iter().enumerate() {
+        crowd.join(number, ours, claim).await;
+    }
+    let before = notifications(&server);
+    assert_eq!(before, 0, "two hundred came, and nobody was told");
+    holder.release(&held.key, &held.token).await.expect("the server serves");
+    for expected in 0..10 {
+        let (number, _) = crowd.next().await;
+        assert_eq!(number, expected);
+        // Whatever the grant would set off has its time.
+        crowd.unless_served(tokio::time::sleep(Duration::from_millis(20))).await;
+        assert_eq!(notifications(&server) - before, expected as u64 + 1);
+        let (ours, claim) = &waiters[number];
+        ours.release(&claim.key, &claim.token).await.expect("the server serves");
+    }
+}
+
+#[tokio::test]
+async fn of_several_slots_the_oldest_wakes_one_waiter_and_any_other_as_many_as_there_are_slots_at_most() {
+    const SLOTS: u32 = 3;
+    let server = talkative();
+    let in_slots = |claim: Claim| Claim { mode: Mode::Slots(SLOTS), ..claim };
+    let holders: Vec<_> = (0..SLOTS).map(|_| (backend(&server), in_slots(claim("slots")))).collect();
+    for (ours, claim) in &holders {
+        granted(ours, claim).await;
+    }
+    let waiters: Vec<_> = (0..20).map(|_| (backend(&server), in_slots(waiting("slots")))).collect();
+    let seen = Cell::new(0);
+    let mut crowd = Crowd::new(&seen);
+    for (number, (ours, claim)) in waiters.iter().enumerate() {
+        crowd.join(number, ours, claim).await;
+    }
+    let mut told = notifications(&server);
+    for (gone, (leaver, wakes)) in
+        [(&holders[0], 1), (&holders[2], 2), (&holders[1], 1), (&waiters[2], 3)].into_iter().enumerate()
+    {
+        leaver.0.release(&leaver.1.key, &leaver.1.token).await.expect("the server serves");
+        let (number, lease) = crowd.next().await;
+        assert_eq!((number, lease.fence), (gone, None), "in the order in which they came");
+        crowd.unless_served(tokio::time::sleep(Duration::from_millis(20))).await;
+        let now = notifications(&server);
+        assert_eq!(now - told, wakes, "departure {gone}");
+        told = now;
+    }
+}
+
+#[tokio::test]
+async fn a_waiter_sends_only_pings() {
+    let server = ZooKeeper::shared();
+    let holder = backend(server);
+    let held = claim("quiet");
+    granted(&holder, &held).await;
+    let tap = Wiretap::before(&server.address());
+    for mode in [Mode::Exclusive, Mode::Shared, Mode::Slots(2)] {
+        let (ours, claim) = (super::backend_at(&tap.address(), "dlock"), Claim { mode, ..waiting("quiet") });
+        let news = RefCell::new(0);
+        let note = |_: Progress| *news.borrow_mut() += 1;
+        let mut turn = Box::pin(ours.acquire(&claim, &note));
+        tokio::select! {
+            _ = &mut turn => panic!("it is held"),
+            () = eventually("it waits", async || *news.borrow() > 0) => {}
+        }
+        tap.take();
+        // The crate pings several times in each session timeout.
+        tokio::select! {
+            _ = &mut turn => panic!("it is held"),
+            () = tokio::time::sleep(TTL / 2) => {}
+        }
+        let sent = tap.take();
+        assert!(sent.len() >= 2 && sent.iter().all(|request| request == "ping"), "{mode}: {sent:?}");
+        drop(turn);
+        ours.release(&claim.key, &claim.token).await.expect("the server serves");
+        ours.close().await;
+    }
+    holder.close().await;
+}
+
+#[tokio::test]
+async fn a_run_that_nobody_contends_with_asks_five_things() {
+    let server = ZooKeeper::shared();
+    let tap = Wiretap::before(&server.address());
+    let run = |patience: &str| {
+        // A timeout that the server would shorten costs another session.
+        let call = ["run", "--zk", &tap.address(), "-k", "alone", "--ttl", "4s", patience, "--", "true"];
+        Dlock::new(call).finish().succeeds();
+        let mut requests = tap.take();
+        // One by the client crate, to see that the session stands.
+        requests.retain(|request| request != "ping");
+        requests
+    };
+    let first = run("-w9");
+    assert!(first.contains(&"create-container".to_owned()), "{first:?}");
+    assert_eq!(run("-w9"), ["connect", "create", "list", "delete", "close"]);
+    // Who may not wait looks first, so as not to stand in anybody's way.
+    assert_eq!(run("-n"), ["connect", "list", "create", "list", "delete", "close"]);
+}
