@@ -8,6 +8,7 @@ mod ensemble;
 mod failovers;
 mod history;
 mod jobs;
+mod masters;
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
