@@ -8,7 +8,7 @@ use zookeeper_client::Client;
 
 use super::ensemble::{ZooKeeper, contenders};
 use super::{Claim, TTL, backend, backend_at, claim, eventually, granted, in_time, one_shot, silently, waiting};
-use crate::support::{Afterwards, Dlock, Leads, Loser, Server, eventually as seen, renaming_proxy};
+use crate::support::{Afterwards, Dlock, Kind, Leads, Loser, Place, Server, eventually as seen, renaming_proxy};
 
 /// Stands in every create of a contender, and in every request about one.
 const CONTENDER: &[u8] = b"-lock-";
@@ -165,6 +165,20 @@ fn whichever_way_dlock_ends_its_session_has_ended_before() {
     killed.front().signal(Signal::SIGKILL);
     killed.wait().dies_of(Signal::SIGKILL);
     seen("a keeper without its front closes the session", || sessions(&server) == 0);
+}
+
+#[test]
+fn a_job_whose_node_was_deleted_is_stopped_at_once() {
+    let place = Place::shared(Kind::ZooKeeper);
+    let call = ["run", "-v", "-k", "deleted", "--ttl", "40s", "--", "sh", "-c", "echo ready; sleep 60"];
+    let job = place.dlock(call).start();
+    job.says("ready");
+    // It is watched from the first heartbeat on; the next one is four seconds later.
+    seen("its heart beats", || job.stderr().contains("renewed"));
+    place.take_away("deleted");
+    let began = Instant::now();
+    job.wait().exits_with(79).mentions(&["lost"]);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
