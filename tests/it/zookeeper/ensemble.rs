@@ -35,6 +35,11 @@ impl ZooKeeper {
         format!("127.0.0.1:{}", self.0.port)
     }
 
+    /// What it says of itself, its version first.
+    pub(super) fn says(&self) -> String {
+        self.0.ask("srvr").expect("it serves")
+    }
+
     pub(super) fn freeze(&self) {
         self.0.freeze();
     }

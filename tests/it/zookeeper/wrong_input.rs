@@ -141,6 +141,53 @@ fn a_ttl_outside_the_servers_range_is_78_with_the_range_and_without_one_the_gran
     assert!(told.stderr().contains(", lease 4s"), "{}", told.account());
 }
 
+/// Whether a server is new enough for what came with 3.7: enforced quotas, and enforced authentication.
+fn enforces(server: &ZooKeeper) -> bool {
+    let says = server.says();
+    !says.contains("version: 3.5.") && !says.contains("version: 3.6.")
+}
+
+#[tokio::test]
+async fn a_namespace_whose_quota_is_used_up_is_78() {
+    let server = ZooKeeper::start(&["-Dzookeeper.enforceQuota=true"]);
+    let outside = server.client().await;
+    let open = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    outside.create("/quoted", b"", &open).await.expect("a node");
+    outside.create("/zookeeper/quota/quoted", b"", &open).await.expect("a node");
+    // The namespace alone, and not one node more.
+    let (limits, stats) = (b"count=1,bytes=-1=;byteHardLimit=-1;countHardLimit=1", b"count=1,bytes=0");
+    for (name, data) in [("limits", &limits[..]), ("stats", stats)] {
+        let path = format!("/zookeeper/quota/quoted/zookeeper_{name}");
+        outside.create(&path, data, &open).await.expect("a node");
+    }
+    let finished = run(&server.address(), &["--namespace", "quoted", "-k", "job"]);
+    if enforces(&server) {
+        refused(finished, 78, "has a quota that is used up and refused to take the lock: raise it with setquota");
+    } else {
+        finished.succeeds();
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_authentication_is_77_without_one() {
+    let enforced = ["-Dzookeeper.enforce.auth.enabled=true", "-Dzookeeper.enforce.auth.schemes=digest"];
+    let server = ZooKeeper::start(&enforced);
+    let file = tempfile::NamedTempFile::new().expect("the temporary directory takes files");
+    std::fs::write(file.path(), "locker:secret\n").expect("our own file can be written");
+    let path = file.path().to_str().expect("temporary files have plain names");
+    run(&server.address(), &["--zk-auth-file", path, "-k", "job"]).succeeds();
+    let without = run(&server.address(), &["-k", "job"]);
+    if enforces(&server) {
+        refused(
+            without,
+            77,
+            "refused the authentication; it may ask for another scheme than digest, or for one at all",
+        );
+    } else {
+        without.succeeds();
+    }
+}
+
 #[test]
 fn a_zookeeper_that_does_not_serve_is_69_and_says_so() {
     let server = Ensemble::start_alone();
