@@ -65,7 +65,6 @@ fn a_chroot_that_does_not_exist_is_78_and_named() {
 #[tokio::test]
 async fn keys_that_look_like_paths_or_like_zookeepers_own_are_keys_like_others_in_a_namespace() {
     let hosts = ZooKeeper::shared().address();
-    let outside = ZooKeeper::shared().client().await;
     let long = "ä/".repeat(170);
     let namespace = ["--namespace", "odd"];
     for key in ["zookeeper", ".", "..", "/", "a/../b", "zookeeper/quota", "%clock", &long] {
@@ -77,6 +76,8 @@ async fn keys_that_look_like_paths_or_like_zookeepers_own_are_keys_like_others_i
         let listed = at(&hosts, &[&["list", "--json"], &namespace[..]].concat()).succeeds();
         let listed: serde_json::Value = serde_json::from_str(listed.said()).expect("an array");
         assert_eq!(listed[0]["key"], key, "its name tells it, or its data");
+        // A new one each time: its session would not outlast the calls, which keep this thread from sending pings.
+        let outside = ZooKeeper::shared().client().await;
         assert!(outside.list_children("/odd").await.expect("it is there").iter().all(|name| name.len() <= 200));
         at(&hosts, &[&["release", "-k", key, "--token", &token], &namespace[..]].concat()).succeeds();
     }
@@ -102,11 +103,11 @@ fn without_a_namespace_what_is_no_path_is_64() {
 #[tokio::test]
 async fn what_is_said_of_a_holder_never_outgrows_a_node() {
     let hosts = ZooKeeper::shared().address();
-    let outside = ZooKeeper::shared().client().await;
     // As long as the kernel lets an argument be.
     let label = "ä".repeat(60_000);
     let words = ["acquire", "-n", "--ttl", "1m", "-k", "big", "--namespace", "sized", "--label", &label];
     at(&hosts, &words).succeeds();
+    let outside = ZooKeeper::shared().client().await;
     let name = contenders(&outside, "/sized/big").await.pop().expect("it stands there");
     let (data, _) = outside.get_data(&format!("/sized/big/{name}")).await.expect("it is readable");
     assert!(data.len() < 4096, "a node takes 1 MiB, and so does a list of readers: {}", data.len());
@@ -122,13 +123,17 @@ async fn a_key_or_namespace_that_is_an_ephemeral_node_is_78() {
     outside.create("/standing", b"", &CreateMode::Persistent.with_acls(open)).await.expect("a node");
     outside.create("/standing/job", b"", &ephemeral).await.expect("a node");
     let words = "is somebody's ephemeral node, which cannot hold locks; choose another key or --namespace";
-    for namespace in ["flying", "standing"] {
-        refused(run(&hosts, &["--namespace", namespace, "-k", "job"]), 78, words);
-        let waits = ["run", "--namespace", namespace, "-k", "job", "--", "true"];
-        refused(at(&hosts, &waits), 78, words);
-        let takes = ["acquire", "-n", "--ttl", "1m", "--namespace", namespace, "-k", "job"];
-        refused(at(&hosts, &takes), 78, words);
-    }
+    // On another thread: the session that the nodes hang on has to live meanwhile.
+    let calls = tokio::task::spawn_blocking(move || {
+        for namespace in ["flying", "standing"] {
+            refused(run(&hosts, &["--namespace", namespace, "-k", "job"]), 78, words);
+            let waits = ["run", "--namespace", namespace, "-k", "job", "--", "true"];
+            refused(at(&hosts, &waits), 78, words);
+            let takes = ["acquire", "-n", "--ttl", "1m", "--namespace", namespace, "-k", "job"];
+            refused(at(&hosts, &takes), 78, words);
+        }
+    });
+    calls.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
 }
 
 #[test]
