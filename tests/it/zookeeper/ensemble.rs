@@ -35,9 +35,9 @@ impl ZooKeeper {
         format!("127.0.0.1:{}", self.0.port)
     }
 
-    /// What it says of itself, its version first.
-    pub(super) fn says(&self) -> String {
-        self.0.ask("srvr").expect("it serves")
+    /// What the server says to one of its four-letter words.
+    pub(super) fn ask(&self, word: &str) -> Option<String> {
+        self.0.ask(word)
     }
 
     pub(super) fn freeze(&self) {

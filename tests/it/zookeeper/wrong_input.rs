@@ -148,7 +148,7 @@ fn a_ttl_outside_the_servers_range_is_78_with_the_range_and_without_one_the_gran
 
 /// Whether a server is new enough for what came with 3.7: enforced quotas, and enforced authentication.
 fn enforces(server: &ZooKeeper) -> bool {
-    let says = server.says();
+    let says = server.ask("srvr").expect("it serves");
     !says.contains("version: 3.5.") && !says.contains("version: 3.6.")
 }
 
