@@ -191,7 +191,7 @@ impl Contest<'_> {
                 LeaseKind::OneShot => lease::take(self, &client, place).await,
             };
         };
-        let Some(watches) = Watches::set(&client, &crowd.paths(&self.directory)).await? else {
+        let Some(watches) = Watches::set(&client, &self.directory, &crowd.in_the_way()).await? else {
             return Ok(Turn::Again);
         };
         let end = match lease::expire(self.backend, &client, &self.directory, &crowd).await? {

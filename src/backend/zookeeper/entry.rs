@@ -185,9 +185,9 @@ pub(super) struct Crowd<'q> {
 }
 
 impl Crowd<'_> {
-    /// The nodes of which one has to go.
-    pub(super) fn paths(&self, directory: &str) -> Vec<String> {
-        self.must_go.iter().map(|&index| format!("{directory}/{}", self.ahead[index].name)).collect()
+    /// The names of those of whom one has to go.
+    pub(super) fn in_the_way(&self) -> Vec<&str> {
+        self.must_go.iter().map(|&index| self.ahead[index].name.as_str()).collect()
     }
 }
 

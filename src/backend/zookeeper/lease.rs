@@ -120,7 +120,7 @@ pub(super) async fn expire(
     let mut expiry = Expiry::Never;
     let &[nearest] = &crowd.must_go[..] else {
         // Any of several may make room, by time too; nobody else waits for just these.
-        let names: Vec<&str> = crowd.must_go.iter().map(|&index| crowd.ahead[index].name.as_str()).collect();
+        let names = crowd.in_the_way();
         let nodes = place::read(client, directory, &names).await?;
         if nodes.len() < names.len() {
             return Ok(Expiry::Changed);
