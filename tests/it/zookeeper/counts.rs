@@ -169,3 +169,35 @@ fn a_run_that_nobody_contends_with_asks_five_things() {
     // Who may not wait looks first, so as not to stand in anybody's way.
     assert_eq!(run("-n"), ["connect", "list", "create", "list", "delete", "close"]);
 }
+
+#[tokio::test]
+async fn a_waiter_for_a_slot_that_is_woken_in_vain_asks_four_things_however_many_slots_there_are() {
+    let server = ZooKeeper::start_talkative();
+    let tap = Wiretap::before(&server.address());
+    for slots in [3, 12] {
+        let name = format!("vain-{slots}");
+        let in_slots = |claim: Claim| Claim { mode: Mode::Slots(slots), ..lasting(claim) };
+        let holders: Vec<_> = (0..slots).map(|_| (backend(&server), in_slots(claim(&name)))).collect();
+        for (ours, claim) in &holders {
+            granted(ours, claim).await;
+        }
+        let first = (backend(&server), in_slots(waiting(&name)));
+        let second = (super::backend_at(&tap.address(), "dlock"), in_slots(waiting(&name)));
+        let seen = Cell::new(0);
+        let mut crowd = Crowd::new(&seen);
+        crowd.join(1, &first.0, &first.1).await;
+        crowd.join(2, &second.0, &second.1).await;
+        tap.take();
+        let (ours, claim) = holders.last().expect("several hold");
+        ours.release(&claim.key, &claim.token).await.expect("the server serves");
+        assert_eq!(crowd.next().await.0, 1);
+        let noted = std::cell::RefCell::new(Vec::new());
+        let all = async || {
+            noted.borrow_mut().extend(tap.take().into_iter().filter(|note| note != "ping"));
+            noted.borrow().len() >= 5
+        };
+        crowd.unless_served(eventually("it looks again", all)).await;
+        // The queue; a watch on the one that it has not watched so far; whether that has a lease; and whom to name.
+        assert_eq!(noted.take(), ["told", "list", "list", "get", "get"]);
+    }
+}
