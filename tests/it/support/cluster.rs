@@ -36,12 +36,24 @@ impl Cluster {
     }
 
     pub(crate) fn start(masters: usize, replicas: usize, node_timeout: Duration) -> Self {
+        Self::start_each(masters, replicas, node_timeout, |_| Vec::new())
+    }
+
+    /// The same with further options for each of the nodes.
+    pub(crate) fn start_each(
+        masters: usize,
+        replicas: usize,
+        node_timeout: Duration,
+        further: impl Fn(usize) -> Vec<String>,
+    ) -> Self {
         let node_timeout = node_timeout.as_millis().to_string();
         // A replica is good enough however long its link was down, and gets the data without a pause.
         let options = ["--cluster-node-timeout", &node_timeout, "--cluster-replica-validity-factor", "0"];
         let options = options.into_iter().chain(["--repl-diskless-sync-delay", "0"]).map(str::to_owned);
         let options: Vec<String> = options.collect();
-        let nodes: Vec<Server> = (0..masters + replicas).map(|_| Server::cluster_node(&options)).collect();
+        let nodes =
+            (0..masters + replicas).map(|index| Server::cluster_node(&[&options[..], &further(index)].concat()));
+        let nodes: Vec<Server> = nodes.collect();
         let cluster = Self { nodes, masters };
         let share = usize::from(SLOTS).div_ceil(masters);
         for (index, node) in cluster.nodes.iter().enumerate() {
@@ -56,7 +68,7 @@ impl Cluster {
             node.command::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
         }
         for other in &cluster.nodes[1..] {
-            cluster.node(0).command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]);
+            cluster.node(0).command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &meeting_port(other)]);
         }
         let know_each_other = format!("cluster_known_nodes:{}\r", masters + replicas);
         within(AGREES_WITHIN, "all nodes have met", || {
@@ -177,6 +189,15 @@ impl Cluster {
             self.end_to_move(name, to);
         }
     }
+}
+
+/// Where other nodes find this one.
+fn meeting_port(node: &Server) -> String {
+    let configured = |name: &str| -> String {
+        let [_, value]: [String; 2] = node.command(&["CONFIG", "GET", name]);
+        value
+    };
+    if configured("tls-cluster") == "yes" { configured("tls-port") } else { node.port.to_string() }
 }
 
 /// First and last slot, then the nodes.

@@ -24,7 +24,7 @@ pub(crate) use processes::{MARK, Process, processes_with};
 pub(crate) use proxy::{Muteness, Proxy, mute_proxy, scripted_server, silent_server};
 pub(crate) use pty::Pty;
 pub(crate) use scripts::{LOOK_FOR_ANOTHER_JOB, STUBBORN};
-pub(crate) use servers::{Leads, Server, free_port};
+pub(crate) use servers::{Leads, Server, free_cluster_port, free_port};
 pub(crate) use terminal::{CTRL_C, CTRL_Z, ESCAPE, Terminal};
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 

@@ -133,37 +133,34 @@ fn a_redirection_without_a_host_means_the_host_that_was_asked() {
     let namespace = namespace();
     let key = cluster.key_at(&namespace, 0);
     let (slot, port) = (cluster.slot(&format!("{namespace}:{key}")), cluster.node(0).port);
-    let seed = scripted_server(move |_| Some(format!("-MOVED {slot} :{port}\r\n").into_bytes()));
+    let seed = node_that_says(move || format!("MOVED {slot} :{port}"));
     let url = format!("redis-cluster://localhost:{seed}");
     dlock(&url, &["run", "-n", "-k", &key, "--namespace", &namespace, "--", "true"]).finish().succeeds();
 }
 
+/// A node that says this to every request, once it has been read whole.
+fn node_that_says(refusal: impl Fn() -> String + Clone + Send + 'static) -> u16 {
+    scripted_server(move |heard| heard.ends_with(b"\r\n").then(|| format!("-{}\r\n", refusal()).into_bytes()))
+}
+
 #[test]
 fn nodes_that_send_us_round_in_circles_or_nowhere_are_left() {
-    let nowhere = free_port();
-    let circle = scripted_server(|_| Some(b"-MOVED 1 127.0.0.1:1\r\n".to_vec()));
-    let there = scripted_server(move |_| Some(format!("-MOVED 1 127.0.0.1:{circle}\r\n").into_bytes()));
-    let round = Arc::new(AtomicU16::new(0));
-    let back = round.clone();
-    let one = scripted_server(move |heard| {
-        let port = back.load(Ordering::Relaxed);
-        let greeting = if heard.windows(6).any(|word| word == b"ASKING") { "+OK\r\n" } else { "" };
-        Some(format!("{greeting}-MOVED 1 127.0.0.1:{port}\r\n").into_bytes())
-    });
-    let other = scripted_server(move |_| Some(format!("-ASK 1 127.0.0.1:{one}\r\n").into_bytes()));
-    round.store(other, Ordering::Relaxed);
     let run = |seed: u16| {
         let began = Instant::now();
-        let run =
-            dlock(&format!("redis-cluster://127.0.0.1:{seed}"), &["run", "-k", "job", "-n", "--", "true"]).finish();
+        let url = format!("redis-cluster://127.0.0.1:{seed}");
+        let run = dlock(&url, &["run", "-k", "job", "-n", "--", "true"]).finish();
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
         run
     };
-    run(one).exits_with(69).mentions(&["round in circles"]);
-    run(there).exits_with(69).mentions(&["names it as the one that has this key"]);
-    let gone = scripted_server(move |_| Some(format!("-MOVED 1 127.0.0.1:{nowhere}\r\n").into_bytes()));
-    run(gone).exits_with(69).mentions(&[&nowhere.to_string(), "refuses", "names it as the one that has this key"]);
-    let nameless = scripted_server(|_| Some(b"-MOVED 1 ?:7000\r\n".to_vec()));
+    let first = Arc::new(AtomicU16::new(0));
+    let back = first.clone();
+    let second = node_that_says(move || format!("MOVED 1 127.0.0.1:{}", back.load(Ordering::Relaxed)));
+    first.store(node_that_says(move || format!("MOVED 1 127.0.0.1:{second}")), Ordering::Relaxed);
+    run(second).exits_with(69).mentions(&["round in circles"]);
+    let nowhere = free_port();
+    let lost = node_that_says(move || format!("MOVED 1 127.0.0.1:{nowhere}"));
+    run(lost).exits_with(69).mentions(&[&nowhere.to_string(), "refuses", "names it as the one that has this key"]);
+    let nameless = node_that_says(|| "MOVED 1 ?:7000".to_owned());
     run(nameless).exits_with(78).mentions(&["names no address", "cluster-announce-hostname"]);
 }
 

@@ -119,6 +119,7 @@ impl Cluster {
                 Some(Referral::Moved(to)) => {
                     let to = self.nodes.named(to.as_ref(), &node)?;
                     let from = std::mem::replace(&mut node, to);
+                    self.nodes.doubt_map();
                     self.moved(slot, &from, &node).await;
                     (entry, hops, sent_on_by) = (Entry::Owner, hops + 1, Some(from));
                 }
@@ -210,7 +211,6 @@ impl Cluster {
     /// `to` has `slot`. What is asked no more is not kept connected.
     async fn moved(&self, slot: Slot, from: &Rc<Node>, to: &Rc<Node>) {
         self.is_cluster.set(true);
-        self.nodes.forget_map();
         let owner = Owner { node: to.clone(), in_doubt: false, served_by: to.clone() };
         self.owners.borrow_mut().insert(slot, owner);
         if !self.owners.borrow().values().any(|owner| Rc::ptr_eq(&owner.node, from)) {
@@ -320,6 +320,7 @@ impl super::Route for Cluster {
             match &failure.referral {
                 Some(Referral::Moved(to)) => {
                     let to = self.nodes.named(to.as_ref(), &node)?;
+                    self.nodes.doubt_map();
                     self.moved(slot, &node, &to).await;
                     let gone = format!("{} has given this key to another node", node.endpoint().masked());
                     return Err(Failure { error: BackendError::unavailable(gone), ..failure });
