@@ -223,7 +223,7 @@ fn every_node_of_a_cluster_is_reached_by_tls() {
         holder.says("ready");
         assert!(holder.stdout().starts_with(&url), "{}", holder.stdout());
         let waiter = run(&["--", "echo", "ran"]).start();
-        eventually("it listens", || cluster.node(node).command::<Vec<String>>(&["PUBSUB", "SHARDCHANNELS"]).len() == 1);
+        eventually("it listens", || cluster.listeners(node) == 1);
         let secured = cluster.node(node).command::<String>(&["CLIENT", "LIST"]);
         // The holder and both connections of the waiter; we ask by the plain port.
         let at_tls = secured.lines().filter(|line| line.contains(&format!("laddr=127.0.0.1:{} ", ports[node]))).count();

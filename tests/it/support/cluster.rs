@@ -128,6 +128,26 @@ impl Cluster {
         owner.expect("it was just found")
     }
 
+    /// Whether messages are for the nodes of one slot, which also tell when it leaves them: from Redis 7 on.
+    pub(crate) fn has_sharded_messages(&self) -> bool {
+        let known: Vec<redis::Value> = self.node(0).command(&["COMMAND", "INFO", "SSUBSCRIBE"]);
+        known != [redis::Value::Nil]
+    }
+
+    /// How many waiters listen at this node; nobody does where it is away.
+    pub(crate) fn listeners(&self, node: usize) -> usize {
+        let kinds = ["SHARDCHANNELS", "CHANNELS"];
+        let channels =
+            kinds.map(|kind| self.node(node).try_command::<Vec<String>>(&["PUBSUB", kind]).unwrap_or_default());
+        channels.iter().map(Vec::len).sum()
+    }
+
+    /// Within which time waiters listen where their lock has gone.
+    pub(crate) fn waiters_follow_within(&self) -> Duration {
+        // Untold they look every 10 s, as their lease is 30 s long.
+        Duration::from_secs(if self.has_sharded_messages() { 5 } else { 15 })
+    }
+
     /// A key whose lock in `namespace` belongs to this master.
     pub(crate) fn key_at(&self, namespace: &str, master: usize) -> String {
         let keys = (0..).map(|number| format!("job-{number}"));
