@@ -213,7 +213,7 @@ fn every_node_of_a_cluster_is_reached_by_tls() {
     };
     let cluster = Cluster::start_each(3, 0, Duration::from_secs(60), secured);
     let (ca, url) = (shown(&certificates.pem("ca")), format!("rediss-cluster://127.0.0.1:{}", ports[0]));
-    for node in 0..3 {
+    for (node, port) in ports.into_iter().enumerate() {
         let key = cluster.key_at("dlock", node);
         let run = |words: &[&str]| {
             let words = [&["run", "--redis", &url, "--tls-ca", &ca, "-k", &key], words].concat();
@@ -224,10 +224,10 @@ fn every_node_of_a_cluster_is_reached_by_tls() {
         assert!(holder.stdout().starts_with(&url), "{}", holder.stdout());
         let waiter = run(&["--", "echo", "ran"]).start();
         eventually("it listens", || cluster.listeners(node) == 1);
-        let secured = cluster.node(node).command::<String>(&["CLIENT", "LIST"]);
+        let clients = cluster.node(node).command::<String>(&["CLIENT", "LIST"]);
         // The holder and both connections of the waiter; we ask by the plain port.
-        let at_tls = secured.lines().filter(|line| line.contains(&format!("laddr=127.0.0.1:{} ", ports[node]))).count();
-        assert_eq!(at_tls, 3, "{secured}");
+        let at_tls = clients.lines().filter(|line| line.contains(&format!("laddr=127.0.0.1:{port} "))).count();
+        assert_eq!(at_tls, 3, "{clients}");
         holder.let_go();
         holder.wait().succeeds();
         waiter.wait().succeeds();

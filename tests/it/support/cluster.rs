@@ -213,10 +213,8 @@ impl Cluster {
 
 /// Where other nodes find this one.
 fn meeting_port(node: &Server) -> String {
-    let configured = |name: &str| -> String {
-        let [_, value]: [String; 2] = node.command(&["CONFIG", "GET", name]);
-        value
-    };
+    // A server that was built without TLS knows neither.
+    let configured = |name: &str| node.command::<Vec<String>>(&["CONFIG", "GET", name]).pop().unwrap_or_default();
     if configured("tls-cluster") == "yes" { configured("tls-port") } else { node.port.to_string() }
 }
 

@@ -18,7 +18,7 @@ fn an_uncontended_run_is_two_requests_and_one_hop() {
         }
         dlock(&cluster.url_of([seed]), &["run", "-k", &key, "--", "true"]).finish().succeeds().says_nothing();
         assert_eq!(requests(&cluster, "eval"), expected, "asked at node {seed}");
-        for other in ["cluster", "subscribe", "ssubscribe", "client"] {
+        for other in ["cluster", "subscribe", "ssubscribe"] {
             assert_eq!(requests(&cluster, other), [0; 3], "{other}");
         }
     }

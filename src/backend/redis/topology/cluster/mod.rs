@@ -4,6 +4,7 @@
 //! The nodes that the URL names are asked directly, and who has the slot is remembered: a lock costs what it costs on one
 //! server and one hop. Only when a node fails are the others asked for its successor.
 
+mod guard;
 mod nodes;
 mod slots;
 mod url;
@@ -14,12 +15,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Arg, Cmd, Value};
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 pub(in crate::backend::redis) use self::slots::{Referral, Slot};
 pub use self::url::ClusterUrl;
 
+use self::guard::guarded;
 use self::nodes::Nodes;
 use crate::backend::redis::ear::{Ear, Manner};
 use crate::backend::redis::endpoint::Address as Location;
@@ -36,14 +38,6 @@ const MOST_HOPS: usize = 5;
 /// Pauses while some names of a lock are on the node that gives its slot away and others on the one that gets it: a step
 /// of that takes some milliseconds, the whole of it seconds.
 const MOVING: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
-
-/// Ends a script before it does anything on a server that is no node of a Cluster. ASKING means something only to the
-/// next request of the script, which has none of another node; a user who may not say it is not told from one who may.
-const GUARD: &str = "local node = redis.pcall('ASKING')
-if node.err and string.find(node.err, 'cluster support disabled', 1, true) then
-return node
-end
-";
 
 pub(super) struct Cluster {
     nodes: Nodes,
@@ -384,25 +378,6 @@ impl Pauses {
         }
         tokio::time::sleep(pause).await;
         true
-    }
-}
-
-/// `request` for a server of which it is not known yet whether it is a node of a Cluster.
-fn guarded(request: &Cmd) -> Cmd {
-    let mut args = request.args_iter().filter_map(|arg| match arg {
-        Arg::Simple(bytes) => Some(bytes),
-        _ => None,
-    });
-    match (args.next(), args.next()) {
-        (Some(b"EVAL"), Some(script)) => {
-            let mut guarded = redis::cmd("EVAL");
-            guarded.arg([GUARD.as_bytes(), script].concat());
-            args.for_each(|arg| {
-                guarded.arg(arg);
-            });
-            guarded
-        }
-        _ => request.clone(),
     }
 }
 
