@@ -30,7 +30,9 @@ fn a_node_that_is_gone_or_silent_costs_only_time() {
     let key = cluster.key_at("dlock", 2);
     cluster.node(0).freeze();
     let live = cluster.node(1).port;
-    for dead in [free_port(), cluster.node(0).port] {
+    // One that belongs to no Cluster yet, or any more, says that the Cluster is down.
+    let lonely = Server::cluster_node(&[]);
+    for dead in [free_port(), cluster.node(0).port, lonely.port] {
         let url = format!("redis-cluster://127.0.0.1:{dead},127.0.0.1:{live}");
         let run = dlock(&url, &["run", "-k", &key, "-n", "--", "true"]).finish().succeeds();
         assert!(run.took < Duration::from_secs(5), "{:?}", run.took);
@@ -195,6 +197,8 @@ fn a_grant_counts_when_a_replica_has_it_and_is_given_back_when_none_can() {
     run("1").succeeds();
     run("2").exits_with(69).complains(&["1 of the 2 replicas"]);
     assert!(!cluster.node(0).command::<bool>(&["EXISTS", &format!("dlock:{key}")]), "it was given back");
+    // A replica knows its master as well as any node.
+    dlock(&cluster.url_of([4]), &["run", "-n", "-k", &key, "--", "true"]).finish().succeeds();
     let holder = hold(&cluster, &key, "30s");
     dlock(&cluster.url(), &["run", "-n", "-k", &key, "--", "sh", "-c", HOLD]).finish().exits_with(75);
     holder.let_go();
