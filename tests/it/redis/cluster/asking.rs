@@ -32,7 +32,8 @@ fn a_node_that_is_gone_or_silent_costs_only_time() {
     let live = cluster.node(1).port;
     // One that belongs to no Cluster yet, or any more, says that the Cluster is down.
     let lonely = Server::cluster_node(&[]);
-    for dead in [free_port(), cluster.node(0).port, lonely.port] {
+    let full = scripted_server(|_| Some(b"-ERR max number of clients reached\r\n".to_vec()));
+    for dead in [free_port(), cluster.node(0).port, lonely.port, full] {
         let url = format!("redis-cluster://127.0.0.1:{dead},127.0.0.1:{live}");
         let run = dlock(&url, &["run", "-k", &key, "-n", "--", "true"]).finish().succeeds();
         assert!(run.took < Duration::from_secs(5), "{:?}", run.took);

@@ -129,8 +129,11 @@ impl Cluster {
                     node = self.known(slot).map_or(node, |owner| owner.node);
                     (entry, hops) = (Entry::Owner, 0);
                 }
+                // A refusal of the owner's own is one; of any other node it says nothing about the lock.
                 Some(Referral::Ignorant) | None
-                    if looks_round && failure.error.may_pass() && (failure.referral.is_some() || !failure.answered) =>
+                    if looks_round
+                        && failure.error.may_pass()
+                        && (failure.referral.is_some() || !failure.answered || !self.is_owner(slot, &node)) =>
                 {
                     may_look_round = false;
                     match self.nodes.owner_beside(slot, &node, left() / 2).await {
@@ -172,6 +175,10 @@ impl Cluster {
 
     fn known(&self, slot: Slot) -> Option<Owner> {
         self.owners.borrow().get(&slot).cloned()
+    }
+
+    fn is_owner(&self, slot: Slot, node: &Rc<Node>) -> bool {
+        self.owners.borrow().get(&slot).is_some_and(|owner| Rc::ptr_eq(&owner.node, node))
     }
 
     /// Until there is an answer; also when the caller does not wait for it.
