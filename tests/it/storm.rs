@@ -7,12 +7,12 @@ mod history;
 mod jobs;
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
 use crate::support::{Kind, Place, eventually, soak_time};
-use history::{Overlap, falling_fences, overlaps, stays};
+use history::{Overlap, Stay, falling_fences, overlaps, stays};
 use jobs::{Jobs, Outcomes, TTL};
 
 /// What befalls the server beside the clients' own misfortunes.
@@ -42,7 +42,7 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     let place = Place::private(kind);
     let jobs = Jobs::new(kind, place.port());
     let began = Instant::now();
-    let mut flushed_at: Vec<u64> = Vec::new();
+    let mut flushes: Vec<Flush> = Vec::new();
     let outcomes = std::thread::scope(|threads| {
         let workers: Vec<_> = (0..jobs.at_a_time())
             .map(|worker| {
@@ -62,8 +62,10 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
                         place.server().start_again();
                     }
                     Weather::Flushes => {
-                        let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
-                        flushed_at.push(jobs::boottime());
+                        let mut admin = place.redis();
+                        let before = wall_clock_us();
+                        let () = ::redis::cmd("FLUSHALL").query(&mut admin).expect("the server serves");
+                        flushes.push(Flush { before, after: wall_clock_us() });
                     }
                 }
                 next_weather = Instant::now() + Duration::from_secs(7);
@@ -78,9 +80,9 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     });
     let stays = stays(&jobs.log());
     let (unprevented, overlapped): (Vec<Overlap>, Vec<Overlap>) =
-        overlaps(&stays).into_iter().partition(|overlap| follows_a_flush(overlap, &flushed_at));
+        overlaps(&stays).into_iter().partition(|overlap| follows_a_flush(overlap, &flushes));
     let fall = falling_fences(&stays);
-    let (count, flushes) = (stays.len(), flushed_at.len());
+    let (count, flushes) = (stays.len(), flushes.len());
     let figures = format!(
         "{kind:?} {weather:?}: {count} grants, {outcomes:?}, {flushes} flushes, overlaps {} (and {} after a flush), \
          fences that fell {}",
@@ -93,19 +95,43 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
         eventually("every key is free in the end", || jobs.place().is_free(key));
     }
     assert!(overlapped.is_empty(), "{figures}\n{overlapped:#?}");
-    // What no lease can prevent a resource that checks the fence refuses.
-    assert!(unprevented.iter().all(|overlap| overlap.earlier.fence < overlap.later.fence), "{unprevented:#?}");
+    // What no lease can prevent a resource that checks the fence refuses, whichever of them comes first.
+    assert!(unprevented.iter().all(|overlap| overlap.earlier.fence != overlap.later.fence), "{unprevented:#?}");
     (outcomes, overlapped, fall)
 }
 
-/// The earlier one held the lock when it was forgotten, and the later one got it before that lease was over.
-fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
-    let ttl = u64::try_from(TTL.as_nanos()).expect("a few seconds");
-    // The flush is noted after it was answered.
-    let slack = 500_000_000;
-    flushed_at
-        .iter()
-        .any(|&at| overlap.earlier.began <= at && overlap.later.began + slack >= at && overlap.later.began <= at + ttl)
+/// When the server forgot everything, by the wall clock of this machine, which is its own as well.
+#[derive(Debug)]
+struct Flush {
+    before: u64,
+    after: u64,
+}
+
+fn wall_clock_us() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    u64::try_from(now.as_micros()).expect("it is not yet the year 500000")
+}
+
+/// One was granted the lock before it was forgotten, and the other before the lease of the first was over. A fence is the
+/// server's time of its grant; the commands may have begun in either order, and both of them after the flush.
+fn follows_a_flush(overlap: &Overlap, flushes: &[Flush]) -> bool {
+    let ttl = u64::try_from(TTL.as_micros()).expect("a few seconds");
+    let (earlier, later) = (overlap.earlier.fence, overlap.later.fence);
+    let (first, second) = (earlier.min(later), earlier.max(later));
+    flushes.iter().any(|flush| first <= flush.after && (flush.before..=flush.after + ttl).contains(&second))
+}
+
+#[test]
+fn an_overlap_is_a_flushs_only_when_the_flush_lies_between_the_grants() {
+    let second = 1_000_000;
+    let stay = |fence| Stay { job: String::new(), key: String::new(), fence, began: 0, last: 1 };
+    let follows = |earlier, later| {
+        let flushes = [Flush { before: 10 * second, after: 10 * second + 500 }];
+        follows_a_flush(&Overlap { earlier: stay(earlier), later: stay(later) }, &flushes)
+    };
+    assert!(follows(9 * second, 11 * second) && follows(11 * second, 9 * second));
+    assert!(!follows(8 * second, 9 * second) && !follows(11 * second, 12 * second));
+    assert!(!follows(9 * second, 14 * second), "the lease of the first was over by then");
 }
 
 fn cut_connections(place: &Place) {
