@@ -42,7 +42,7 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     let place = Place::private(kind);
     let jobs = Jobs::new(kind, place.port());
     let began = Instant::now();
-    let mut flushes: Vec<Flush> = Vec::new();
+    let mut flushed_at: Vec<u64> = Vec::new();
     let outcomes = std::thread::scope(|threads| {
         let workers: Vec<_> = (0..jobs.at_a_time())
             .map(|worker| {
@@ -62,10 +62,8 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
                         place.server().start_again();
                     }
                     Weather::Flushes => {
-                        let mut admin = place.redis();
-                        let before = wall_clock_us();
-                        let () = ::redis::cmd("FLUSHALL").query(&mut admin).expect("the server serves");
-                        flushes.push(Flush { before, after: wall_clock_us() });
+                        let () = ::redis::cmd("FLUSHALL").query(&mut place.redis()).expect("the server serves");
+                        flushed_at.push(jobs::boottime());
                     }
                 }
                 next_weather = Instant::now() + Duration::from_secs(7);
@@ -80,9 +78,9 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     });
     let stays = stays(&jobs.log());
     let (unprevented, overlapped): (Vec<Overlap>, Vec<Overlap>) =
-        overlaps(&stays).into_iter().partition(|overlap| follows_a_flush(overlap, &flushes));
+        overlaps(&stays).into_iter().partition(|overlap| follows_a_flush(overlap, &flushed_at));
     let fall = falling_fences(&stays);
-    let (count, flushes) = (stays.len(), flushes.len());
+    let (count, flushes) = (stays.len(), flushed_at.len());
     let figures = format!(
         "{kind:?} {weather:?}: {count} grants, {outcomes:?}, {flushes} flushes, overlaps {} (and {} after a flush), \
          fences that fell {}",
@@ -100,38 +98,22 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
     (outcomes, overlapped, fall)
 }
 
-/// When the server forgot everything, by the wall clock of this machine, which is its own as well.
-#[derive(Debug)]
-struct Flush {
-    before: u64,
-    after: u64,
-}
-
-fn wall_clock_us() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
-    u64::try_from(now.as_micros()).expect("it is not yet the year 500000")
-}
-
 /// One was granted the lock before it was forgotten, and the other before the lease of the first was over. A fence is the
 /// server's time of its grant; the commands may have begun in either order, and both of them after the flush.
-fn follows_a_flush(overlap: &Overlap, flushes: &[Flush]) -> bool {
-    let ttl = u64::try_from(TTL.as_micros()).expect("a few seconds");
-    let (earlier, later) = (overlap.earlier.fence, overlap.later.fence);
+fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
+    let ttl = u64::try_from(TTL.as_nanos()).expect("a few seconds");
+    // The flush is noted after it was answered.
+    let slack = 500_000_000;
+    let (earlier, later) = (granted_at(&overlap.earlier), granted_at(&overlap.later));
     let (first, second) = (earlier.min(later), earlier.max(later));
-    flushes.iter().any(|flush| first <= flush.after && (flush.before..=flush.after + ttl).contains(&second))
+    flushed_at.iter().any(|&at| first <= at && second + slack >= at && second <= at + ttl)
 }
 
-#[test]
-fn an_overlap_is_a_flushs_only_when_the_flush_lies_between_the_grants() {
-    let second = 1_000_000;
-    let stay = |fence| Stay { job: String::new(), key: String::new(), fence, began: 0, last: 1 };
-    let follows = |earlier, later| {
-        let flushes = [Flush { before: 10 * second, after: 10 * second + 500 }];
-        follows_a_flush(&Overlap { earlier: stay(earlier), later: stay(later) }, &flushes)
-    };
-    assert!(follows(9 * second, 11 * second) && follows(11 * second, 9 * second));
-    assert!(!follows(8 * second, 9 * second) && !follows(11 * second, 12 * second));
-    assert!(!follows(9 * second, 14 * second), "the lease of the first was over by then");
+/// By CLOCK_BOOTTIME: the server's wall clock is this machine's.
+fn granted_at(stay: &Stay) -> u64 {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    let ago = u64::try_from(wall.as_micros()).expect("it is not yet the year 500000").saturating_sub(stay.fence);
+    jobs::boottime().saturating_sub(ago * 1000)
 }
 
 fn cut_connections(place: &Place) {
@@ -166,4 +148,20 @@ enum Target {
     Front,
     Keeper,
     Command,
+}
+
+#[test]
+fn an_overlap_is_a_flushs_only_when_the_flush_lies_between_the_grants() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    let flushed_at = jobs::boottime() - 60_000_000_000;
+    let stay = |seconds_after: i64| {
+        let fence = u64::try_from(now.as_micros()).expect("a number of this century") - 60_000_000;
+        let fence = fence.saturating_add_signed(seconds_after * 1_000_000);
+        Stay { job: String::new(), key: String::new(), fence, began: 0, last: 1 }
+    };
+    let follows =
+        |earlier, later| follows_a_flush(&Overlap { earlier: stay(earlier), later: stay(later) }, &[flushed_at]);
+    assert!(follows(-1, 1) && follows(1, -1));
+    assert!(!follows(-2, -1) && !follows(1, 2));
+    assert!(!follows(-1, 4), "the lease of the first was over by then");
 }

@@ -178,6 +178,11 @@ impl Jobs {
     }
 }
 
+/// Nanoseconds of CLOCK_BOOTTIME.
+pub(super) fn boottime() -> u64 {
+    dlock::sys::boottime::BootInstant::now().as_nanos()
+}
+
 fn random() -> u8 {
     uuid::Uuid::new_v4().as_bytes()[1]
 }
