@@ -1,11 +1,12 @@
 //! The storm on Sentinel: the master is moved, killed and frozen, and each time another takes its place.
 
 use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::history::{Overlap, falling_fences, overlaps, stays};
 use super::jobs::{self, Jobs, Outcomes, TTL};
-use crate::support::{Watched, eventually, soak_time};
+use crate::support::{Place, Watched, eventually, soak_time};
 
 /// How a master comes to be another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ const BLOWS: [Blow; 3] = [Blow::Moved, Blow::Killed, Blow::Frozen];
 #[derive(Debug, Clone, Copy)]
 struct Failover {
     blow: Blow,
+    /// When the blow fell.
+    began: u64,
     from: u64,
     until: u64,
 }
@@ -109,6 +112,7 @@ fn explains(failover: &Failover, overlap: &Overlap) -> bool {
 
 fn strike_master(watched: &Watched, blow: Blow) -> Failover {
     let old = watched.master().port;
+    let began = jobs::boottime();
     match blow {
         Blow::Moved => {
             eventually("a fail-over begins", || {
@@ -134,5 +138,85 @@ fn strike_master(watched: &Watched, blow: Blow) -> Failover {
         Blow::Killed => watched.at(old).start_again(),
         Blow::Frozen => watched.at(old).thaw(),
     }
-    Failover { blow, from, until }
+    Failover { blow, began, from, until }
+}
+
+/// A grant that somebody was told of.
+struct Grant {
+    key: String,
+    token: String,
+    at: u64,
+}
+
+/// How many grants a fail-over loses: the figures in `docs/redis.md`.
+#[test]
+fn what_a_failover_loses() {
+    account(&[]);
+}
+
+#[test]
+fn a_failover_loses_nothing_that_all_replicas_confirmed() {
+    let lost = account(&["--wait-replicas", "2"]);
+    assert_eq!(lost, 0);
+}
+
+/// Takes lock after lock while each blow falls once, and looks afterwards which of them are there.
+fn account(options: &[&str]) -> usize {
+    let watched = Watched::start();
+    let url = watched.url();
+    let namespace = watched.place().namespace;
+    let over = AtomicBool::new(false);
+    let (grants, failovers) = std::thread::scope(|threads| {
+        let take = |worker: usize| {
+            let (url, over, namespace) = (&url, &over, &namespace);
+            move || {
+                let mut place = Place::at_url(url, 0);
+                place.namespace.clone_from(namespace);
+                let mut grants = Vec::new();
+                for number in 0.. {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let key = format!("{worker}-{number}");
+                    let call = ["acquire", "-n", "-q", "--ttl", "10m", "-k", &key];
+                    let answer = place.dlock_with([&call[..], options].concat()).finish();
+                    if answer.status.success() {
+                        grants.push(Grant { key, token: answer.said().to_owned(), at: jobs::boottime() });
+                    }
+                }
+                grants
+            }
+        };
+        let workers: Vec<_> = (0..4).map(|worker| threads.spawn(take(worker))).collect();
+        let mut failovers = Vec::new();
+        for blow in BLOWS {
+            failovers.push(strike_master(&watched, blow));
+            watched.follow();
+        }
+        over.store(true, Ordering::Relaxed);
+        let grants = workers.into_iter().flat_map(|worker| worker.join().expect("a worker does not panic"));
+        (grants.collect::<Vec<_>>(), failovers)
+    });
+    let mut redis = watched.place().redis();
+    let is_lost = |grant: &&Grant| {
+        let value: Option<String> =
+            ::redis::cmd("GET").arg(format!("{namespace}:{}", grant.key)).query(&mut redis).expect("the server serves");
+        !value.is_some_and(|value| value.starts_with(&grant.token))
+    };
+    let lost: Vec<&Grant> = grants.iter().filter(is_lost).collect();
+    let by_blow: Vec<String> = failovers
+        .iter()
+        .enumerate()
+        .map(|(number, failover)| {
+            let next = failovers.get(number + 1).map_or(u64::MAX, |next| next.began);
+            let of = |grants: &mut dyn Iterator<Item = &Grant>| {
+                grants.filter(|grant| (failover.began..next).contains(&grant.at)).count()
+            };
+            format!("{:?}: {} of {}", failover.blow, of(&mut lost.iter().copied()), of(&mut grants.iter()))
+        })
+        .collect();
+    writeln!(std::io::stderr(), "Sentinel {options:?}: {} grants, lost {}", grants.len(), by_blow.join(", "))
+        .expect("standard error is open");
+    assert!(grants.len() > 10, "{} grants", grants.len());
+    lost.len()
 }
