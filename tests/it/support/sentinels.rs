@@ -114,11 +114,15 @@ impl Watched {
 
     /// The port of the master that every Sentinel that answers names; `None` while they name several.
     pub(crate) fn named(&self) -> Option<u16> {
-        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-        let named = (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name));
-        let mut ports: Vec<u16> = named.map(|(_, port)| port).collect();
+        let mut ports = self.names();
         ports.dedup();
         (ports.len() == 1).then(|| ports[0])
+    }
+
+    /// What each Sentinel that answers names.
+    fn names(&self) -> Vec<u16> {
+        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
+        (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name)).map(|(_, port)| port).collect()
     }
 
     /// The server that is the master at this moment.
@@ -144,18 +148,18 @@ impl Watched {
 
     /// Whether any Sentinel names another than `old`.
     pub(crate) fn moved(&self, old: u16) -> bool {
-        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-        (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name)).any(|(_, port)| port != old)
+        self.names().iter().any(|port| *port != old)
     }
 
-    /// Waits until another than `old` is the master, for all that answer.
+    /// Waits until another than `old` is the master, for all Sentinels: one that has not heard of it yet would go back to
+    /// the old one.
     pub(crate) fn moves_from(&self, old: u16) -> u16 {
-        let mut now = old;
+        let mut names = Vec::new();
         within(FAILS_OVER_WITHIN, "another is the master", || {
-            now = self.named().unwrap_or(old);
-            now != old
+            names = self.names();
+            names.len() == 3 && names.iter().all(|port| *port != old && *port == names[0])
         });
-        now
+        names[0]
     }
 
     /// Makes another server the master as an operator does, and waits until all know it.
