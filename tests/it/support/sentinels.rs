@@ -14,8 +14,8 @@ const SERVICE: &str = "svc";
 /// Electing another master takes seconds, and more on a busy machine.
 const FAILS_OVER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Half a second until a master is down, and the next fail-over may begin four seconds after the last.
-const TIMES: &str = "sentinel down-after-milliseconds svc 500\nsentinel failover-timeout svc 2000\n";
+/// A second until a master is down, and the next fail-over may begin four seconds after the last.
+const TIMES: &str = "sentinel down-after-milliseconds svc 1000\nsentinel failover-timeout svc 2000\n";
 
 #[derive(Debug)]
 pub(crate) struct Watched {
@@ -169,6 +169,10 @@ impl Watched {
             self.named() != Some(old) || self.ask_sentinel::<String>(0, &["SENTINEL", "FAILOVER", SERVICE]).is_some()
         });
         self.moves_from(old)
+    }
+
+    pub(crate) fn sentinel_ports(&self) -> [u16; 3] {
+        [0, 1, 2].map(|index| self.sentinel_port(index))
     }
 
     pub(crate) fn ask_sentinel<T: redis::FromRedisValue>(&self, index: usize, words: &[&str]) -> Option<T> {
