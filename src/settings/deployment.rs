@@ -235,11 +235,11 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
     let Some((flag, of, _)) = flags.into_iter().find(|(_, of, is_given)| *is_given && !of.contains(&backend)) else {
         return Ok(());
     };
-    let owner = match of {
+    // That both together take it goes without saying.
+    let owners: Vec<String> = of.iter().filter(|of| **of != BackendName::Both).map(ToString::to_string).collect();
+    let owner = match &owners[..] {
         [one] => format!("the {one} backend"),
-        several => {
-            format!("the {} backends", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
-        }
+        several => format!("the {} backends", several.join(" and ")),
     };
     Err(Error::usage(format!("{flag} belongs to {owner}, and the backend chosen is {backend}")))
 }
