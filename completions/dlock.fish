@@ -49,7 +49,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l kill-after -d 'Time 
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l stop-signal -d 'Signal that asks the command to end, wherever dlock stops it [default: TERM]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l on-lost -d 'When the lease is lost: kill, or warn and leave the command alone [default: kill]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l descendants -d 'Processes that the command leaves behind when it ends: ignore, wait or kill [default: ignore]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
@@ -78,7 +78,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l ttl -d 'How long
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
@@ -108,7 +108,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s h -l help -d 'Pr
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l ttl -d 'The lease from now [default: what the lock was acquired with]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
@@ -130,7 +130,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'S
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
@@ -151,7 +151,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'N
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s k -l key -d 'Name of the lock; the same as a positional KEY' -r
-complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
@@ -176,7 +176,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l exit-code -d 'Exi
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
@@ -199,7 +199,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Sa
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l config -d 'Show the configuration, with FILE in place of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l profile -d 'Also use what stands in [profile.NAME] of the files' -r
-complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s b -l backend -d 'file, redis or zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F

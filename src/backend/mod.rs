@@ -1,5 +1,6 @@
 //! The places where locks live; this is the only file that names them all.
 
+mod both;
 pub mod file;
 pub mod redis;
 pub mod tls;
@@ -16,6 +17,19 @@ pub enum Target {
     /// A lock that another library shares.
     RedisLayout(redis::Config, redis::Layout),
     ZooKeeper(zookeeper::Config),
+    /// One on Redis and one in ZooKeeper, both of which have to be held.
+    Both(Box<Self>, Box<Self>),
+}
+
+impl Target {
+    /// The places that have to agree.
+    #[must_use]
+    pub fn each(&self) -> Vec<&Self> {
+        match self {
+            Self::Both(redis, zookeeper) => vec![redis, zookeeper],
+            one => vec![one],
+        }
+    }
 }
 
 /// Opens `target`. Nothing is sent yet: the first request connects.
@@ -29,5 +43,6 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
         Target::RedisMasters(config) => Box::new(redis::masters::MastersBackend::open(config)?),
         Target::RedisLayout(config, layout) => Box::new(redis::LayoutBackend::open(config, *layout)),
         Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
+        Target::Both(redis, zookeeper) => Box::new(both::Both::new(open(redis)?, open(zookeeper)?)),
     })
 }

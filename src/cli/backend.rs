@@ -8,9 +8,10 @@ use clap::{Args, ValueHint};
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Backend")]
 pub struct Backend {
-    /// file, redis or zk [default: as --redis or --zk imply, else file]
+    /// file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]
     ///
-    /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host.
+    /// file is the kernel's lock on this host; redis and zk (ZooKeeper) are seen by every host. redis+zk holds both, first
+    /// Redis, and loses the lock with either: to move a fleet from one to the other.
     #[arg(short, long, value_name = "NAME")]
     pub backend: Option<String>,
 

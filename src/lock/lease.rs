@@ -106,6 +106,8 @@ pub enum Acquired {
     Granted(Lease),
     /// Held by somebody else, and the claim was not to wait.
     Held(Contention),
+    /// A part of it had been granted, and was lost while the rest was awaited. Another claim may begin anew.
+    Lost,
 }
 
 /// What a waiting contender has learnt.

@@ -62,6 +62,7 @@ pub async fn acquire_all<'a>(
         };
         match acquired.map_err(|error| (claim.key.clone(), error))? {
             Acquired::Granted(lease) => holding.parts.push(Part::new(*backend, lease)),
+            Acquired::Lost => return Ok(Outcome::Lost(claim.key.clone())),
             Acquired::Held(contention) => return Ok(Outcome::Held(claim.key.clone(), contention)),
         }
     }

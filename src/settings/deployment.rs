@@ -30,6 +30,8 @@ pub enum BackendName {
     File,
     Redis,
     ZooKeeper,
+    /// Redis and ZooKeeper, held while both are.
+    Both,
 }
 
 impl fmt::Display for BackendName {
@@ -38,6 +40,7 @@ impl fmt::Display for BackendName {
             Self::File => "file",
             Self::Redis => "redis",
             Self::ZooKeeper => "zk",
+            Self::Both => "redis+zk",
         })
     }
 }
@@ -49,7 +52,8 @@ impl BackendName {
         match self {
             Self::File => None,
             Self::Redis => Some(Upkeep::Expiry),
-            Self::ZooKeeper => Some(Upkeep::Session),
+            // The sharper rule of the two.
+            Self::ZooKeeper | Self::Both => Some(Upkeep::Session),
         }
     }
 }
@@ -101,35 +105,16 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
             variables.set_or_remove("DLOCK_DIR", located.variable.clone());
             located
         }
-        BackendName::Redis => {
-            let urls = redis_urls(typed, environment)?;
-            let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
-            let password = password(file.as_ref(), environment)?;
-            let topologies = masters::topologies(&urls, password.as_ref())?;
-            let files = tls::Files::named(typed, environment)?;
-            let tls = if topologies.iter().any(|topology| topology.transport() == Transport::Tls) {
-                files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
-                files.read(environment)?
-            } else {
-                files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
-                Tls::default()
-            };
-            let replicas = masters::wait_replicas(typed, environment, &topologies)?;
-            let replicas_variable = (replicas > 0).then(|| replicas.to_string());
-            let shared_with = if let Some(Layout::Redis(library)) = layout { Some(library) } else { None };
-            let located = target::redis(topologies, tls, replicas, &namespace, shared_with)?;
-            variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
-            variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
-            let file = file.map(|file| file.value.to_string_lossy().into_owned());
-            variables.set_or_remove("DLOCK_REDIS_PASSWORD_FILE", file);
-            located
-        }
-        BackendName::ZooKeeper => {
-            let family = if let Some(Layout::ZooKeeper(family)) = layout { family } else { Family::Dlock };
-            let (located, others) = zookeeper::located(typed, &namespace, family, environment)?;
-            others.into_iter().for_each(|(name, value)| variables.set_or_remove(name, value));
-            variables.set_or_remove("DLOCK_ZK", located.variable.clone());
-            located
+        BackendName::Redis => redis_located(typed, environment, &namespace, layout, &mut variables)?,
+        BackendName::ZooKeeper => zookeeper_located(typed, environment, &namespace, layout, &mut variables)?,
+        BackendName::Both => {
+            let redis = redis_located(typed, environment, &namespace, layout, &mut variables)?;
+            let zookeeper = zookeeper_located(typed, environment, &namespace, layout, &mut variables)?;
+            Located {
+                endpoint: format!("{} and {}", redis.endpoint, zookeeper.endpoint),
+                variable: None,
+                target: Target::Both(Box::new(redis.target), Box::new(zookeeper.target)),
+            }
         }
     };
     let notice = (!asked_for).then(|| {
@@ -149,6 +134,50 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
         notices,
         environment: variables.0,
     })
+}
+
+fn redis_located(
+    typed: &cli::Backend,
+    environment: &Environment,
+    namespace: &Namespace,
+    layout: Option<Layout>,
+    variables: &mut Variables,
+) -> Result<Located, Error> {
+    let urls = redis_urls(typed, environment)?;
+    let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
+    let password = password(file.as_ref(), environment)?;
+    let topologies = masters::topologies(&urls, password.as_ref())?;
+    let files = tls::Files::named(typed, environment)?;
+    let tls = if topologies.iter().any(|topology| topology.transport() == Transport::Tls) {
+        files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
+        files.read(environment)?
+    } else {
+        files.refuse_typed("needs a server that is reached by TLS, as rediss://")?;
+        Tls::default()
+    };
+    let replicas = masters::wait_replicas(typed, environment, &topologies)?;
+    let replicas_variable = (replicas > 0).then(|| replicas.to_string());
+    let shared_with = if let Some(Layout::Redis(library)) = layout { Some(library) } else { None };
+    let located = target::redis(topologies, tls, replicas, namespace, shared_with)?;
+    variables.set_or_remove("DLOCK_REDIS", located.variable.clone());
+    variables.set_or_remove("DLOCK_WAIT_REPLICAS", replicas_variable);
+    let file = file.map(|file| file.value.to_string_lossy().into_owned());
+    variables.set_or_remove("DLOCK_REDIS_PASSWORD_FILE", file);
+    Ok(located)
+}
+
+fn zookeeper_located(
+    typed: &cli::Backend,
+    environment: &Environment,
+    namespace: &Namespace,
+    layout: Option<Layout>,
+    variables: &mut Variables,
+) -> Result<Located, Error> {
+    let family = if let Some(Layout::ZooKeeper(family)) = layout { family } else { Family::Dlock };
+    let (located, others) = zookeeper::located(typed, namespace, family, environment)?;
+    others.into_iter().for_each(|(name, value)| variables.set_or_remove(name, value));
+    variables.set_or_remove("DLOCK_ZK", located.variable.clone());
+    Ok(located)
 }
 
 /// {backend, redis, zk} is one setting: the highest level that names one of them decides. With it: whether anybody
@@ -183,17 +212,17 @@ fn by_name(name: &Stated<String>) -> Result<BackendName, Error> {
         "file" => Ok(BackendName::File),
         "redis" => Ok(BackendName::Redis),
         "zk" => Ok(BackendName::ZooKeeper),
-        "redis+zk" => Err(name.invalid("not supported by this version; use file, redis or zk")),
-        _ => Err(name.invalid("there is no such backend; use file, redis or zk")),
+        "redis+zk" => Ok(BackendName::Both),
+        _ => Err(name.invalid("there is no such backend; use file, redis, zk or redis+zk")),
     }
 }
 
 /// What the backend cannot honour is an error where somebody typed it, and ignored where it merely stands in the
 /// environment or a file.
 fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<(), Error> {
-    const REDIS: &[BackendName] = &[BackendName::Redis];
-    const ZOOKEEPER: &[BackendName] = &[BackendName::ZooKeeper];
-    const REMOTE: &[BackendName] = &[BackendName::Redis, BackendName::ZooKeeper];
+    const REDIS: &[BackendName] = &[BackendName::Redis, BackendName::Both];
+    const ZOOKEEPER: &[BackendName] = &[BackendName::ZooKeeper, BackendName::Both];
+    const REMOTE: &[BackendName] = &[BackendName::Redis, BackendName::ZooKeeper, BackendName::Both];
     let flags = [
         ("--redis", REDIS, !typed.redis.is_empty()),
         ("--redis-password-file", REDIS, typed.redis_password_file.is_some()),
@@ -209,11 +238,11 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
     let Some((flag, of, _)) = flags.into_iter().find(|(_, of, is_given)| *is_given && !of.contains(&backend)) else {
         return Ok(());
     };
-    let owner = match of {
+    // That both together take it goes without saying.
+    let owners: Vec<String> = of.iter().filter(|of| **of != BackendName::Both).map(ToString::to_string).collect();
+    let owner = match &owners[..] {
         [one] => format!("the {one} backend"),
-        several => {
-            format!("the {} backends", several.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
-        }
+        several => format!("the {} backends", several.join(" and ")),
     };
     Err(Error::usage(format!("{flag} belongs to {owner}, and the backend chosen is {backend}")))
 }

@@ -52,7 +52,10 @@ fn servers(topologies: &[Topology]) -> impl Iterator<Item = &redis::Endpoint> {
 
 /// What is said of an even number of masters.
 pub(super) fn warning(target: &Target) -> Option<String> {
-    let Target::RedisMasters(config) = target else { return None };
+    let config = target.each().into_iter().find_map(|target| match target {
+        Target::RedisMasters(config) => Some(config),
+        _ => None,
+    })?;
     let masters = config.endpoints.len();
     (masters % 2 == 0).then(|| {
         format!(

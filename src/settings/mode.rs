@@ -54,18 +54,25 @@ fn total(stated: &Stated<String>) -> Result<u32, Error> {
 }
 
 fn supported(mode: Mode, deployment: &Deployment, level: Level, name: &str) -> Result<Mode, Error> {
-    if matches!(deployment.target, Target::RedisMasters(_)) {
+    for target in deployment.target.each() {
+        supported_at(target, mode, level, name)?;
+    }
+    Ok(mode)
+}
+
+fn supported_at(target: &Target, mode: Mode, level: Level, name: &str) -> Result<(), Error> {
+    if matches!(target, Target::RedisMasters(_)) {
         return Err(level.error(format!(
             "{name} needs one server that counts the holders; several independent masters can only be held exclusively"
         )));
     }
-    if let Target::RedisLayout(_, layout) = &deployment.target {
+    if let Target::RedisLayout(_, layout) = target {
         let layout = layout.name();
         return Err(level.error(format!(
             "{name} does not go with --layout {layout}, which knows one holder only; use dlock's own layout"
         )));
     }
-    if let Target::ZooKeeper(config) = &deployment.target
+    if let Target::ZooKeeper(config) = target
         && !config.family.has(mode)
     {
         let layout = config.family.layout();
@@ -74,7 +81,7 @@ fn supported(mode: Mode, deployment: &Deployment, level: Level, name: &str) -> R
              layout, or --shared"
         )));
     }
-    Ok(mode)
+    Ok(())
 }
 
 #[cfg(test)]

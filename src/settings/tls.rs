@@ -19,13 +19,18 @@ pub(super) struct Files {
     ca: Option<Stated<PathBuf>>,
     cert: Option<Stated<PathBuf>>,
     key: Option<Stated<PathBuf>>,
+    /// One of the URLs that were typed is reached by TLS: of two places it may be the other.
+    is_wanted: bool,
 }
 
 impl Files {
     /// # Errors
     /// When a path is none.
     pub(super) fn named(typed: &cli::Backend, environment: &Environment) -> Result<Self, Error> {
+        let redis = typed.redis.iter().any(|url| url.to_ascii_lowercase().starts_with("rediss"));
+        let zookeeper = typed.zk.as_ref().is_some_and(|servers| servers.to_ascii_lowercase().starts_with("zks:"));
         Ok(Self {
+            is_wanted: redis || zookeeper,
             ca: absolute(path(typed.tls_ca.as_ref(), "tls-ca", environment))?,
             cert: absolute(path(typed.tls_cert.as_ref(), "tls-cert", environment))?,
             key: absolute(path(typed.tls_key.as_ref(), "tls-key", environment))?,
@@ -44,8 +49,8 @@ impl Files {
     pub(super) fn refuse_typed(&self, reason: &str) -> Result<(), Error> {
         let files = [&self.ca, &self.cert, &self.key].into_iter().flatten();
         match files.into_iter().find(|file| file.level == Level::CommandLine) {
-            Some(file) => Err(Error::usage(format!("{} {reason}", file.name))),
-            None => Ok(()),
+            Some(file) if !self.is_wanted => Err(Error::usage(format!("{} {reason}", file.name))),
+            _ => Ok(()),
         }
     }
 

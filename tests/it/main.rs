@@ -9,6 +9,7 @@ mod contract;
 mod file;
 
 mod redis;
+mod redis_and_zookeeper;
 
 mod zookeeper;
 

@@ -8,9 +8,10 @@ mod ensemble;
 mod failovers;
 mod history;
 mod jobs;
+mod masters;
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
@@ -95,19 +96,27 @@ fn storm(kind: Kind, weather: Weather) -> (Outcomes, Vec<Overlap>, Vec<Overlap>)
         eventually("every key is free in the end", || jobs.place().is_free(key));
     }
     assert!(overlapped.is_empty(), "{figures}\n{overlapped:#?}");
-    // What no lease can prevent a resource that checks the fence refuses.
-    assert!(unprevented.iter().all(|overlap| overlap.earlier.fence < overlap.later.fence), "{unprevented:#?}");
+    // What no lease can prevent a resource that checks the fence refuses, whichever of them comes first.
+    assert!(unprevented.iter().all(|overlap| overlap.earlier.fence != overlap.later.fence), "{unprevented:#?}");
     (outcomes, overlapped, fall)
 }
 
-/// The earlier one held the lock when it was forgotten, and the later one got it before that lease was over.
+/// One was granted the lock before it was forgotten, and the other before the lease of the first was over. A fence is the
+/// server's time of its grant; the commands may have begun in either order, and both of them after the flush.
 fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
     let ttl = u64::try_from(TTL.as_nanos()).expect("a few seconds");
     // The flush is noted after it was answered.
     let slack = 500_000_000;
-    flushed_at
-        .iter()
-        .any(|&at| overlap.earlier.began <= at && overlap.later.began + slack >= at && overlap.later.began <= at + ttl)
+    let (earlier, later) = (granted_at(&overlap.earlier), granted_at(&overlap.later));
+    let (first, second) = (earlier.min(later), earlier.max(later));
+    flushed_at.iter().any(|&at| first <= at && second + slack >= at && second <= at + ttl)
+}
+
+/// By CLOCK_BOOTTIME: the server's wall clock is this machine's.
+fn granted_at(stay: &history::Stay) -> u64 {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    let ago = u64::try_from(wall.as_micros()).expect("it is not yet the year 500000").saturating_sub(stay.fence);
+    jobs::boottime().saturating_sub(ago * 1000)
 }
 
 fn cut_connections(port: u16) {
@@ -142,4 +151,20 @@ enum Target {
     Front,
     Keeper,
     Command,
+}
+
+#[test]
+fn an_overlap_is_a_flushs_only_when_the_flush_lies_between_the_grants() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
+    let flushed_at = jobs::boottime() - 60_000_000_000;
+    let stay = |seconds_after: i64| {
+        let fence = u64::try_from(now.as_micros()).expect("a number of this century") - 60_000_000;
+        let fence = fence.saturating_add_signed(seconds_after * 1_000_000);
+        history::Stay { job: String::new(), key: String::new(), fence, began: 0, last: 1 }
+    };
+    let follows =
+        |earlier, later| follows_a_flush(&Overlap { earlier: stay(earlier), later: stay(later) }, &[flushed_at]);
+    assert!(follows(-1, 1) && follows(1, -1));
+    assert!(!follows(-2, -1) && !follows(1, 2));
+    assert!(!follows(-1, 4), "the lease of the first was over by then");
 }

@@ -94,7 +94,7 @@ async fn secured(
 ) -> Result<TlsStream<TcpStream>, NoTls> {
     let mut handshake = pin!(tls.over(stream, host));
     let plain = || {
-        let text = format!("{url} does not speak TLS; write redis:// instead of rediss://");
+        let text = format!("{url} does not speak TLS; write redis instead of rediss in its URL");
         NoTls::Impossible(BackendError::misconfigured(text))
     };
     if let Ok(outcome) = timeout_at(Instant::now() + HELLO_LIMIT, &mut handshake).await {

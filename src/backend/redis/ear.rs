@@ -25,6 +25,7 @@ pub(super) enum Manner {
 }
 
 impl Manner {
+    /// In lower case, as the server's confirmation has it.
     fn command(self) -> &'static str {
         match self {
             Self::Plain => "subscribe",
@@ -81,7 +82,7 @@ impl Ear {
         for (tried, manner) in manners.iter().copied().enumerate() {
             let command = manner.command();
             // Channels belong to no database: SELECT is not needed.
-            request.extend(redis::cmd(command).arg(channel).get_packed_command());
+            request.extend(redis::cmd(&command.to_uppercase()).arg(channel).get_packed_command());
             stream.write_all(&request).await?;
             stream.flush().await?;
             request.clear();

@@ -217,6 +217,14 @@ mod tests {
     }
 
     #[test]
+    fn a_replica_is_known_by_what_it_refuses() {
+        for reply in ["-READONLY You can't write", "-MASTERDOWN Link with MASTER is down", "-ERR f_7: -READONLY why"] {
+            assert!(failure(reply).by_replica, "{reply}");
+        }
+        assert!(!failure("-LOADING Redis is loading").by_replica);
+    }
+
+    #[test]
     fn a_server_that_only_refuses_pub_sub_is_told_from_one_that_refuses_service() {
         for reply in ["-NOPERM No permissions to access a channel\r\n", "-ERR unknown command 'SUBSCRIBE'\r\n"] {
             assert!(refuses_to_notify(&error(reply.as_bytes())), "{reply}");

@@ -188,7 +188,6 @@ impl RedisBackend {
         fence: u64,
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
-        self.route.vouch(names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let ttl = claim.ttl.duration();
         let fence = Some(fence).filter(|number| *number > 0).map(FencingToken);
         let mut lease = lease_of(claim, sent, sent + of_server_lease(first_expiry(claim)), fence);
@@ -209,7 +208,13 @@ impl RedisBackend {
             }
             lease.expires_at = granted_at.wall().map(|at| at + ttl);
         }
+        self.vouched(names).await?;
         Ok(lease)
+    }
+
+    /// Whether what was answered last counts: last of all, as an answer may have been long on its way.
+    async fn vouched(&self, names: &Names) -> Result<(), BackendError> {
+        self.route.vouch(names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)
     }
 
     /// The lease, once enough replicas have it. Otherwise the caller releases it.
@@ -325,8 +330,9 @@ impl LockBackend for RedisBackend {
         let names = self.names(key)?;
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &names.all(), &args);
-        let asked = self.route.ask_vouched(names.lock(), &request, FIRST_CONTACT);
+        let asked = self.route.ask_twice(names.lock(), &request, &request, FIRST_CONTACT);
         let reply = asked.await.map_err(|failure| failure.error)?;
+        self.vouched(&names).await?;
         let set = reply::set(&reply).ok_or_else(|| unexpected(&*self.route))?;
         if let Set::Ttl(ttl, _) = set {
             self.confirm_replicas(&names, ttl).await?;

@@ -240,7 +240,7 @@ impl Node {
         }
         if !self.is_known.get() && speaks_tls(&self.endpoint, deadline).await {
             return Failure::unanswered(BackendError::misconfigured(format!(
-                "{} speaks TLS; write rediss:// instead of redis://",
+                "{} speaks TLS; write rediss instead of redis in its URL",
                 self.endpoint.masked()
             )));
         }

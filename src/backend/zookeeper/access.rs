@@ -1,8 +1,10 @@
 //! How we get in: plainly or by TLS, as whom, and what others may do with the nodes that we create.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use thiserror::Error;
+use tokio::task::JoinSet;
 use zookeeper_client::{Acl, Acls, Permission};
 
 use super::endpoint::{ConnectString, Transport};
@@ -98,11 +100,24 @@ impl AclPolicy {
 pub(super) struct Approach {
     pub(super) access: Access,
     tunnels: Tunnels,
+    /// Attempts that came second, on their way out.
+    late: RefCell<JoinSet<()>>,
 }
 
 impl Approach {
     pub(super) fn new(access: &Access) -> Self {
-        Self { access: access.clone(), tunnels: Tunnels::new(access.tls.clone()) }
+        Self { access: access.clone(), tunnels: Tunnels::new(access.tls.clone()), late: RefCell::default() }
+    }
+
+    /// Lets somebody go who has come too late.
+    pub(super) fn see_off(&self, late: impl Future<Output = ()> + Send + 'static) {
+        self.late.borrow_mut().spawn(late);
+    }
+
+    /// Completes when all of them have gone.
+    pub(super) async fn left_alone(&self) {
+        let mut late = self.late.take();
+        while late.join_next().await.is_some() {}
     }
 
     /// Where the client crate is to connect, to reach `ensemble`.

@@ -151,10 +151,10 @@ impl Contest<'_> {
 
     /// Looks at the queue again and again until our turn has come.
     async fn stand(&self, place: &Place, relook: &Notify) -> Result<Turn, BackendError> {
-        let mut waited = Waited::No;
+        let (mut waited, mut watches) = (Waited::No, Watches::default());
         let mut timer = BootTimer::new().map_err(|error| BackendError::system(format!("no timer left: {error}")))?;
         loop {
-            match self.turn(place, &mut waited, &mut timer, relook).await {
+            match self.turn(place, &mut waited, &mut watches, &mut timer, relook).await {
                 Ok(Turn::Again) => {}
                 Ok(turn) => return Ok(turn),
                 Err(Trouble::Client(error))
@@ -173,6 +173,7 @@ impl Contest<'_> {
         &self,
         place: &Place,
         waited: &mut Waited,
+        watches: &mut Watches,
         timer: &mut BootTimer,
         relook: &Notify,
     ) -> Result<Turn, Trouble> {
@@ -191,10 +192,10 @@ impl Contest<'_> {
                 LeaseKind::OneShot => lease::take(self, &client, place).await,
             };
         };
-        let Some(watches) = Watches::set(&client, &crowd.paths(&self.directory)).await? else {
+        if watches.turn_to(&client, &self.directory, &crowd.in_the_way()).await? == Existence::Gone {
             return Ok(Turn::Again);
-        };
-        let end = match lease::expire(self.backend, &client, &self.directory, &crowd).await? {
+        }
+        let end = match lease::expire(self.backend, &client, &self.directory, &crowd, watches).await? {
             lease::Expiry::Changed => return Ok(Turn::Again),
             lease::Expiry::At(end) => Some(end),
             lease::Expiry::Never => None,

@@ -11,6 +11,7 @@ use super::family::Family;
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Place};
 use super::queue::{self, Entry, Queue};
+use super::watching::Watches;
 use super::{ASIDE, ZooKeeperBackend, failure, lease};
 use crate::lock::{BackendError, Contention, LeaseKind, Patience};
 use crate::sys::boottime::BootInstant;
@@ -100,7 +101,9 @@ impl Contest<'_> {
             };
             self.refuse_strangers(&queue)?;
             let Some(crowd) = self.crowd(&queue, queue.entries())? else { return Ok(None) };
-            if lease::expire(self.backend, client, &self.directory, &crowd).await? == lease::Expiry::Changed {
+            let unwatched = &mut Watches::default();
+            if lease::expire(self.backend, client, &self.directory, &crowd, unwatched).await? == lease::Expiry::Changed
+            {
                 continue;
             }
             return Ok(Some(self.contention(client, &crowd, None).await?));
@@ -185,9 +188,9 @@ pub(super) struct Crowd<'q> {
 }
 
 impl Crowd<'_> {
-    /// The nodes of which one has to go.
-    pub(super) fn paths(&self, directory: &str) -> Vec<String> {
-        self.must_go.iter().map(|&index| format!("{directory}/{}", self.ahead[index].name)).collect()
+    /// The names of those of whom one has to go.
+    pub(super) fn in_the_way(&self) -> Vec<&str> {
+        self.must_go.iter().map(|&index| self.ahead[index].name.as_str()).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use super::contender::{Contest, Trouble, Turn};
 use super::entry::{self, Crowd};
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
+use super::watching::Watches;
 use super::{AclPolicy, ZooKeeperBackend, failure};
 use crate::lock::{BackendError, FencingToken, Lease, LockKey, Mode, OwnerToken, Prolonged, validity};
 use crate::sys::boottime::BootInstant;
@@ -116,17 +117,22 @@ pub(super) async fn expire(
     client: &Client,
     directory: &str,
     crowd: &Crowd<'_>,
+    watches: &mut Watches,
 ) -> Result<Expiry, Trouble> {
     let mut expiry = Expiry::Never;
     let &[nearest] = &crowd.must_go[..] else {
         // Any of several may make room, by time too; nobody else waits for just these.
-        let names: Vec<&str> = crowd.must_go.iter().map(|&index| crowd.ahead[index].name.as_str()).collect();
+        let names: Vec<&str> = crowd.in_the_way().into_iter().filter(|name| !watches.is_without_lease(name)).collect();
         let nodes = place::read(client, directory, &names).await?;
         if nodes.len() < names.len() {
             return Ok(Expiry::Changed);
         }
-        for node in nodes.iter().filter(|node| node.timed().is_some()) {
-            expiry = expiry.or(judge(backend, client, directory, node).await?);
+        for node in nodes {
+            if node.timed().is_none() {
+                watches.found_without_lease(&node.name);
+                continue;
+            }
+            expiry = expiry.or(judge(backend, client, directory, &node).await?);
             if expiry == Expiry::Changed {
                 break;
             }

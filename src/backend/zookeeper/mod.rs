@@ -245,6 +245,7 @@ impl LockBackend for ZooKeeperBackend {
         for (_, session) in sessions {
             session.close().await;
         }
+        timeout(session::CLOSING, self.approach.left_alone()).await.ok();
         self.places.borrow_mut().clear();
     }
 }

@@ -34,7 +34,7 @@ const ELECTION: Duration = Duration::from_millis(200);
 const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// How long the answer to a close is awaited. Nobody can be helped by waiting longer: the session expires by itself.
-const CLOSING: Duration = Duration::from_secs(1);
+pub(super) const CLOSING: Duration = Duration::from_secs(1);
 
 /// The same without a connection: time for one that is about to come back, and little beside what a lost lease leaves.
 const CLOSING_UNHEARD: Duration = Duration::from_millis(200);
@@ -164,14 +164,7 @@ impl Session {
     pub(super) async fn close(&self) {
         let within = if self.is_connected() { CLOSING } else { CLOSING_UNHEARD };
         let Some(client) = self.client.take() else { return };
-        let mut states = client.state_watcher();
-        // A terminal state is told once; waiting for it after that would take for ever.
-        if client.state().is_terminated() {
-            return;
-        }
-        drop(client);
-        let closed = async { while !states.changed().await.is_terminated() {} };
-        timeout(within, closed).await.ok();
+        timeout(within, closed(client)).await.ok();
     }
 
     async fn attach(
@@ -208,8 +201,14 @@ impl Session {
             if !serving.is_empty() {
                 let mut through_serving = Attempt::new(&ensemble.through(serving), approach, wanted)?;
                 tokio::select! {
-                    client = through_all.success() => return Ok(established(client)),
-                    client = through_serving.outcome() => if let Some(client) = client { return Ok(established(client)) },
+                    client = through_all.success() => {
+                        approach.see_off(through_serving.gone());
+                        return Ok(established(client));
+                    }
+                    client = through_serving.outcome() => if let Some(client) = client {
+                        approach.see_off(through_all.gone());
+                        return Ok(established(client));
+                    },
                     () = sleep(until.remaining()) => {}
                 }
             } else if told(Verdict::NotServing).chain(told(Verdict::ReadOnly)).next().is_none() {
@@ -311,7 +310,18 @@ async fn hear(ensemble: &ConnectString, approach: &Approach, within: Duration) -
     heard
 }
 
-type Connecting = Pin<Box<dyn Future<Output = Result<Client, Error>>>>;
+/// Closes the session, the last handle of which this is, and completes when that is done.
+async fn closed(client: Client) {
+    let mut states = client.state_watcher();
+    // A terminal state is told once; waiting for it after that would take for ever.
+    if client.state().is_terminated() {
+        return;
+    }
+    drop(client);
+    while !states.changed().await.is_terminated() {}
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<Client, Error>> + Send>>;
 
 /// One attempt to open a session; it may be asked for its outcome again and again.
 struct Attempt {
@@ -346,6 +356,13 @@ impl Attempt {
         match self.outcome().await {
             Some(client) => client,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Completes when the session that nobody needs any more, should it come about, has been closed again.
+    async fn gone(mut self) {
+        if let Some(client) = self.outcome().await {
+            closed(client).await;
         }
     }
 

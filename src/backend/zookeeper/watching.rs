@@ -1,44 +1,117 @@
-//! Sleeping until one of several nodes goes. What breaks it: a node that went before its watch was set.
+//! Sleeping until one of several contenders goes. What breaks it: one that went before its watch was set, and one whose going
+//! the server tells nobody.
+
+use std::pin::Pin;
 
 use futures_util::future::select_all;
-use zookeeper_client::{Client, Error, OneshotWatcher};
+use zookeeper_client::{Client, Error, WatchedEvent};
 
-/// Watches on nodes that were all there when they were set.
-pub(super) struct Watches(Vec<OneshotWatcher>);
+use super::session::Existence;
+
+type Event = Pin<Box<dyn Future<Output = WatchedEvent>>>;
+
+/// Watches on contenders, kept from one look at the queue to the next: setting and dropping one each takes a request.
+#[derive(Default)]
+pub(super) struct Watches {
+    each: Vec<Watched>,
+    /// In place of those on each, one on the directory.
+    on_directory: Option<Event>,
+}
+
+struct Watched {
+    name: String,
+    gone: Event,
+    lease: LeaseOfItsOwn,
+}
+
+/// Whether a contender ends by time alone. For as long as its watch has not fired it is the same node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LeaseOfItsOwn {
+    Perhaps,
+    None,
+}
 
 impl Watches {
-    /// Watches every one of these; `None` when one of them has gone already.
+    /// Watches just these children of `directory`, all of whom were in the last list of it. `Gone`: one of them is not there
+    /// any more.
     ///
     /// # Errors
-    /// When a watch cannot be set for another reason.
-    pub(super) async fn set(client: &Client, paths: &[String]) -> Result<Option<Self>, Error> {
-        // A request is sent when its future is made.
-        let sent: Vec<_> = paths.iter().map(|path| client.list_and_watch_children(path)).collect();
-        let mut watches = Vec::with_capacity(paths.len());
-        for (path, answer) in paths.iter().zip(sent) {
-            // A watch on the children, of which a contender has none, is told when the node goes and nothing else. One on
-            // the node itself is told of new data too: a second wake-up at each hand-over, when the next holder notes
-            // its grant. It needs no right, though, and the children that of reading.
-            watches.push(match answer.await {
-                Ok((_, watch)) => watch,
-                Err(Error::NoNode) => return Ok(None),
-                Err(Error::NoAuth) => match client.check_and_watch_stat(path).await? {
-                    (Some(_), watch) => watch,
-                    (None, _) => return Ok(None),
-                },
-                Err(error) => return Err(error),
-            });
+    /// When a watch cannot be set.
+    pub(super) async fn turn_to(
+        &mut self,
+        client: &Client,
+        directory: &str,
+        names: &[&str],
+    ) -> Result<Existence, Error> {
+        if self.on_directory.is_some() {
+            return Ok(Existence::Exists);
         }
-        Ok(Some(Self(watches)))
+        self.each.retain(|watched| names.contains(&watched.name.as_str()));
+        let new: Vec<&str> = names.iter().copied().filter(|name| self.find(name).is_none()).collect();
+        let paths: Vec<String> = new.iter().map(|name| format!("{directory}/{name}")).collect();
+        // A watch on the children of a contender, of which it has none, is told when it goes and of nothing else. One on
+        // the node itself is told of new data too: a second wake-up at each hand-over, when the next holder notes its
+        // grant. A request is sent when its future is made.
+        let sent: Vec<_> = paths.iter().map(|path| client.list_and_watch_children(path)).collect();
+        for (name, answer) in new.into_iter().zip(sent) {
+            match answer.await {
+                Ok((_, watch)) => self.each.push(Watched {
+                    name: name.to_owned(),
+                    gone: Box::pin(watch.changed()),
+                    lease: LeaseOfItsOwn::Perhaps,
+                }),
+                Err(Error::NoNode) => return Ok(Existence::Gone),
+                Err(Error::NoAuth) => return self.turn_to_directory(client, directory, names).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Existence::Exists)
     }
 
-    /// Returns when one of the nodes is gone, or looks different.
-    pub(super) async fn changed(self) {
-        let waiting: Vec<_> = self.0.into_iter().map(|watch| Box::pin(watch.changed())).collect();
-        if waiting.is_empty() {
+    /// The same where one may not be read. `exists` could watch it, but since CVE-2024-23944 was repaired (3.8.4, 3.9.2,
+    /// and what distributions made of it) servers send no event about a node to those who may not read it. So it takes
+    /// the directory, which tells of everybody who comes or goes.
+    async fn turn_to_directory(
+        &mut self,
+        client: &Client,
+        directory: &str,
+        names: &[&str],
+    ) -> Result<Existence, Error> {
+        let (children, watch) = client.list_and_watch_children(directory).await?;
+        self.each.clear();
+        self.on_directory = Some(Box::pin(watch.changed()));
+        let all_there = names.iter().all(|name| children.iter().any(|child| child == name));
+        Ok(if all_there { Existence::Exists } else { Existence::Gone })
+    }
+
+    /// Returns when one of them may have gone.
+    pub(super) async fn changed(&mut self) {
+        let events: Vec<&mut Event> =
+            self.each.iter_mut().map(|watched| &mut watched.gone).chain(&mut self.on_directory).collect();
+        if events.is_empty() {
             std::future::pending::<()>().await;
         }
-        let (event, ..) = select_all(waiting).await;
-        drop(event);
+        let fired = select_all(events).await.1;
+        if fired < self.each.len() {
+            self.each.swap_remove(fired);
+        } else {
+            self.on_directory = None;
+        }
+    }
+
+    /// Whether the contender of this name has been found to end with its session.
+    pub(super) fn is_without_lease(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|watched| watched.lease == LeaseOfItsOwn::None)
+    }
+
+    /// Read since its watch was set, it ends with its session.
+    pub(super) fn found_without_lease(&mut self, name: &str) {
+        if let Some(watched) = self.each.iter_mut().find(|watched| watched.name == name) {
+            watched.lease = LeaseOfItsOwn::None;
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Watched> {
+        self.each.iter().find(|watched| watched.name == name)
     }
 }

@@ -83,12 +83,16 @@ fn a_flag_of_another_backend_is_refused_and_a_variable_ignored() {
 }
 
 #[test]
-fn unknown_backends_and_those_of_a_later_version_are_refused() {
+fn unknown_backends_are_refused_and_both_together_are_one() {
     let sentence = chosen(&[("backend", "etcd")], &[]);
-    assert_eq!(sentence, Err(r#"invalid --backend "etcd": there is no such backend; use file, redis or zk"#.into()));
-    let sentence = chosen(&[], &[("DLOCK_BACKEND", "redis+zk")]);
-    let expected = r#"invalid DLOCK_BACKEND "redis+zk": not supported by this version; use file, redis or zk"#;
-    assert_eq!(sentence, Err(expected.into()));
+    assert_eq!(
+        sentence,
+        Err(r#"invalid --backend "etcd": there is no such backend; use file, redis, zk or redis+zk"#.into())
+    );
+    for level in [&[("backend", "redis+zk"), ("redis", "redis://r1"), ("zk", "z1")][..], &[("backend", "redis+zk")]] {
+        assert_eq!(chosen(level, &[]), Ok("redis+zk".into()));
+    }
+    assert_eq!(chosen(&[], &[("DLOCK_BACKEND", "redis+zk"), ("DLOCK_ZK", "z1")]), Ok("redis+zk".into()));
 }
 
 #[test]

@@ -33,6 +33,7 @@ async fn is_refused(place: &Place, mode: Mode) -> bool {
             backend.release(&lease.key, &lease.token).await.expect("a release");
             false
         }
+        Acquired::Lost => panic!("there is only one lock to lose"),
     }
 }
 

@@ -110,7 +110,7 @@ impl Place {
     pub(super) async fn refused(&self, backend: &FileBackend, name: &str) -> Contention {
         match backend.acquire(&self.claim(name, Patience::Refuse), &|_| {}).await.expect("no failure") {
             Acquired::Held(contention) => contention,
-            Acquired::Granted(_) => panic!("granted beside a holder"),
+            other => panic!("{other:?} beside a holder"),
         }
     }
 
@@ -159,7 +159,7 @@ pub(super) fn first_line(child: &mut Child) -> String {
 pub(super) fn expect_grant(acquired: Result<Acquired, BackendError>) -> Lease {
     match acquired.expect("no failure") {
         Acquired::Granted(lease) => lease,
-        Acquired::Held(contention) => panic!("held by {contention:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Errors while the lock is held: none of them says whose it is, so the renewal goes on until the deadline.
 
 use super::server::Server;
-use crate::support::{Dlock, Proxy, Running, eventually};
+use crate::support::{Dlock, Finished, Proxy, Running, eventually};
 
 const USER: &str = "redis://holder:pw@127.0.0.1";
 
@@ -24,7 +24,9 @@ fn hold(server: &Server, ttl: &str, mode: &[&str]) -> Running {
 
 #[track_caller]
 fn until_it_complains(holder: &Running, words: &str) {
-    eventually("a renewal fails", || holder.stderr().contains("cannot renew \"job\"") || holder.has_ended());
+    // On a busy machine the first try may get no answer in time.
+    let complains = || holder.stderr().contains("cannot renew \"job\"") && holder.stderr().contains(words);
+    eventually("a renewal fails, and says why", || complains() || holder.has_ended());
     let said = holder.stderr();
     assert!(said.contains(words) && said.contains("trying again, the lease lasts another"), "{said}");
 }
@@ -82,30 +84,36 @@ fn tell(admin: &mut ::redis::Connection, commands: &[&[&str]]) {
     }
 }
 
-/// A run at this port that has begun, with a lease of 8 s, and lasts until it is let go.
+/// A run at this port that has begun, with a lease of 12 s, and lasts until it is let go.
 fn hold_at(port: u16, db: &str) -> Running {
     let url = format!("redis://127.0.0.1:{port}{db}");
-    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
+    let run = ["run", "--redis", &url, "--ttl", "12s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
     let holder = Dlock::new(run).stdin_open().start();
     holder.says("ready");
     holder
 }
 
+fn newcomer_at(port: u16) -> Finished {
+    Dlock::new(["run", "-n", "--redis", &format!("redis://127.0.0.1:{port}"), "-k", "other", "--", "true"]).finish()
+}
+
 #[track_caller]
 fn renews_and_ends_well(server: &Server, holder: &Running) {
-    eventually("it renews again", || left_ms(server) > 7_000);
+    eventually("it renews again", || left_ms(server) > 11_000);
     holder.let_go();
     let finished = holder.wait().succeeds();
     assert!(!finished.stderr().contains("lost \"job\""), "{}", finished.account());
 }
 
-/// A server that refuses while the lock is held and serves again in time: complained of, and unharmed.
-fn outlasts(options: &[&str], breaks: &[&[&str]], words: &str, repairs: &[&[&str]]) {
+/// A server that refuses while the lock is held and serves again in time: complained of, and unharmed. Whoever comes
+/// meanwhile is told the same, and ends with `status`.
+fn outlasts(options: &[&str], breaks: &[&[&str]], (status, words): (i32, &str), repairs: &[&[&str]]) {
     let server = Server::start(options);
     let mut admin = server.connection();
     let holder = hold_at(server.port, "");
     tell(&mut admin, breaks);
     until_it_complains(&holder, words);
+    newcomer_at(server.port).exits_with(status).complains(&["cannot acquire \"other\": ", words]);
     tell(&mut admin, repairs);
     renews_and_ends_well(&server, &holder);
 }
@@ -113,28 +121,28 @@ fn outlasts(options: &[&str], breaks: &[&[&str]], words: &str, repairs: &[&[&str
 #[test]
 fn a_server_that_becomes_a_replica_and_returns_costs_nothing() {
     let returns: &[&[&str]] = &[&["REPLICAOF", "NO", "ONE"]];
-    outlasts(&[], &[&["REPLICAOF", "127.0.0.1", "1"]], "is a read-only replica; name the master", returns);
+    outlasts(&[], &[&["REPLICAOF", "127.0.0.1", "1"]], (69, "is a read-only replica; name the master"), returns);
 }
 
 #[test]
 fn a_replica_that_lost_its_master_says_nothing_about_the_owner() {
     let breaks: &[&[&str]] = &[&["REPLICAOF", "127.0.0.1", "1"]];
     let words = "is a replica that has lost its master; name the master";
-    outlasts(&["--replica-serve-stale-data", "no"], breaks, words, &[&["REPLICAOF", "NO", "ONE"]]);
+    outlasts(&["--replica-serve-stale-data", "no"], breaks, (69, words), &[&["REPLICAOF", "NO", "ONE"]]);
 }
 
 #[test]
 fn a_server_without_a_connection_left_is_tried_until_it_has_one() {
     let breaks: &[&[&str]] =
         &[&["CONFIG", "SET", "maxclients", "1"], &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]];
-    outlasts(&[], breaks, "maxclients", &[&["CONFIG", "SET", "maxclients", "100"]]);
+    outlasts(&[], breaks, (69, "maxclients"), &[&["CONFIG", "SET", "maxclients", "100"]]);
 }
 
 #[test]
 fn a_master_that_too_few_replicas_follow_is_tried_until_they_do() {
     let breaks: &[&[&str]] = &[&["CONFIG", "SET", "min-replicas-to-write", "3"]];
     let repairs: &[&[&str]] = &[&["CONFIG", "SET", "min-replicas-to-write", "0"]];
-    outlasts(&[], breaks, "too few replicas follow it", repairs);
+    outlasts(&[], breaks, (69, "too few replicas follow it"), repairs);
 }
 
 #[test]
@@ -181,32 +189,41 @@ fn a_server_that_cannot_save_is_tried_until_it_may_write_again() {
     eventually("saving has failed", || {
         server.command::<String>(&["INFO", "persistence"]).contains("rdb_last_bgsave_status:err")
     });
-    until_it_complains(&holder, "refuses writes because it cannot save to disk; see its log");
+    let words = "refuses writes because it cannot save to disk; see its log";
+    until_it_complains(&holder, words);
+    newcomer_at(server.port).exits_with(69).complains(&[words]);
     server.command::<()>(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
     renews_and_ends_well(&server, &holder);
 }
 
 #[test]
 fn a_server_that_loads_its_data_again_is_tried_until_it_serves() {
-    // As slow as one with many gigabytes: more than 4 s, and it looks after its clients every 1024 keys.
-    let mut server = Server::start(&["--appendonly", "yes", "--key-load-delay", "400"]);
-    server.command::<()>(&["EVAL", "for n = 1, 10000 do redis.call('SET', n, n) end", "0"]);
-    let holder = hold_at(server.port, "");
+    // As slow as one with many gigabytes: 3 s or more, longer than the pause between two tries.
+    let mut server = Server::start(&["--appendonly", "yes", "--key-load-delay", "500"]);
+    server.command::<()>(&["EVAL", "for n = 1, 6000 do redis.call('SET', n, n) end", "0"]);
+    let url = format!("redis://127.0.0.1:{}", server.port);
+    let run = ["run", "--redis", &url, "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
+    let holder = Dlock::new(run).stdin_open().start();
+    holder.says("ready");
     server.crash();
+    until_it_complains(&holder, "redis://");
     std::thread::scope(|scope| {
         scope.spawn(|| server.start_again());
         eventually("it is told that the server loads", || holder.stderr().contains("is still loading its data"));
     });
-    renews_and_ends_well(&server, &holder);
+    eventually("it renews again", || left_ms(&server) > 25_000);
+    holder.let_go();
+    let finished = holder.wait().succeeds();
+    assert!(!finished.stderr().contains("lost \"job\""), "{}", finished.account());
 }
 
 #[test]
 fn a_password_that_changes_while_holding_is_no_loss_before_the_deadline() {
     let forgets = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
     let breaks: &[&[&str]] = &[&["CONFIG", "SET", "requirepass", "s3cret"], &forgets];
-    outlasts(&[], breaks, "asks for a password; name one", &[&["CONFIG", "SET", "requirepass", ""]]);
+    outlasts(&[], breaks, (77, "asks for a password; name one"), &[&["CONFIG", "SET", "requirepass", ""]]);
 
-    for (ttl, in_time) in [("8s", true), ("2s", false)] {
+    for (ttl, in_time) in [("12s", true), ("4s", false)] {
         let server = server_with_a_user();
         let mut admin = server.connection();
         let holder = hold(&server, ttl, &[]);
@@ -216,8 +233,7 @@ fn a_password_that_changes_while_holding_is_no_loss_before_the_deadline() {
             tell(&mut admin, &[&["ACL", "SETUSER", "holder", ">pw"]]);
             renews_and_ends_well(&server, &holder);
         } else {
-            let finished = holder.wait().exits_with(79);
-            finished.mentions(&["could not be renewed in time", "does not accept this user and password"]);
+            holder.wait().exits_with(79).mentions(&["could not be renewed in time"]);
         }
     }
 }
@@ -228,7 +244,7 @@ fn a_database_that_may_not_be_selected_any_more_is_no_loss_before_the_deadline()
     let mut admin = server.connection();
     tell(&mut admin, &[&["SELECT", "1"]]);
     let url = format!("{USER}:{}/1", server.port);
-    let run = ["run", "--redis", &url, "--ttl", "8s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
+    let run = ["run", "--redis", &url, "--ttl", "12s", "-k", "job", "--", "sh", "-c", "echo ready; cat >/dev/null"];
     let holder = Dlock::new(run).stdin_open().start();
     holder.says("ready");
     let forgets = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];
@@ -238,7 +254,7 @@ fn a_database_that_may_not_be_selected_any_more_is_no_loss_before_the_deadline()
     tell(&mut admin, &[&["ACL", "SETUSER", "holder", "+select"]]);
     eventually("it renews again", || {
         let left: i64 = ::redis::cmd("PTTL").arg("dlock:job").query(&mut admin).expect("a server answers");
-        left > 7_000
+        left > 11_000
     });
     holder.let_go();
     holder.wait().succeeds();
@@ -262,8 +278,7 @@ fn answers_that_say_nothing_about_the_owner_are_no_loss_before_the_deadline() {
         let holder = hold_at(proxy.port, "");
         proxy.say(reply);
         until_it_complains(&holder, words);
-        let call = ["run", "-n", "--redis", &format!("127.0.0.1:{}", proxy.port), "-k", "job", "--", "true"];
-        Dlock::new(call).finish().exits_with(69).complains(&["cannot acquire \"job\": ", words]);
+        newcomer_at(proxy.port).exits_with(69).complains(&["cannot acquire \"other\": ", words]);
         proxy.say_no_more();
         renews_and_ends_well(&server, &holder);
     }

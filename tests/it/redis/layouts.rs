@@ -258,6 +258,19 @@ fn what_a_layout_cannot_do_is_a_usage_error_that_says_so() {
     call(&server, "kazoo", &["status", "job"]).finish().exits_with(64).complains(&["kazoo", "redisson"]);
     let file = ["status", "-b", "file", "--layout", "redisson", "job"];
     Dlock::new(file).finish().exits_with(64).complains(&["--layout", "file"]);
+    for layout in ["redisson", PYTHON] {
+        let other = ["--redis", "redis://127.0.0.1:1"];
+        for (option, words) in [
+            (&["--shared"][..], "knows one holder only"),
+            (&["--slots", "2"], "knows one holder only"),
+            (&["--wait-replicas", "1"], "neither several masters nor --wait-replicas"),
+            (&other, "neither several masters nor --wait-replicas"),
+        ] {
+            let run = [&["run", "-k", "job"], option, &["--", "true"]].concat();
+            call(&server, layout, &run).finish().exits_with(64).complains(&[layout, words]);
+        }
+    }
+    assert!(names(&server).is_empty());
     // Ignored where it merely stands in the environment.
     let args = ["run", "-b", "file", "-k", "job", "--", "sh", "-c", "echo ${DLOCK_LAYOUT-none}"];
     assert_eq!(Dlock::new(args).env("DLOCK_LAYOUT", "redisson").finish().succeeds().said(), "none");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::server::Server;
-use crate::support::{Certificates, Dlock, Finished, eventually, free_port, silent_server};
+use crate::support::{Certificates, Cluster, Dlock, Finished, eventually, free_cluster_port, free_port, silent_server};
 
 /// A server that speaks TLS on `port`, with the plain one beside it.
 struct Secured {
@@ -163,13 +163,13 @@ fn tls_and_plain_servers_are_told_from_each_other() {
     let plain = format!("rediss://127.0.0.1:{}", secured.server.port);
     let began = Instant::now();
     let plain = run_at(&plain, &["--tls-ca", &secured.ca()]);
-    refused(plain, 78, "does not speak TLS; write redis:// instead of rediss://");
+    refused(plain, 78, "does not speak TLS; write redis instead of rediss");
     assert!(began.elapsed() < Duration::from_secs(4), "it need not wait for the whole of a handshake");
     let locked = Server::start(&["--requirepass", "s3cret"]);
     let locked = run_at(&format!("rediss://127.0.0.1:{}", locked.port), &["--tls-ca", &secured.ca()]);
-    refused(locked, 78, "does not speak TLS; write redis:// instead of rediss://");
+    refused(locked, 78, "does not speak TLS; write redis instead of rediss");
     let tls = format!("redis://127.0.0.1:{}", secured.port);
-    refused(run_at(&tls, &[]), 78, "speaks TLS; write rediss:// instead of redis://");
+    refused(run_at(&tls, &[]), 78, "speaks TLS; write rediss instead of redis");
     let silent = format!("rediss://127.0.0.1:{}", silent_server());
     refused(run_at(&silent, &["--tls-ca", &secured.ca()]), 69, "does not finish the TLS handshake within 5 s");
 }
@@ -201,4 +201,37 @@ fn a_name_with_several_addresses_is_reached_at_the_one_that_listens() {
         }
     }
     assert!(!addresses.is_empty());
+}
+
+#[test]
+fn every_node_of_a_cluster_is_reached_by_tls() {
+    let certificates = Certificates::new();
+    let ports = [free_cluster_port(), free_cluster_port(), free_cluster_port()];
+    let secured = |node: usize| {
+        let options = certificates.options(ports[node], "server");
+        [&options[..], &["--tls-auth-clients", "no", "--tls-cluster", "yes"].map(str::to_owned)].concat()
+    };
+    let cluster = Cluster::start_each(3, 0, Duration::from_secs(60), secured);
+    let (ca, url) = (shown(&certificates.pem("ca")), format!("rediss-cluster://127.0.0.1:{}", ports[0]));
+    for (node, port) in ports.into_iter().enumerate() {
+        let key = cluster.key_at("dlock", node);
+        let run = |words: &[&str]| {
+            let words = [&["run", "--redis", &url, "--tls-ca", &ca, "-k", &key], words].concat();
+            Dlock::new(words)
+        };
+        let holder = run(&["--", "sh", "-c", "echo $DLOCK_REDIS; echo ready; cat >/dev/null"]).stdin_open().start();
+        holder.says("ready");
+        assert!(holder.stdout().starts_with(&url), "{}", holder.stdout());
+        let waiter = run(&["--", "echo", "ran"]).start();
+        eventually("it listens", || cluster.listeners(node) == 1);
+        let clients = cluster.node(node).command::<String>(&["CLIENT", "LIST"]);
+        // The holder and both connections of the waiter; we ask by the plain port.
+        let at_tls = clients.lines().filter(|line| line.contains(&format!("laddr=127.0.0.1:{port} "))).count();
+        assert_eq!(at_tls, 3, "{clients}");
+        holder.let_go();
+        holder.wait().succeeds();
+        waiter.wait().succeeds();
+    }
+    let plain = format!("redis-cluster://127.0.0.1:{}", ports[0]);
+    refused(run_at(&plain, &[]), 78, "speaks TLS; write rediss instead of redis");
 }

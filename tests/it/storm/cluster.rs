@@ -35,7 +35,7 @@ fn redis_cluster_in_a_storm() {
         eventually("every key is free in the end", || jobs.place().is_free(key));
     }
     assert!(overlaps.is_empty() && fall.is_empty(), "{figures}\n{overlaps:#?}\n{fall:#?}");
-    assert!(outcomes.succeeded > 10 && moves > 10, "{figures}");
+    assert!(outcomes.succeeded > 10 && moves > 2, "{figures}");
     // No move lasts as long as a contender tries; but one that was frozen while it tried may have no time left.
     assert!(outcomes.unavailable * 20 < outcomes.succeeded, "{figures}");
 }

@@ -73,7 +73,7 @@ impl Certificates {
         let both = self.file(&format!("{name}-with-key.pem"), &(read(self.key(name)) + &read(self.pem(name))));
         let (both, ca) = (text(&both).to_owned(), self.pem("ca"));
         format!(
-            "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\n\
+            "secureClientPort={port}\nsecureClientPortAddress=127.0.0.1\nmaxSessionTimeout=60000\n\
              serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\n\
              ssl.keyStore.location={both}\nssl.keyStore.type=PEM\n\
              ssl.trustStore.location={}\nssl.trustStore.type=PEM\nssl.clientAuth={clients}\n",

@@ -36,12 +36,24 @@ impl Cluster {
     }
 
     pub(crate) fn start(masters: usize, replicas: usize, node_timeout: Duration) -> Self {
+        Self::start_each(masters, replicas, node_timeout, |_| Vec::new())
+    }
+
+    /// The same with further options for each of the nodes.
+    pub(crate) fn start_each(
+        masters: usize,
+        replicas: usize,
+        node_timeout: Duration,
+        further: impl Fn(usize) -> Vec<String>,
+    ) -> Self {
         let node_timeout = node_timeout.as_millis().to_string();
         // A replica is good enough however long its link was down, and gets the data without a pause.
         let options = ["--cluster-node-timeout", &node_timeout, "--cluster-replica-validity-factor", "0"];
         let options = options.into_iter().chain(["--repl-diskless-sync-delay", "0"]).map(str::to_owned);
         let options: Vec<String> = options.collect();
-        let nodes: Vec<Server> = (0..masters + replicas).map(|_| Server::cluster_node(&options)).collect();
+        let nodes =
+            (0..masters + replicas).map(|index| Server::cluster_node(&[&options[..], &further(index)].concat()));
+        let nodes: Vec<Server> = nodes.collect();
         let cluster = Self { nodes, masters };
         let share = usize::from(SLOTS).div_ceil(masters);
         for (index, node) in cluster.nodes.iter().enumerate() {
@@ -56,7 +68,7 @@ impl Cluster {
             node.command::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
         }
         for other in &cluster.nodes[1..] {
-            cluster.node(0).command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &other.port.to_string()]);
+            cluster.node(0).command::<()>(&["CLUSTER", "MEET", "127.0.0.1", &meeting_port(other)]);
         }
         let know_each_other = format!("cluster_known_nodes:{}\r", masters + replicas);
         within(AGREES_WITHIN, "all nodes have met", || {
@@ -114,6 +126,26 @@ impl Cluster {
             owner.is_some()
         });
         owner.expect("it was just found")
+    }
+
+    /// Whether messages are for the nodes of one slot, which also tell when it leaves them: from Redis 7 on.
+    pub(crate) fn has_sharded_messages(&self) -> bool {
+        let known: Vec<redis::Value> = self.node(0).command(&["COMMAND", "INFO", "SSUBSCRIBE"]);
+        known != [redis::Value::Nil]
+    }
+
+    /// How many waiters listen at this node; nobody does where it is away.
+    pub(crate) fn listeners(&self, node: usize) -> usize {
+        let kinds = ["SHARDCHANNELS", "CHANNELS"];
+        let channels =
+            kinds.map(|kind| self.node(node).try_command::<Vec<String>>(&["PUBSUB", kind]).unwrap_or_default());
+        channels.iter().map(Vec::len).sum()
+    }
+
+    /// Within which time waiters listen where their lock has gone.
+    pub(crate) fn waiters_follow_within(&self) -> Duration {
+        // Untold they look every 10 s, as their lease is 30 s long.
+        Duration::from_secs(if self.has_sharded_messages() { 5 } else { 15 })
     }
 
     /// A key whose lock in `namespace` belongs to this master.
@@ -177,6 +209,13 @@ impl Cluster {
             self.end_to_move(name, to);
         }
     }
+}
+
+/// Where other nodes find this one.
+fn meeting_port(node: &Server) -> String {
+    // A server that was built without TLS knows neither.
+    let configured = |name: &str| node.command::<Vec<String>>(&["CONFIG", "GET", name]).pop().unwrap_or_default();
+    if configured("tls-cluster") == "yes" { configured("tls-port") } else { node.port.to_string() }
 }
 
 /// First and last slot, then the nodes.

@@ -29,7 +29,7 @@ pub(crate) use proxy::{Muteness, Proxy, mute_proxy, scripted_server, silent_serv
 pub(crate) use pty::Pty;
 pub(crate) use scripts::{LOOK_FOR_ANOTHER_JOB, STUBBORN};
 pub(crate) use sentinels::{Watched, ask};
-pub(crate) use servers::{Leads, Server, free_port};
+pub(crate) use servers::{Leads, Server, free_cluster_port, free_port};
 pub(crate) use terminal::{CTRL_C, CTRL_Z, ESCAPE, Terminal};
 pub(crate) use waiting::{A_WHILE, eventually, soak_time, within};
 

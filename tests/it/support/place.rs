@@ -28,6 +28,8 @@ pub(crate) struct Place {
     port: u16,
     /// Further ways to the same ensemble.
     others: Vec<u16>,
+    /// A ZooKeeper server that has to agree.
+    beside: Option<u16>,
     /// Of Redis, where one server is not the whole of it.
     url: Option<String>,
     server: Option<RefCell<Server>>,
@@ -48,7 +50,7 @@ impl Place {
     pub(crate) fn at_port(kind: Kind, port: u16) -> Self {
         let namespace = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
         let dir = TempDir::with_prefix("dlock-place-").expect("the temporary directory takes files");
-        Self { kind, namespace, dir, port, others: Vec::new(), url: None, server: None }
+        Self { kind, namespace, dir, port, others: Vec::new(), beside: None, url: None, server: None }
     }
 
     /// On an ensemble of ZooKeeper servers, or the proxies before them, at these loopback ports.
@@ -60,6 +62,17 @@ impl Place {
     /// On the Redis servers that this URL names, of which the one at `port` decides.
     pub(crate) fn at_url(url: &str, port: u16) -> Self {
         Self { url: Some(url.to_owned()), ..Self::at_port(Kind::Redis, port) }
+    }
+
+    /// On Redis and ZooKeeper, both of which have to agree, as `redis+zk`.
+    pub(crate) fn both() -> Self {
+        Self { beside: Some(Server::shared_zookeeper().port), ..Self::shared(Kind::Redis) }
+    }
+
+    /// The same corner of one of the two.
+    pub(crate) fn half(&self, kind: Kind) -> Self {
+        let port = if kind == Kind::ZooKeeper { self.beside.expect("there are two") } else { self.port };
+        Self { namespace: self.namespace.clone(), ..Self::at_port(kind, port) }
     }
 
     /// On the Redis Cluster that all tests share which neither stop nor rearrange it.
@@ -115,6 +128,10 @@ impl Place {
             Kind::Redis => vec!["--redis".to_owned(), self.redis_url()],
             Kind::ZooKeeper => vec!["--zk".to_owned(), self.connect_string()],
         };
+        if let Some(port) = self.beside {
+            options.extend(["-b", "redis+zk", "--zk"].map(str::to_owned));
+            options.push(format!("127.0.0.1:{port}"));
+        }
         options.extend(["--namespace".to_owned(), self.namespace.clone()]);
         options
     }
@@ -126,7 +143,11 @@ impl Place {
             Kind::Redis => vec![("DLOCK_REDIS", self.redis_url())],
             Kind::ZooKeeper => vec![("DLOCK_ZK", self.connect_string())],
         };
-        backend.into_iter().chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
+        let beside = self
+            .beside
+            .into_iter()
+            .flat_map(|port| [("DLOCK_BACKEND", "redis+zk".to_owned()), ("DLOCK_ZK", format!("127.0.0.1:{port}"))]);
+        backend.into_iter().chain(beside).chain([("DLOCK_NAMESPACE", self.namespace.clone())]).collect()
     }
 
     fn connect_string(&self) -> String {

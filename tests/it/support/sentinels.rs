@@ -14,8 +14,8 @@ const SERVICE: &str = "svc";
 /// Electing another master takes seconds, and more on a busy machine.
 const FAILS_OVER_WITHIN: Duration = Duration::from_secs(60);
 
-/// Half a second until a master is down, and the next fail-over may begin four seconds after the last.
-const TIMES: &str = "sentinel down-after-milliseconds svc 500\nsentinel failover-timeout svc 2000\n";
+/// A second until a master is down, and the next fail-over may begin four seconds after the last.
+const TIMES: &str = "sentinel down-after-milliseconds svc 1000\nsentinel failover-timeout svc 2000\n";
 
 #[derive(Debug)]
 pub(crate) struct Watched {
@@ -114,11 +114,15 @@ impl Watched {
 
     /// The port of the master that every Sentinel that answers names; `None` while they name several.
     pub(crate) fn named(&self) -> Option<u16> {
-        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-        let named = (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name));
-        let mut ports: Vec<u16> = named.map(|(_, port)| port).collect();
+        let mut ports = self.names();
         ports.dedup();
         (ports.len() == 1).then(|| ports[0])
+    }
+
+    /// What each Sentinel that answers names.
+    fn names(&self) -> Vec<u16> {
+        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
+        (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name)).map(|(_, port)| port).collect()
     }
 
     /// The server that is the master at this moment.
@@ -144,18 +148,18 @@ impl Watched {
 
     /// Whether any Sentinel names another than `old`.
     pub(crate) fn moved(&self, old: u16) -> bool {
-        let name = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE];
-        (0..3).filter_map(|index| self.ask_sentinel::<(String, u16)>(index, &name)).any(|(_, port)| port != old)
+        self.names().iter().any(|port| *port != old)
     }
 
-    /// Waits until another than `old` is the master, for all that answer.
+    /// Waits until another than `old` is the master, for all Sentinels: one that has not heard of it yet would go back to
+    /// the old one.
     pub(crate) fn moves_from(&self, old: u16) -> u16 {
-        let mut now = old;
+        let mut names = Vec::new();
         within(FAILS_OVER_WITHIN, "another is the master", || {
-            now = self.named().unwrap_or(old);
-            now != old
+            names = self.names();
+            names.len() == 3 && names.iter().all(|port| *port != old && *port == names[0])
         });
-        now
+        names[0]
     }
 
     /// Makes another server the master as an operator does, and waits until all know it.
@@ -165,6 +169,10 @@ impl Watched {
             self.named() != Some(old) || self.ask_sentinel::<String>(0, &["SENTINEL", "FAILOVER", SERVICE]).is_some()
         });
         self.moves_from(old)
+    }
+
+    pub(crate) fn sentinel_ports(&self) -> [u16; 3] {
+        [0, 1, 2].map(|index| self.sentinel_port(index))
     }
 
     pub(crate) fn ask_sentinel<T: redis::FromRedisValue>(&self, index: usize, words: &[&str]) -> Option<T> {

@@ -47,6 +47,13 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// The same of a node of a Redis Cluster: the nodes talk to each other at the port that is 10000 higher.
+pub(crate) fn free_cluster_port() -> u16 {
+    let has_a_bus =
+        |port: &u16| port.checked_add(10_000).is_some_and(|bus| TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok());
+    std::iter::repeat_with(free_port).find(has_a_bus).expect("the ports do not end")
+}
+
 #[derive(Debug, Clone)]
 enum Program {
     /// With further options of redis-server.
@@ -122,12 +129,7 @@ impl Server {
         let shared = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--appendonly", "no"];
         let program = Program::Redis(shared.iter().map(ToString::to_string).chain(options.iter().cloned()).collect());
         for _ in 0..ATTEMPTS {
-            // The nodes talk to each other at the port that is 10000 higher.
-            let has_a_bus = |port: &u16| {
-                port.checked_add(10_000).is_some_and(|bus| TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok())
-            };
-            let port = std::iter::repeat_with(free_port).find(has_a_bus).expect("the ports do not end");
-            let server = Self::launched(&program, port);
+            let server = Self::launched(&program, free_cluster_port());
             if server.comes_up() {
                 return server;
             }

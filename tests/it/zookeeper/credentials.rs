@@ -64,7 +64,13 @@ async fn acl(client: &Client, path: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn what_others_may_do_is_what_the_options_say() {
-    let (file, outside) = (AuthFile::of("locker"), ZooKeeper::shared().client().await);
+    let file = AuthFile::of("locker");
+    // A new one each time: its session would not outlast the calls, which keep this thread from sending pings.
+    let looking = async || {
+        let outside = ZooKeeper::shared().client().await;
+        outside.auth("digest", format!("locker:{PASSWORD}").as_bytes()).await.expect("it takes anybody");
+        outside
+    };
     let open: &[&str] = &["world:cdrwa"];
     let named = ["--zk-auth-file", file.path()];
     for (namespace, options, contender, above) in [
@@ -73,15 +79,9 @@ async fn what_others_may_do_is_what_the_options_say() {
         ("acl-open", &[&named[..], &["--zk-acl", "open"]].concat(), open, open),
         ("acl-creator", &[&named[..], &["--zk-acl", "creator"]].concat(), &["digest:cdrwa"], &["digest:cdrwa"]),
     ] {
-        let outside = match above == open {
-            true => outside.clone(),
-            false => {
-                outside.auth("digest", format!("locker:{PASSWORD}").as_bytes()).await.expect("it takes anybody");
-                outside.clone()
-            }
-        };
         let holder = by(namespace, &[&["run", "-k", "job"], options, &HOLD].concat()).stdin_open().start();
         holder.says("ready");
+        let outside = looking().await;
         let directory = format!("/{namespace}/job");
         let names = contenders(&outside, &directory).await;
         let [name] = &names[..] else { panic!("one contender, not {names:?}") };
@@ -93,6 +93,7 @@ async fn what_others_may_do_is_what_the_options_say() {
         // A lease that outlives its session is protected alike.
         let words = [&["acquire", "-n", "--ttl", "1m", "-k", "errand"], options].concat();
         let token = by(namespace, &words).finish().succeeds();
+        let outside = looking().await;
         let directory = format!("/{namespace}/errand");
         let names = contenders(&outside, &directory).await;
         assert_eq!(acl(&outside, &format!("{directory}/{}", names[0])).await, contender, "{namespace}");

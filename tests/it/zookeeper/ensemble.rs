@@ -23,6 +23,12 @@ impl ZooKeeper {
         Self(Server::zookeeper_with(java, "", Leads::Alone))
     }
 
+    /// One that answers every four-letter word, and whose sessions may be so long that a busy machine breaks none.
+    pub(super) fn start_talkative() -> Self {
+        let java = &["-Dzookeeper.4lw.commands.whitelist=*"];
+        Self(Server::zookeeper_with(java, "maxSessionTimeout=60000\n", Leads::Alone))
+    }
+
     pub(super) fn start_electing() -> Self {
         Self(Server::zookeeper_with(&[], "", Leads::ByElection))
     }

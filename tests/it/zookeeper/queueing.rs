@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use dlock::lock::{Acquired, ErrorKind, FencingToken, LockBackend, Patience, Progress, Release, Renewal, Ttl};
 use dlock::sys::boottime::BootInstant;
 
-use zookeeper_client::{Acls, CreateMode};
+use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Error, Permission};
 
 use super::ensemble::{ZooKeeper, contenders, create};
 use super::{Claim, TTL, backend, backend_at, claim, eventually, granted, in_time, one_shot, silently, waiting};
@@ -284,5 +284,26 @@ async fn a_directory_that_may_not_be_written_is_a_matter_of_permission() {
         assert_eq!(refused.kind, ErrorKind::Denied, "{refused}");
         assert_eq!(ours.release(&claim.key, &claim.token).await, Ok(Release::NotHeld));
     }
+    ours.close().await;
+}
+
+#[tokio::test]
+async fn who_is_ahead_need_not_be_readable_to_be_waited_for() {
+    let server = ZooKeeper::shared();
+    let (ours, outside) = (backend(server), server.client().await);
+    // Nobody knows a password with this digest.
+    let somebody = [Acl::new(Permission::ALL, AuthId::new("digest", "somebody:3Zl3rWeDZlYX0ILBPcsXq8yN0xk="))];
+    let prefix = "_c_6e2f6d9c-3b0a-4f5e-9d0a-0c8e1b2a3f4d-lock-";
+    let path = create(&outside, "/dlock/hidden", prefix, "").await;
+    outside.set_acl(&path, &somebody, None).await.expect("it is ours");
+    assert!(matches!(outside.get_data(&path).await, Err(Error::NoAuth)), "it is hidden");
+    let (next, waits) = (waiting("hidden"), std::cell::Cell::new(false));
+    let note = |_: Progress| waits.set(true);
+    let freeing = async {
+        eventually("it waits", async || waits.get()).await;
+        outside.delete(&path, None).await.expect("that is a right in the directory");
+    };
+    let (acquired, ()) = in_time(async { tokio::join!(ours.acquire(&next, &note), freeing) }).await;
+    assert!(matches!(acquired, Ok(Acquired::Granted(_))));
     ours.close().await;
 }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use dlock::lock::{Acquired, ErrorKind, LockBackend, Patience, Release};
+use dlock::lock::{Acquired, ErrorKind, LockBackend, Patience, Release, Ttl};
 use nix::sys::signal::Signal;
 use zookeeper_client::Client;
 
 use super::ensemble::{ZooKeeper, contenders};
 use super::{Claim, TTL, backend, backend_at, claim, eventually, granted, in_time, one_shot, silently, waiting};
-use crate::support::{Afterwards, Dlock, Leads, Loser, Server, eventually as seen, renaming_proxy};
+use crate::support::{
+    Afterwards, Dlock, Kind, Leads, Loser, Place, Retainer, Server, eventually as seen, renaming_proxy,
+};
 
 /// Stands in every create of a contender, and in every request about one.
 const CONTENDER: &[u8] = b"-lock-";
@@ -165,6 +167,45 @@ fn whichever_way_dlock_ends_its_session_has_ended_before() {
     killed.front().signal(Signal::SIGKILL);
     killed.wait().dies_of(Signal::SIGKILL);
     seen("a keeper without its front closes the session", || sessions(&server) == 0);
+}
+
+#[tokio::test]
+async fn a_session_that_came_too_late_is_closed_as_well() {
+    let server = Server::zookeeper_with(&[], "4lw.commands.whitelist=*\nmaxSessionTimeout=60000\n", Leads::Alone);
+    // The request for a session of 40 s: the timeout, no session so far, a password of 16 bytes.
+    let request = [&[0, 0, 0x9c, 0x40][..], &[0; 8], &[0, 0, 0, 16]].concat();
+    let retainer = Retainer::before(server.port, request);
+    let number = async || {
+        let outside = Client::connect(&format!("127.0.0.1:{}", server.port)).await.expect("the server serves");
+        outside.session_id().0
+    };
+    let before = number().await;
+    seen("nobody is there", || sessions(&server) == 0);
+    let ours = backend_at(&format!("127.0.0.1:{}", retainer.port), "dlock");
+    let held = Claim { ttl: Ttl::Exactly(Duration::from_secs(40)), ..claim("late") };
+    // The first request is on its way for so long that a second one is sent.
+    granted(&ours, &held).await;
+    assert!(retainer.has_caught());
+    assert_eq!(sessions(&server), 1);
+    retainer.let_go();
+    assert_eq!(ours.release(&held.key, &held.token).await, Ok(Release::Released));
+    in_time(ours.close()).await;
+    assert_eq!(sessions(&server), 0);
+    assert_eq!(number().await - before, 3, "ours and the late one lie between");
+}
+
+#[test]
+fn a_job_whose_node_was_deleted_is_stopped_at_once() {
+    let place = Place::shared(Kind::ZooKeeper);
+    let call = ["run", "-v", "-k", "deleted", "--ttl", "40s", "--", "sh", "-c", "echo ready; sleep 60"];
+    let job = place.dlock(call).start();
+    job.says("ready");
+    // It is watched from the first heartbeat on; the next one is four seconds later.
+    seen("its heart beats", || job.stderr().contains("renewed"));
+    place.take_away("deleted");
+    let began = Instant::now();
+    job.wait().exits_with(79).mentions(&["lost"]);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

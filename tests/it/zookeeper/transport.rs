@@ -69,6 +69,29 @@ fn a_run_and_a_wait_go_through_tls_and_meet_those_that_do_not() {
 }
 
 #[test]
+fn a_server_that_speaks_tls_and_comes_back_in_time_costs_a_job_nothing() {
+    let mut secured = Secured::start(Certificates::new(), "server", "none");
+    let (url, ca) = (secured.url(), secured.ca());
+    let call = ["run", "-v", "--zk", &url, "--tls-ca", &ca, "-k", "job", "--ttl", "20s"];
+    let holder = Dlock::new([&call[..], &HOLD].concat()).stdin_open().start();
+    holder.says("ready");
+    secured.server.crash();
+    secured.server.start_again();
+    let renewed = holder.stderr().matches("renewed").count();
+    eventually("it is renewed over another connection", || holder.stderr().matches("renewed").count() > renewed);
+    let failed = holder.stderr().matches("cannot renew").count();
+    secured.server.freeze();
+    eventually("a server that is silent under TLS is noticed", || {
+        holder.stderr().matches("cannot renew").count() > failed
+    });
+    secured.server.thaw();
+    let renewed = holder.stderr().matches("renewed").count();
+    eventually("it is renewed again", || holder.stderr().matches("renewed").count() > renewed);
+    holder.let_go();
+    holder.wait().succeeds();
+}
+
+#[test]
 fn the_name_in_the_certificate_is_the_name_in_the_connect_string() {
     let certificates = Certificates::new();
     certificates.sign("named", "DNS:localhost");

@@ -65,7 +65,6 @@ fn a_chroot_that_does_not_exist_is_78_and_named() {
 #[tokio::test]
 async fn keys_that_look_like_paths_or_like_zookeepers_own_are_keys_like_others_in_a_namespace() {
     let hosts = ZooKeeper::shared().address();
-    let outside = ZooKeeper::shared().client().await;
     let long = "ä/".repeat(170);
     let namespace = ["--namespace", "odd"];
     for key in ["zookeeper", ".", "..", "/", "a/../b", "zookeeper/quota", "%clock", &long] {
@@ -77,6 +76,8 @@ async fn keys_that_look_like_paths_or_like_zookeepers_own_are_keys_like_others_i
         let listed = at(&hosts, &[&["list", "--json"], &namespace[..]].concat()).succeeds();
         let listed: serde_json::Value = serde_json::from_str(listed.said()).expect("an array");
         assert_eq!(listed[0]["key"], key, "its name tells it, or its data");
+        // A new one each time: its session would not outlast the calls, which keep this thread from sending pings.
+        let outside = ZooKeeper::shared().client().await;
         assert!(outside.list_children("/odd").await.expect("it is there").iter().all(|name| name.len() <= 200));
         at(&hosts, &[&["release", "-k", key, "--token", &token], &namespace[..]].concat()).succeeds();
     }
@@ -102,11 +103,11 @@ fn without_a_namespace_what_is_no_path_is_64() {
 #[tokio::test]
 async fn what_is_said_of_a_holder_never_outgrows_a_node() {
     let hosts = ZooKeeper::shared().address();
-    let outside = ZooKeeper::shared().client().await;
     // As long as the kernel lets an argument be.
     let label = "ä".repeat(60_000);
     let words = ["acquire", "-n", "--ttl", "1m", "-k", "big", "--namespace", "sized", "--label", &label];
     at(&hosts, &words).succeeds();
+    let outside = ZooKeeper::shared().client().await;
     let name = contenders(&outside, "/sized/big").await.pop().expect("it stands there");
     let (data, _) = outside.get_data(&format!("/sized/big/{name}")).await.expect("it is readable");
     assert!(data.len() < 4096, "a node takes 1 MiB, and so does a list of readers: {}", data.len());
@@ -122,13 +123,17 @@ async fn a_key_or_namespace_that_is_an_ephemeral_node_is_78() {
     outside.create("/standing", b"", &CreateMode::Persistent.with_acls(open)).await.expect("a node");
     outside.create("/standing/job", b"", &ephemeral).await.expect("a node");
     let words = "is somebody's ephemeral node, which cannot hold locks; choose another key or --namespace";
-    for namespace in ["flying", "standing"] {
-        refused(run(&hosts, &["--namespace", namespace, "-k", "job"]), 78, words);
-        let waits = ["run", "--namespace", namespace, "-k", "job", "--", "true"];
-        refused(at(&hosts, &waits), 78, words);
-        let takes = ["acquire", "-n", "--ttl", "1m", "--namespace", namespace, "-k", "job"];
-        refused(at(&hosts, &takes), 78, words);
-    }
+    // On another thread: the session that the nodes hang on has to live meanwhile.
+    let calls = tokio::task::spawn_blocking(move || {
+        for namespace in ["flying", "standing"] {
+            refused(run(&hosts, &["--namespace", namespace, "-k", "job"]), 78, words);
+            let waits = ["run", "--namespace", namespace, "-k", "job", "--", "true"];
+            refused(at(&hosts, &waits), 78, words);
+            let takes = ["acquire", "-n", "--ttl", "1m", "--namespace", namespace, "-k", "job"];
+            refused(at(&hosts, &takes), 78, words);
+        }
+    });
+    calls.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
 }
 
 #[test]
@@ -139,6 +144,53 @@ fn a_ttl_outside_the_servers_range_is_78_with_the_range_and_without_one_the_gran
     }
     let told = run(&hosts, &["-v", "-k", "range"]).succeeds();
     assert!(told.stderr().contains(", lease 4s"), "{}", told.account());
+}
+
+/// Whether a server is new enough for what came with 3.7: enforced quotas, and enforced authentication.
+fn enforces(server: &ZooKeeper) -> bool {
+    let says = server.ask("srvr").expect("it serves");
+    !says.contains("version: 3.5.") && !says.contains("version: 3.6.")
+}
+
+#[tokio::test]
+async fn a_namespace_whose_quota_is_used_up_is_78() {
+    let server = ZooKeeper::start(&["-Dzookeeper.enforceQuota=true"]);
+    let outside = server.client().await;
+    let open = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    outside.create("/quoted", b"", &open).await.expect("a node");
+    outside.create("/zookeeper/quota/quoted", b"", &open).await.expect("a node");
+    // The namespace alone, and not one node more.
+    let (limits, stats) = (b"count=1,bytes=-1=;byteHardLimit=-1;countHardLimit=1", b"count=1,bytes=0");
+    for (name, data) in [("limits", &limits[..]), ("stats", stats)] {
+        let path = format!("/zookeeper/quota/quoted/zookeeper_{name}");
+        outside.create(&path, data, &open).await.expect("a node");
+    }
+    let finished = run(&server.address(), &["--namespace", "quoted", "-k", "job"]);
+    if enforces(&server) {
+        refused(finished, 78, "has a quota that is used up and refused to take the lock: raise it with setquota");
+    } else {
+        finished.succeeds();
+    }
+}
+
+#[test]
+fn a_server_that_asks_for_authentication_is_77_without_one() {
+    let enforced = ["-Dzookeeper.enforce.auth.enabled=true", "-Dzookeeper.enforce.auth.schemes=digest"];
+    let server = ZooKeeper::start(&enforced);
+    let file = tempfile::NamedTempFile::new().expect("the temporary directory takes files");
+    std::fs::write(file.path(), "locker:secret\n").expect("our own file can be written");
+    let path = file.path().to_str().expect("temporary files have plain names");
+    run(&server.address(), &["--zk-auth-file", path, "-k", "job"]).succeeds();
+    let without = run(&server.address(), &["-k", "job"]);
+    if enforces(&server) {
+        refused(
+            without,
+            77,
+            "refused the authentication; it may ask for another scheme than digest, or for one at all",
+        );
+    } else {
+        without.succeeds();
+    }
 }
 
 #[test]

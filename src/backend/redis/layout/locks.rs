@@ -99,8 +99,6 @@ impl LayoutBackend {
         sent: BootInstant,
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
-        let place = self.place(&claim.key)?;
-        self.route.vouch(place.names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
         let ttl = claim.ttl.duration();
         let mut lease = Lease {
             key: claim.key.clone(),
@@ -124,13 +122,18 @@ impl LayoutBackend {
             }
             lease.expires_at = granted_at.wall().map(|at| at + ttl);
         }
+        self.vouched(&claim.key).await?;
         Ok(lease)
     }
 
     /// The server's time; `None`: not ours any more.
     async fn raise(&self, lease: &Lease) -> Result<Option<ServerTime>, BackendError> {
         let owner = self.layout.owner(&lease.token);
-        let reply = self.ask_vouched(RENEW, &lease.key, &lease.token, &[&owner, &millis(lease.ttl)]).await?;
+        let place = self.place(&lease.key)?;
+        let keys = place.keys(Some(&lease.token));
+        let request = eval(&self.layout.script(RENEW), &keys, &[&owner, &millis(lease.ttl)]);
+        let asked = self.route.ask_vouched(place.names.lock(), &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
         match super::super::reply::renewed(&reply) {
             Some(super::super::reply::Renewed::Ours(now)) => Ok(Some(now)),
             Some(super::super::reply::Renewed::Lost) => Ok(None),
@@ -138,18 +141,10 @@ impl LayoutBackend {
         }
     }
 
-    /// For what prolongs a lease.
-    async fn ask_vouched(
-        &self,
-        script: &str,
-        key: &LockKey,
-        token: &OwnerToken,
-        args: &[&str],
-    ) -> Result<Value, BackendError> {
+    /// Whether what was answered last counts: last of all, as an answer may have been long on its way.
+    async fn vouched(&self, key: &LockKey) -> Result<(), BackendError> {
         let place = self.place(key)?;
-        let request = eval(&self.layout.script(script), &place.keys(Some(token)), args);
-        let asked = self.route.ask_vouched(place.names.lock(), &request, FIRST_CONTACT);
-        asked.await.map_err(|failure| failure.error)
+        self.route.vouch(place.names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)
     }
 }
 
@@ -192,7 +187,12 @@ impl LockBackend for LayoutBackend {
         ttl: Option<Duration>,
     ) -> Result<Prolonged, BackendError> {
         let args = [self.layout.owner(token), ttl.map(millis).unwrap_or_default()];
-        let reply = self.ask_vouched(PROLONG, key, token, &args.each_ref().map(String::as_str)).await?;
+        let place = self.place(key)?;
+        let keys = place.keys(Some(token));
+        let request = eval(&self.layout.script(PROLONG), &keys, &args.each_ref().map(String::as_str));
+        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
+        let reply = asked.await.map_err(|failure| failure.error)?;
+        self.vouched(key).await?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&*self.route))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
             Set::HeldByRun => Prolonged::HeldByRun,

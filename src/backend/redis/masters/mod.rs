@@ -239,6 +239,7 @@ impl LockBackend for MastersBackend {
         if claim.mode != Mode::Exclusive {
             return Err(BackendError::usage("several masters can only be locked exclusively"));
         }
+        let began = BootInstant::now();
         let mut told = None;
         let mut met = false;
         let mut away_since = None;
@@ -263,6 +264,12 @@ impl LockBackend for MastersBackend {
                     }
                     told = None;
                     progress(Progress::Disconnected(error));
+                }
+                // Some may only have been slow: each is left after a fraction of the time that first contact may take.
+                (Outcome::Unreachable(error), Patience::Queue { .. })
+                    if error.may_pass() && BootInstant::now().since(began) < FIRST_CONTACT =>
+                {
+                    away_since.get_or_insert_with(BootInstant::now);
                 }
                 (Outcome::Unreachable(error), _) => return Err(error),
             }

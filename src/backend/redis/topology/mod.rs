@@ -144,8 +144,9 @@ pub(super) trait Route {
     /// nothing was asked is replaced at once, and `again` is sent.
     async fn ask_twice(&self, lock: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure>;
 
-    /// Like [`Route::ask_twice`], of a holder that prolongs its lease: the answer counts only while the server decides,
-    /// which others are asked about meanwhile. Learns beside it how to find the server that decides the next time.
+    /// Like [`Route::ask_twice`], for a renewal, which counts from before it was sent: only an answer of a server that
+    /// decided then counts, which others are asked about meanwhile. Learns beside it how to find the server that decides the
+    /// next time.
     async fn ask_vouched(&self, lock: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         self.ask_twice(lock, request, request, limit).await
     }

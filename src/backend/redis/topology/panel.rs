@@ -158,8 +158,8 @@ impl Panel {
         let (size, majority) = (electorate.size(), electorate.majority());
         let sentence = match electorate.doubt(&round.testimonies) {
             Doubt::TooFew(answered) => format!(
-                "{answered} of the {size} Sentinels of \"{name}\" answers, and {majority} have to agree on the master; check \
-                 that the others run and can be reached from here"
+                "only {answered} of the {size} Sentinels of \"{name}\" can be asked, and {majority} have to agree on the \
+                 master; check that the others run and can be reached from here"
             ),
             Doubt::Split(named) => {
                 let named: Vec<String> = named.iter().map(|(server, votes)| format!("{server} ({votes})")).collect();

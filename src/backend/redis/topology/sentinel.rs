@@ -31,7 +31,7 @@ pub(super) struct SentinelRoute {
     panel: Panel,
     /// As it was named last. It is asked for as long as the connection to it stands.
     master: RefCell<Option<(Server, Rc<Node>)>>,
-    /// Where we listen while we wait.
+    /// Where we listen, for as long as we wait.
     heard_at: RefCell<Option<Server>>,
 }
 
@@ -105,18 +105,34 @@ impl SentinelRoute {
         }
     }
 
-    /// `Ok`: the Sentinels name `server`.
-    async fn is_named(&self, server: &Server, limit: Duration) -> Result<(), Failure> {
-        let named = self.panel.master(limit).await.map_err(|none| {
-            // It answered, and will be asked again; whether it decides is not known.
-            Failure { answered: true, ..Failure::from(none) }
-        })?;
+    /// What the Sentinels say of `server`, which has answered or may do so yet.
+    async fn word_on(&self, server: &Server, limit: Duration) -> Result<Word, Failure> {
+        let named = match self.panel.master(limit).await {
+            Ok(named) => named,
+            Err(none) => return Ok(Word::Unknown(none.error)),
+        };
         if named == *server {
-            return Ok(());
+            return Ok(Word::Decides);
         }
         self.forget();
         let sentence = format!("{server} is not the master any more: the Sentinels name {named}");
         Err(Failure { answered: true, ..Failure::unanswered(BackendError::unavailable(sentence)) })
+    }
+}
+
+/// What the Sentinels say of a server, unless they name another.
+enum Word {
+    Decides,
+    /// Nothing that helps.
+    Unknown(BackendError),
+}
+
+impl Word {
+    fn counts(self) -> Result<(), Failure> {
+        match self {
+            Self::Decides => Ok(()),
+            Self::Unknown(error) => Err(Failure { answered: true, ..Failure::unanswered(error) }),
+        }
     }
 }
 
@@ -151,6 +167,7 @@ impl Route for SentinelRoute {
 
     async fn ask_twice(&self, _: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
+        self.heard_at.take();
         let stood_before = self.linked().is_some();
         let (server, node) = self.found(deadline).await?;
         match Node::ask(&node, request, left(deadline)).await {
@@ -168,12 +185,14 @@ impl Route for SentinelRoute {
 
     async fn ask_vouched(&self, _: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
+        self.heard_at.take();
         let mut stood_before = self.linked().is_some();
         loop {
             let (server, node) = self.found(deadline).await?;
-            // Sentinels that name another end it at once, whether this one answers or not.
+            // Sentinels that name another end it at once, whether this one answers or not. Where they say nothing its
+            // answer is awaited: a connection that is given up could not be found again for the release.
             let asked = async { Ok(Node::ask(&node, request, left(deadline)).await) };
-            let (answer, ()) = tokio::try_join!(asked, self.is_named(&server, left(deadline)))?;
+            let (answer, word) = tokio::try_join!(asked, self.word_on(&server, left(deadline)))?;
             match answer {
                 Err(failure) if may_have_moved(&failure, stood_before) && Instant::now() < deadline => {
                     self.forget();
@@ -185,14 +204,14 @@ impl Route for SentinelRoute {
                     }
                     return Err(failure);
                 }
-                Ok(value) => return Ok(value),
+                Ok(value) => return word.counts().map(|()| value),
             }
         }
     }
 
     async fn vouch(&self, _: &str, limit: Duration) -> Result<(), Failure> {
         match self.linked() {
-            Some((server, _)) => self.is_named(&server, limit).await,
+            Some((server, _)) => self.word_on(&server, limit).await?.counts(),
             None => Err(Failure::unanswered(BackendError::unavailable(format!(
                 "{} closed the connection before the Sentinels were asked about it",
                 self.masked()

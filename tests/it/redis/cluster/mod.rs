@@ -39,13 +39,13 @@ fn queue_up(cluster: &Cluster, key: &str, place: u32) -> Running {
 fn requests(cluster: &Cluster, command: &str) -> Vec<u64> {
     let of = |node: &crate::support::Server| {
         let info: String = node.command(&["INFO", "commandstats"]);
-        let of_command = |line: &&str| line.starts_with(&format!("cmdstat_{command}:"));
-        let line = info.lines().find(of_command).unwrap_or_default().to_owned();
-        let count = |name: &str| {
-            let field = line.split([':', ',']).find_map(|field| field.strip_prefix(name)).unwrap_or("0");
-            field.parse::<u64>().expect("a count")
-        };
-        count("calls=") + count("rejected_calls=")
+        // From Redis 7 on each subcommand has a line of its own.
+        let starts = [format!("cmdstat_{command}:"), format!("cmdstat_{command}|")];
+        let lines = info.lines().filter(|line| starts.iter().any(|start| line.starts_with(start)));
+        let fields = lines.flat_map(|line| line.split([':', ',']));
+        let counts =
+            fields.filter_map(|field| ["calls=", "rejected_calls="].iter().find_map(|name| field.strip_prefix(name)));
+        counts.map(|count| count.parse::<u64>().expect("a count")).sum()
     };
     cluster.masters().iter().map(of).collect()
 }

@@ -19,15 +19,13 @@ fn a_lock_that_moves_is_kept_by_its_holder_and_passed_on_in_order() {
     let holder = hold(&cluster, &key, "3s");
     let waiters = [queue_up(&cluster, &key, 1), queue_up(&cluster, &key, 2)];
     cluster.move_slot(&lock, 2);
-    let channels = || cluster.node(2).command::<Vec<String>>(&["PUBSUB", "SHARDCHANNELS"]).len();
-    within(AT_ONCE, "the waiters listen at the new owner", || channels() == 2);
+    let follow = cluster.waiters_follow_within();
+    within(follow, "the waiters listen at the new owner", || cluster.listeners(2) == 2);
     // Renewed there, and moved once more.
     std::thread::sleep(BEYOND_A_LEASE);
     assert!(!holder.has_ended(), "{}", holder.stderr());
     cluster.move_slot(&lock, 1);
-    within(AT_ONCE, "the waiters follow", || {
-        cluster.node(1).command::<Vec<String>>(&["PUBSUB", "SHARDCHANNELS"]).len() == 2
-    });
+    within(follow, "the waiters follow", || cluster.listeners(1) == 2);
     let released = Instant::now();
     holder.let_go();
     holder.wait().succeeds().says_nothing_on_stderr();
@@ -57,7 +55,7 @@ fn a_holder_renews_for_as_long_as_a_move_takes() {
     holder.let_go();
     holder.wait().succeeds();
     waiter.wait().succeeds();
-    assert!(released.elapsed() < AT_ONCE, "{:?}", released.elapsed());
+    assert!(released.elapsed() < cluster.waiters_follow_within(), "{:?}", released.elapsed());
 }
 
 #[test]
@@ -104,10 +102,9 @@ fn a_lock_of_another_layout_moves_with_its_waiters() {
     holder.says("ready");
     let wait = ["run", "-k", &key, "--layout", "redisson", "--ttl", "4s", "--", "echo", "ran"];
     let waiter = dlock(&cluster.url(), &wait).start();
-    let channels = |node: usize| cluster.node(node).command::<Vec<String>>(&["PUBSUB", "SHARDCHANNELS"]).len();
-    eventually("it waits", || channels(0) == 1);
+    eventually("it waits", || cluster.listeners(0) == 1);
     cluster.move_slot(&format!("dlock:{key}"), 2);
-    within(AT_ONCE, "it follows", || channels(2) == 1);
+    within(AT_ONCE, "it follows", || cluster.listeners(2) == 1);
     holder.let_go();
     holder.wait().succeeds();
     assert_eq!(waiter.wait().succeeds().said(), "ran");

@@ -1,6 +1,6 @@
 //! Who names the master, and what is said when nobody does.
 
-use crate::support::{Dlock, Finished, Place, Server, Watched, ask, eventually, free_port};
+use crate::support::{Certificates, Dlock, Finished, Place, Server, Watched, ask, eventually, free_port};
 
 fn run_at(url: &str) -> Finished {
     Dlock::new(["run", "-n", "--redis", url, "-k", "job", "--", "true"]).finish()
@@ -142,4 +142,47 @@ fn masters_and_sentinels_may_be_known_by_host_names() {
     eventually("it is renewed", || left() > 2_500);
     run.let_go();
     run.wait().succeeds();
+}
+
+#[test]
+fn sentinels_and_master_are_reached_by_tls() {
+    let certificates = Certificates::new();
+    let (server_port, sentinel_port) = (free_port(), free_port());
+    let options = certificates.options(server_port, "server");
+    let options: Vec<&str> = options.iter().map(String::as_str).chain(["--tls-auth-clients", "no"]).collect();
+    let server = Server::redis(&options);
+    let lines: Vec<String> = certificates
+        .options(sentinel_port, "server")
+        .chunks(2)
+        .map(|pair| format!("{} {}\n", pair[0].trim_start_matches('-'), pair[1]))
+        .collect();
+    let watch = format!("sentinel monitor svc 127.0.0.1 {server_port} 1\n");
+    let sentinel = Server::sentinel(&format!("{}tls-auth-clients no\ntls-replication yes\n{watch}", lines.concat()));
+    let ca = certificates.pem("ca");
+    let ca = ca.to_str().expect("temporary directories have plain names");
+    let run = |url: &str, options: &[&str]| {
+        let words = [&["run", "-n", "--redis", url, "-k", "job"], options, &["--", "true"]].concat();
+        Dlock::new(words).finish()
+    };
+    let url = format!("rediss-sentinel://127.0.0.1:{sentinel_port}/svc");
+    run(&url, &["--tls-ca", ca]).succeeds();
+    run(&url, &[]).exits_with(78).complains(&["certificate"]);
+    let plain = format!("redis-sentinel://127.0.0.1:{sentinel_port}/svc");
+    run(&plain, &[]).exits_with(78).complains(&["speaks TLS"]);
+    assert_ne!((server.port, sentinel.port), (server_port, sentinel_port));
+}
+
+/// Whoever holds a lock when most Sentinels are gone cannot keep it, but can give it back.
+#[test]
+fn a_release_needs_nobodys_word() {
+    let watched = Watched::start();
+    let place = watched.place();
+    let run = place.hold_for("job", "20s");
+    watched.sentinel(1).crash();
+    watched.sentinel(2).crash();
+    eventually("a renewal did not count", || run.stderr().contains("2 have to agree"));
+    run.let_go();
+    run.wait().succeeds();
+    let name = format!("{}:job", place.namespace);
+    assert_eq!(ask::<i64>(place.port(), None, &["EXISTS", &name]), Some(0), "it is free at once");
 }

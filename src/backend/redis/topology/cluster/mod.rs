@@ -4,6 +4,7 @@
 //! The nodes that the URL names are asked directly, and who has the slot is remembered: a lock costs what it costs on one
 //! server and one hop. Only when a node fails are the others asked for its successor.
 
+mod guard;
 mod nodes;
 mod slots;
 mod url;
@@ -14,12 +15,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::{Arg, Cmd, Value};
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 pub(in crate::backend::redis) use self::slots::{Referral, Slot};
 pub use self::url::ClusterUrl;
 
+use self::guard::guarded;
 use self::nodes::Nodes;
 use crate::backend::redis::ear::{Ear, Manner};
 use crate::backend::redis::endpoint::Address as Location;
@@ -36,14 +38,6 @@ const MOST_HOPS: usize = 5;
 /// Pauses while some names of a lock are on the node that gives its slot away and others on the one that gets it: a step
 /// of that takes some milliseconds, the whole of it seconds.
 const MOVING: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
-
-/// Ends a script before it does anything on a server that is no node of a Cluster. ASKING means something only to the
-/// next request of the script, which has none of another node; a user who may not say it is not told from one who may.
-const GUARD: &str = "local node = redis.pcall('ASKING')
-if node.err and string.find(node.err, 'cluster support disabled', 1, true) then
-return node
-end
-";
 
 pub(super) struct Cluster {
     nodes: Nodes,
@@ -119,6 +113,7 @@ impl Cluster {
                 Some(Referral::Moved(to)) => {
                     let to = self.nodes.named(to.as_ref(), &node)?;
                     let from = std::mem::replace(&mut node, to);
+                    self.nodes.doubt_map();
                     self.moved(slot, &from, &node).await;
                     (entry, hops, sent_on_by) = (Entry::Owner, hops + 1, Some(from));
                 }
@@ -134,8 +129,11 @@ impl Cluster {
                     node = self.known(slot).map_or(node, |owner| owner.node);
                     (entry, hops) = (Entry::Owner, 0);
                 }
+                // A refusal of the owner's own is one; of any other node it says nothing about the lock.
                 Some(Referral::Ignorant) | None
-                    if looks_round && failure.error.may_pass() && (failure.referral.is_some() || !failure.answered) =>
+                    if looks_round
+                        && failure.error.may_pass()
+                        && (failure.referral.is_some() || !failure.answered || !self.is_owner(slot, &node)) =>
                 {
                     may_look_round = false;
                     match self.nodes.owner_beside(slot, &node, left() / 2).await {
@@ -179,6 +177,10 @@ impl Cluster {
         self.owners.borrow().get(&slot).cloned()
     }
 
+    fn is_owner(&self, slot: Slot, node: &Rc<Node>) -> bool {
+        self.owners.borrow().get(&slot).is_some_and(|owner| Rc::ptr_eq(&owner.node, node))
+    }
+
     /// Until there is an answer; also when the caller does not wait for it.
     fn doubt(&self, slot: Slot, node: &Rc<Node>) {
         *self.asked_last.borrow_mut() = Some(node.clone());
@@ -210,7 +212,6 @@ impl Cluster {
     /// `to` has `slot`. What is asked no more is not kept connected.
     async fn moved(&self, slot: Slot, from: &Rc<Node>, to: &Rc<Node>) {
         self.is_cluster.set(true);
-        self.nodes.forget_map();
         let owner = Owner { node: to.clone(), in_doubt: false, served_by: to.clone() };
         self.owners.borrow_mut().insert(slot, owner);
         if !self.owners.borrow().values().any(|owner| Rc::ptr_eq(&owner.node, from)) {
@@ -320,6 +321,7 @@ impl super::Route for Cluster {
             match &failure.referral {
                 Some(Referral::Moved(to)) => {
                     let to = self.nodes.named(to.as_ref(), &node)?;
+                    self.nodes.doubt_map();
                     self.moved(slot, &node, &to).await;
                     let gone = format!("{} has given this key to another node", node.endpoint().masked());
                     return Err(Failure { error: BackendError::unavailable(gone), ..failure });
@@ -383,25 +385,6 @@ impl Pauses {
         }
         tokio::time::sleep(pause).await;
         true
-    }
-}
-
-/// `request` for a server of which it is not known yet whether it is a node of a Cluster.
-fn guarded(request: &Cmd) -> Cmd {
-    let mut args = request.args_iter().filter_map(|arg| match arg {
-        Arg::Simple(bytes) => Some(bytes),
-        _ => None,
-    });
-    match (args.next(), args.next()) {
-        (Some(b"EVAL"), Some(script)) => {
-            let mut guarded = redis::cmd("EVAL");
-            guarded.arg([GUARD.as_bytes(), script].concat());
-            args.for_each(|arg| {
-                guarded.arg(arg);
-            });
-            guarded
-        }
-        _ => request.clone(),
     }
 }
 

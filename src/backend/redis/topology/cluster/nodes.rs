@@ -27,15 +27,18 @@ pub(super) struct Nodes {
     url: ClusterUrl,
     tls: Tls,
     met: RefCell<HashMap<Server, Rc<Node>>>,
-    /// As one of them told it last; `None`: it is not known, or not true any more.
-    map: RefCell<Option<SlotMap>>,
+    /// As one of them told it last.
+    map: RefCell<SlotMap>,
+    /// Whether nothing is known to have changed since.
+    map_is_current: Cell<bool>,
     /// How often they have been asked.
     asked: Cell<usize>,
 }
 
 impl Nodes {
     pub(super) fn new(url: ClusterUrl, tls: Tls) -> Self {
-        Self { url, tls, met: RefCell::default(), map: RefCell::default(), asked: Cell::new(0) }
+        let (map, map_is_current) = (RefCell::default(), Cell::new(false));
+        Self { url, tls, met: RefCell::default(), map, map_is_current, asked: Cell::new(0) }
     }
 
     pub(super) fn url(&self) -> &ClusterUrl {
@@ -74,24 +77,30 @@ impl Nodes {
     }
 
     pub(super) fn owner_by_map(&self, slot: Slot) -> Option<Rc<Node>> {
-        let owner = self.map.borrow().as_ref()?.owner(slot).cloned()?;
+        let owner = self.map.borrow().owner(slot).filter(|_| self.map_is_current.get()).cloned()?;
         Some(self.at(&owner))
     }
 
-    pub(super) fn forget_map(&self) {
-        *self.map.borrow_mut() = None;
+    /// It has changed; the nodes are as good as any to ask how.
+    pub(super) fn doubt_map(&self) {
+        self.map_is_current.set(false);
+    }
+
+    fn adopt(&self, map: SlotMap) {
+        *self.map.borrow_mut() = map;
+        self.map_is_current.set(true);
     }
 
     /// Has `node` tell who has what, where that is not known. It costs a request on the connection that stands; whatever
     /// comes of it.
     pub(super) async fn learn(&self, node: &Node, limit: Duration) {
-        if self.map.borrow().is_some() || !node.is_linked() {
+        if self.map_is_current.get() || !node.is_linked() {
             return;
         }
         match map_of(node, limit).await {
-            Ok(map) => *self.map.borrow_mut() = Some(map),
+            Ok(map) => self.adopt(map),
             // It may not be asked; nor need it be again.
-            Err(failure) if failure.answered => *self.map.borrow_mut() = Some(SlotMap::default()),
+            Err(failure) if failure.answered => self.map_is_current.set(true),
             Err(_) => {}
         }
     }
@@ -103,7 +112,7 @@ impl Nodes {
         let names_another = |map: &SlotMap| map.owner(slot).is_some_and(|owner| *owner != server_of(doubted));
         let map = ask_all(&others, names_another, limit).await.ok()?;
         let owner = map.owner(slot).cloned();
-        *self.map.borrow_mut() = Some(map);
+        self.adopt(map);
         owner.map(|owner| self.at(&owner))
     }
 
@@ -111,7 +120,7 @@ impl Nodes {
     pub(super) async fn masters(&self, limit: Duration) -> Result<Vec<Rc<Node>>, Failure> {
         let map = ask_all(&self.some(None), |map| !map.masters().is_empty(), limit).await?;
         let masters = map.masters().into_iter().map(|server| self.at(server)).collect();
-        *self.map.borrow_mut() = Some(map);
+        self.adopt(map);
         Ok(masters)
     }
 
@@ -123,8 +132,7 @@ impl Nodes {
     /// A handful of those that are known but `except`: first those to which there is a connection, then the ones that
     /// were named, then the others.
     fn some(&self, except: Option<&Node>) -> Vec<Rc<Node>> {
-        let known: Vec<Server> =
-            self.map.borrow().as_ref().map(|map| map.nodes().into_iter().cloned().collect()).unwrap_or_default();
+        let known: Vec<Server> = self.map.borrow().nodes().into_iter().cloned().collect();
         let linked: Vec<Server> =
             self.met.borrow().iter().filter(|(_, node)| node.is_linked()).map(|(server, _)| server.clone()).collect();
         let mut others: Vec<Server> = known;

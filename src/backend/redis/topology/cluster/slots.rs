@@ -5,7 +5,7 @@ use redis::Value;
 
 use crate::backend::redis::names::hash_tag;
 
-const CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
+static CRC16: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// As many as there are in every Cluster.
 const SLOTS: u16 = 16384;
