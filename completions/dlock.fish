@@ -43,6 +43,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how l
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l fence-file -d 'Write the fencing token into this file before the command starts' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l max-waiters -d 'Give up at once when N others already wait; 0 is -n' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l jitter -d 'Sleep a random time up to this before contending' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l max-runtime -d 'Stop the command and all that it started after this long; status 124' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l kill-after -d 'Time between --stop-signal and KILL, wherever dlock stops the command [default: TTL/5, at most 5s]' -r
@@ -77,6 +79,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -d 'Nam
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l ttl -d 'How long the lock stays without a renewal; has no default' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l max-waiters -d 'Give up at once when N others already wait; 0 is -n' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l jitter -d 'Sleep a random time up to this before contending' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s E -l conflict-exit-code -d 'Exit status when the lock was not obtained [default: 75]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r

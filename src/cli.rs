@@ -305,6 +305,16 @@ pub struct Contest {
     #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
     pub wait: Option<String>,
 
+    /// Give up at once when N others already wait; 0 is -n
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub max_waiters: Option<String>,
+
+    /// Sleep a random time up to this before contending
+    ///
+    /// Spreads jobs that every host starts in the same second. --wait begins afterwards.
+    #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
+    pub jitter: Option<String>,
+
     /// Exit status when the lock was not obtained [default: 75]
     #[arg(short = 'E', long, value_name = "N", allow_hyphen_values = true)]
     pub conflict_exit_code: Option<String>,

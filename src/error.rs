@@ -110,6 +110,8 @@ pub struct Refusal {
 #[derive(Debug, Clone)]
 pub enum Obstacle {
     HeldBy(Contention),
+    /// And so many wait for it already.
+    Crowd(Contention, usize),
     /// The time was too short to hear from this endpoint at all.
     NoAnswerYet(String),
 }
@@ -124,6 +126,10 @@ impl fmt::Display for Refusal {
         write!(f, "cannot acquire {}: ", Quoted(self.key.as_str()))?;
         match &self.obstacle {
             Obstacle::HeldBy(contention) => write!(f, "{}", HeldBy(contention))?,
+            Obstacle::Crowd(contention, 1) => write!(f, "{}, and 1 other waits already", HeldBy(contention))?,
+            Obstacle::Crowd(contention, waiting) => {
+                write!(f, "{}, and {waiting} others wait already", HeldBy(contention))?;
+            }
             Obstacle::NoAnswerYet(endpoint) => write!(f, "{endpoint} has not answered yet")?,
         }
         match self.gave_up_after {

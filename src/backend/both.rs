@@ -114,7 +114,8 @@ impl Both {
 #[async_trait(?Send)]
 impl LockBackend for Both {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
-        let wanted = [&*self.redis, &*self.zookeeper].map(|backend| Wanted { backend, claim: claim.clone() });
+        let wanted =
+            [&*self.redis, &*self.zookeeper].map(|backend| Wanted { backend, claim: claim.clone(), most_ahead: None });
         let claimed = self.claimed(&claim.key, &claim.token);
         let tell = |_: &LockKey, news| progress(news);
         match acquire_all(&wanted, &claimed.begun, &tell).await.map_err(|(_, error)| error)? {
@@ -131,7 +132,7 @@ impl LockBackend for Both {
                 self.let_go(&claim.key, &claim.token, claimed.begun.get() - 1).await?;
                 Ok(Acquired::Held(contention))
             }
-            Outcome::Lost(_) => Ok(Acquired::Lost),
+            Outcome::Lost(_) | Outcome::Crowded(..) => Ok(Acquired::Lost),
         }
     }
 

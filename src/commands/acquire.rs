@@ -1,13 +1,15 @@
 //! `dlock acquire`: take the locks, print the proof, and leave them taken.
 
+use std::time::Duration;
+
 use crate::cli;
 use crate::error::{Attempt, Error, Fate};
 use crate::exit_code::Ending;
 use crate::lock::several::Wanted;
-use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged};
+use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged, backoff};
 use crate::report::{self, Stderr};
 use crate::settings::{self, AcquireSettings, Environment, TokenOutput, Wait};
-use crate::sys::boottime::BootInstant;
+use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::interrupt::Interrupts;
 
 use super::contend::{Contended, contend};
@@ -52,6 +54,7 @@ async fn take(
     interrupts: &Interrupts,
 ) -> Result<Vec<Lease>, Error> {
     nested::check_order(&settings.keys.in_order(), &settings.above, settings.contest)?;
+    linger(settings.contest.jitter, interrupts).await?;
     let started = BootInstant::now();
     let mut contest = settings.contest;
     let holding = loop {
@@ -68,6 +71,19 @@ async fn take(
         return Err(error);
     }
     Ok(leases)
+}
+
+/// Sleeps for a random part of `longest`.
+async fn linger(longest: Duration, interrupts: &Interrupts) -> Result<(), Error> {
+    if longest.is_zero() {
+        return Ok(());
+    }
+    let mut timer = BootTimer::new().map_err(|error| Error::system("set a timer", error))?;
+    tokio::select! {
+        biased;
+        signal = interrupts.next() => Err(Error::Interrupted(signal)),
+        () = timer.sleep_until(BootInstant::now() + backoff::jittered(Duration::ZERO, longest)) => Ok(()),
+    }
 }
 
 /// Has all leases end together: those that were granted first have been waiting for the last.
@@ -102,7 +118,12 @@ fn wanted<'a>(backend: &'a dyn LockBackend, settings: &AcquireSettings) -> Vec<W
             Wait::For(_) | Wait::Forever => Patience::Queue { reconnect_for: settings.ttl.duration() },
         },
     };
-    settings.keys.in_order().into_iter().map(|key| Wanted { backend, claim: claim(key) }).collect()
+    settings
+        .keys
+        .in_order()
+        .into_iter()
+        .map(|key| Wanted { backend, claim: claim(key), most_ahead: settings.contest.max_waiters })
+        .collect()
 }
 
 /// A lock whose token nobody learnt would only be in the way.

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::error::phrase::{Exact, Quoted};
 use crate::error::{Attempt, Error, Obstacle, Refusal};
 use crate::lock::several::{Holding, Outcome, Wanted, acquire_all};
-use crate::lock::{BackendError, LockKey, Progress};
+use crate::lock::{BackendError, Contention, LockKey, Progress};
 use crate::report::{Stderr, WaitingLine, running};
 use crate::settings::{Contest, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -55,6 +55,12 @@ pub(super) async fn contend<'a, I: Future<Output = i32>>(
     let end = loop {
         let waited = BootInstant::now().since(started);
         let pause = match as_of_now() {
+            Some((key, Progress::Waiting(contention)))
+                if contest.max_waiters.is_some_and(|most| contention.ahead.is_some_and(|ahead| ahead >= most)) =>
+            {
+                let waiting = contention.ahead.unwrap_or_default();
+                break End::Crowded(key, contention, waiting);
+            }
             Some((key, latest)) => {
                 line.update(&key, &latest, waited);
                 line.due_in(waited)
@@ -87,6 +93,11 @@ pub(super) async fn contend<'a, I: Future<Output = i32>>(
             undo(&begun[..begun.len() - 1], stderr, interrupted()).await;
             return Err(error);
         }
+        End::Answered(Ok(Outcome::Crowded(key, contention, waiting))) => {
+            refused(key, contest, Obstacle::Crowd(contention, waiting), None)
+        }
+        // Who came between the look and the queue.
+        End::Crowded(key, contention, waiting) => refused(key, contest, Obstacle::Crowd(contention, waiting), None),
         End::Answered(Ok(Outcome::Lost(key))) => {
             stderr.notice(format_args!("lost {} while another was awaited; starting over", Quoted(key.as_str())));
             undo(begun, stderr, interrupted()).await;
@@ -126,6 +137,7 @@ const TELLING_SILENCE: Duration = Duration::from_millis(990);
 enum End<'a> {
     Answered(Result<Outcome<'a>, (LockKey, BackendError)>),
     Interrupted(i32),
+    Crowded(LockKey, Contention, usize),
     GaveUp(Duration),
 }
 
@@ -183,7 +195,7 @@ async fn undo(claims: &[Wanted<'_>], stderr: Stderr, second_signal: impl Future<
     if claims.is_empty() {
         return;
     }
-    let releases = claims.iter().map(|Wanted { backend, claim }| backend.release(&claim.key, &claim.token));
+    let releases = claims.iter().map(|Wanted { backend, claim, .. }| backend.release(&claim.key, &claim.token));
     let undone = tokio::select! {
         biased;
         _ = second_signal => return,

@@ -18,6 +18,8 @@ use crate::sys::boottime::BootInstant;
 pub struct Wanted<'a> {
     pub backend: &'a dyn LockBackend,
     pub claim: Claim,
+    /// Not to be awaited behind so many others.
+    pub most_ahead: Option<usize>,
 }
 
 /// How contending for all of them ended. Whatever it is but a grant, every claim that was begun has to be released.
@@ -25,6 +27,8 @@ pub enum Outcome<'a> {
     Granted(Holding<'a>),
     /// This one is held by somebody else, and the claim was not to wait.
     Held(LockKey, Contention),
+    /// This one is awaited by so many already; the queue was not joined.
+    Crowded(LockKey, Contention, usize),
     /// This one had been taken, and was lost while another was awaited.
     Lost(LockKey),
 }
@@ -40,7 +44,14 @@ pub async fn acquire_all<'a>(
     progress: &dyn Fn(&LockKey, Progress),
 ) -> Result<Outcome<'a>, (LockKey, BackendError)> {
     let mut holding = Holding::default();
-    for Wanted { backend, claim } in wanted {
+    for Wanted { backend, claim, most_ahead } in wanted {
+        if let Some(most) = most_ahead {
+            // Whoever only looks is in nobody's way.
+            let status = backend.status(&claim.key).await.map_err(|error| (claim.key.clone(), error))?;
+            if status.waiters.len() >= *most && status.would_refuse(claim.mode) {
+                return Ok(Outcome::Crowded(claim.key.clone(), status.contention(), status.waiters.len()));
+            }
+        }
         begun.set(begun.get() + 1);
         let tell = |news| progress(&claim.key, news);
         let acquired = {

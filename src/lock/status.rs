@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{FencingToken, Holder, LockKey, Mode};
+use super::{Contention, FencingToken, Holder, LockKey, Mode};
 
 /// Everything known of one key.
 #[derive(Debug, Clone)]
@@ -80,6 +80,19 @@ impl LockStatus {
             holders: Vec::new(),
             waiters: Vec::new(),
             differences: Vec::new(),
+        }
+    }
+
+    /// Whom a contender that came now would wait for.
+    #[must_use]
+    pub fn contention(&self) -> Contention {
+        let first = self.holders.first();
+        Contention {
+            holder: first.map(|first| first.holder.clone()),
+            others: self.holders.len().saturating_sub(1),
+            since: first.and_then(|first| first.since),
+            held_for: first.and_then(|first| first.held_for),
+            ahead: Some(self.waiters.len()),
         }
     }
 

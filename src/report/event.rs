@@ -240,7 +240,7 @@ impl Event {
 
     fn of_refusal(self, refusal: &Refusal) -> Self {
         let event = match &refusal.obstacle {
-            Obstacle::HeldBy(contention) => self.of_contention(contention),
+            Obstacle::HeldBy(contention) | Obstacle::Crowd(contention, _) => self.of_contention(contention),
             Obstacle::NoAnswerYet(endpoint) => self.with("endpoint", endpoint.as_str()),
         };
         event.with("waited_ms", refusal.gave_up_after.map(json::whole_ms))

@@ -1,5 +1,7 @@
 //! What to do when somebody else holds the lock.
 
+use std::time::Duration;
+
 use super::source::{Environment, Level, switch_at, text, text_at};
 use super::{Contest, Wait, duration};
 use crate::cli;
@@ -8,7 +10,14 @@ use crate::error::{Error, Refusal};
 /// # Errors
 /// When an option is invalid, or two exclude each other.
 pub(super) fn contest(typed: &cli::Contest, environment: &Environment) -> Result<Contest, Error> {
-    Ok(Contest { wait: wait(typed, environment)?, conflict_status: conflict_status(typed, environment)? })
+    let max_waiters = max_waiters(typed, environment)?;
+    let wait = wait(typed, environment)?;
+    Ok(Contest {
+        wait: if max_waiters == Some(0) { Wait::Refuse } else { wait },
+        max_waiters,
+        jitter: jitter(typed, environment)?,
+        conflict_status: conflict_status(typed, environment)?,
+    })
 }
 
 /// The same for `acquire`, whose success must mean that there is a lock. A 0 that a file has for the jobs of cron is none
@@ -49,6 +58,21 @@ fn wait(typed: &cli::Contest, environment: &Environment) -> Result<Wait, Error> 
     Ok(Wait::Forever)
 }
 
+fn max_waiters(typed: &cli::Contest, environment: &Environment) -> Result<Option<usize>, Error> {
+    let Some(stated) = text(typed.max_waiters.as_ref(), "max-waiters", environment)? else { return Ok(None) };
+    // `usize::from_str` takes a plus sign; nobody types one on purpose.
+    let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
+    let most = stated.value.parse().ok().filter(|_| is_number);
+    most.map(Some).ok_or_else(|| stated.invalid("waiters are a whole number, 0 to give up as soon as the lock is held"))
+}
+
+fn jitter(typed: &cli::Contest, environment: &Environment) -> Result<Duration, Error> {
+    match text(typed.jitter.as_ref(), "jitter", environment)? {
+        Some(stated) => duration::parse(&stated.value).map_err(|reason| stated.invalid(reason)),
+        None => Ok(Duration::ZERO),
+    }
+}
+
 fn conflict_status(typed: &cli::Contest, environment: &Environment) -> Result<u8, Error> {
     let Some(stated) = text(typed.conflict_exit_code.as_ref(), "conflict-exit-code", environment)? else {
         return Ok(Refusal::STATUS);
@@ -67,10 +91,9 @@ pub(super) fn exclusive(environment: &Environment, level: Level, one: &str, othe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn typed(nonblock: bool, wait: Option<&str>) -> cli::Contest {
-        cli::Contest { nonblock, wait: wait.map(str::to_owned), conflict_exit_code: None }
+        cli::Contest { nonblock, wait: wait.map(str::to_owned), ..cli::Contest::default() }
     }
 
     fn decided(typed: &cli::Contest, variables: &[(&str, &str)]) -> Result<Wait, String> {
@@ -80,6 +103,16 @@ mod tests {
     #[test]
     fn without_a_word_dlock_waits_for_ever() {
         assert_eq!(decided(&typed(false, None), &[]), Ok(Wait::Forever));
+    }
+
+    #[test]
+    fn behind_no_waiter_at_all_is_not_waiting_either() {
+        let typed = |text: &str| cli::Contest { max_waiters: Some(text.to_owned()), ..cli::Contest::default() };
+        assert_eq!(decided(&typed("0"), &[]), Ok(Wait::Refuse));
+        assert_eq!(decided(&typed("3"), &[]), Ok(Wait::Forever));
+        for text in ["-1", "+1", "1.5", "many", ""] {
+            assert!(decided(&typed(text), &[]).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub enum Wait {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contest {
     pub wait: Wait,
+    /// Not to join a queue of so many.
+    pub max_waiters: Option<usize>,
+    /// Up to so much later than the others.
+    pub jitter: Duration,
     /// 75, or what `-E` put in its place.
     pub conflict_status: u8,
 }

@@ -54,6 +54,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("label", Kind::Text, "none"),
     setting("nonblock", Kind::Switch, "false"),
     setting("wait", Kind::Duration, "for ever"),
+    setting("max-waiters", Kind::Number, "none"),
+    setting("jitter", Kind::Duration, "0"),
     setting("conflict-exit-code", Kind::Number, "75"),
     setting("max-runtime", Kind::Duration, "none"),
     setting("kill-after", Kind::Duration, "TTL/5, at most 5s"),

@@ -111,11 +111,11 @@ fn contended(answer: Answer, wait: Wait, signals: u32) -> (Result<Vec<Lease>, Er
             15
         }
     };
-    let contest = Contest { wait, conflict_status: 75 };
+    let contest = Contest { wait, max_waiters: None, jitter: Duration::ZERO, conflict_status: 75 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let stderr = Stderr::new(Voice { volume: Volume::Quiet, ..Voice::NORMAL });
     let result = {
-        let wanted = [Wanted { backend: &backend, claim: claim() }];
+        let wanted = [Wanted { backend: &backend, claim: claim(), most_ahead: None }];
         match runtime.block_on(contend(&wanted, contest, "redis r1", stderr, interrupted)) {
             Ok(Contended::Granted(holding)) => Ok(holding.leases()),
             Ok(Contended::LostOne) => panic!("there is only one"),

@@ -1,6 +1,7 @@
 //! Getting the lock for `run`: contending, being interrupted, and not starting on a lease that is half over.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use nix::unistd::getppid;
 
@@ -10,10 +11,10 @@ use crate::commands::contend::{Contended, contend};
 use crate::commands::describe;
 use crate::error::Error;
 use crate::lock::several::{Holding, Wanted};
-use crate::lock::{Claim, LeaseKind, LockBackend, LockKey, OwnerToken, Patience};
+use crate::lock::{Claim, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, backoff};
 use crate::report::Stderr;
 use crate::settings::{Contest, RunSettings, Wait};
-use crate::sys::boottime::BootInstant;
+use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::process::Exit;
 
 /// What came of it.
@@ -37,9 +38,12 @@ pub(super) async fn take<'a>(
     if keys.is_empty() {
         return Ok(Taken::Locks(Holding::default()));
     }
+    let front_is_gone = Cell::new(false);
+    if let Some(exit) = linger(keeper, settings.contest.jitter, &front_is_gone).await? {
+        return Ok(Taken::Nothing(exit));
+    }
     let started = BootInstant::now();
     let mut contest = settings.contest;
-    let front_is_gone = Cell::new(false);
     loop {
         let wanted = wanted(backend, keys, settings, contest);
         let endpoint = &settings.deployment.endpoint;
@@ -62,6 +66,29 @@ pub(super) async fn take<'a>(
             Err(error) => return Err(error),
         }
         contest = settings.contest.after(started);
+    }
+}
+
+/// Sleeps for a random part of `longest`; `Some`: dlock is to end like this instead.
+async fn linger(keeper: &Keeper, longest: Duration, front_is_gone: &Cell<bool>) -> Result<Option<Exit>, Error> {
+    if longest.is_zero() {
+        return Ok(None);
+    }
+    let until = BootInstant::now() + backoff::jittered(Duration::ZERO, longest);
+    let mut timer = BootTimer::new().map_err(|error| Error::system("set a timer", error))?;
+    loop {
+        let signal = tokio::select! {
+            biased;
+            signal = interruption(keeper, front_is_gone) => signal,
+            () = timer.sleep_until(until) => return Ok(None),
+        };
+        if !matches!(signal, libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU) {
+            return Ok(Some(Exit::Signal(signal)));
+        }
+        keeper.suspend_wait(signal);
+        if let Some(exit) = continued(keeper).await {
+            return Ok(Some(exit));
+        }
     }
 }
 
@@ -91,7 +118,7 @@ fn wanted<'a>(
             Wait::Forever => Patience::Queue { reconnect_for: ttl },
         },
     };
-    keys.iter().map(|key| Wanted { backend, claim: claim(key) }).collect()
+    keys.iter().map(|key| Wanted { backend, claim: claim(key), most_ahead: contest.max_waiters }).collect()
 }
 
 async fn give_up_all(holding: &Holding<'_>) {

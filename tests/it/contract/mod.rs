@@ -1,5 +1,6 @@
 //! The lock contract: what every backend promises, in the same sentences.
 
+mod crowds;
 mod modes;
 mod nested;
 mod one_shot;
