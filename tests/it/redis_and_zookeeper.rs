@@ -104,8 +104,8 @@ fn an_interrupted_wait_leaves_neither_taken() {
     let place = Place::both();
     let holder = place.half(Kind::ZooKeeper).hold("job");
     let waiter = place.queue_up("job");
-    waiter.signal(Signal::SIGINT);
-    waiter.wait().dies_of(Signal::SIGINT);
+    waiter.signal(Signal::SIGTERM);
+    waiter.wait().dies_of(Signal::SIGTERM);
     assert!(place.half(Kind::Redis).is_free("job"));
     eventually("nobody waits", || place.half(Kind::ZooKeeper).waiters("job") == 0);
     holder.let_go();

@@ -50,8 +50,8 @@ fn whoever_sleeps_before_contending_can_be_interrupted_and_has_asked_for_nothing
     run.signal(Signal::SIGTERM);
     run.wait().dies_of(Signal::SIGTERM).says_nothing();
     let acquire = place.dlock(["acquire", "--ttl", "9s", "--jitter", "100d", "-k", "job"]).start();
-    acquire.signal(Signal::SIGINT);
-    acquire.wait().dies_of(Signal::SIGINT).says_nothing();
+    acquire.signal(Signal::SIGTERM);
+    acquire.wait().dies_of(Signal::SIGTERM).says_nothing();
     assert_eq!(place.waiters("job"), 0);
     holder.let_go();
     holder.wait().succeeds();

@@ -101,8 +101,8 @@ fn a_wait_that_is_interrupted_gives_back_what_was_taken(place: &Place) {
     let holder = place.hold("z");
     let both = place.queue_up_with("z", ["run", "-k", "z", "-k", "a", "--", "true"]);
     assert!(!place.is_free("a"));
-    both.signal(Signal::SIGINT);
-    both.wait().dies_of(Signal::SIGINT);
+    both.signal(Signal::SIGTERM);
+    both.wait().dies_of(Signal::SIGTERM);
     assert!(place.is_free("a"));
     assert_eq!(place.waiters("z"), 0);
     holder.let_go();
