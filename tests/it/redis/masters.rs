@@ -117,8 +117,8 @@ fn a_held_lock_is_refused_and_waited_for_and_nothing_is_left_of_either() {
     let waiter = masters.dlock(["run", "-k", "job", "--", "true"]).start();
     let interrupted = masters.dlock(["run", "-k", "job", "--", "true"]).start();
     eventually("both wait", || [&waiter, &interrupted].iter().all(|run| run.stderr().contains("waiting for")));
-    interrupted.signal(Signal::SIGINT);
-    interrupted.wait().dies_of(Signal::SIGINT);
+    interrupted.signal(Signal::SIGTERM);
+    interrupted.wait().dies_of(Signal::SIGTERM);
     assert_eq!(masters.taken(), 3, "the holder's");
     holder.let_go();
     holder.wait().succeeds();
