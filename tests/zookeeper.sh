@@ -11,19 +11,19 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 METRICS=4.1.12.1
 SNAPPY=1.1.10.5
 
-fail() {
-    printf 'tests/zookeeper.sh: %s\n' "$*" >&2
-    exit 1
-}
+# shellcheck source=tests/packages.sh
+. tests/packages.sh
 
 # For shells that have not read the profile.
 PATH=$PATH:${HOME:-/root}/.cargo/bin
 
-if ! command -v mvn >/dev/null; then
-    { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; } || fail 'mvn is missing: install maven'
-    { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends maven; } \
-        </dev/null || fail 'could not install maven'
-fi
+missing_packages() {
+    command -v cc >/dev/null || echo gcc libc6-dev
+    command -v mvn >/dev/null || echo maven
+    [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
+}
+
+install_missing "the tests on other versions of ZooKeeper need a C linker, mvn and ZooKeeper 3.8 as /usr/share/java/zookeeper.jar"
 
 dependency() {
     printf '<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version></dependency>\n' "$@"
