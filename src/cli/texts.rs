@@ -140,8 +140,10 @@ Examples:
 
 pub(super) const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  dlock doctor --config
-  dlock doctor --config --profile production --json";
+  dlock doctor --redis redis://r1/ --ttl 10s
+  dlock doctor --json --zk z1,z2,z3 | jq '.[] | select(.level != \"ok\")'
+  dlock doctor --before zk -b redis+zk --redis redis://r1/ --zk z1,z2,z3
+  dlock doctor --config --profile production";
 
 pub(super) const FENCE_CHECK_EXAMPLES: &str = "\
 Examples:

@@ -6,6 +6,7 @@ mod contender;
 mod dial;
 mod ear;
 mod endpoint;
+mod examination;
 mod failure;
 mod layout;
 pub mod masters;
@@ -42,8 +43,8 @@ use crate::backend::tls::Tls;
 use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
-    LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, KeyPattern, Lease, LeaseKind, LockBackend,
+    LockKey, LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -370,6 +371,10 @@ impl LockBackend for RedisBackend {
 
     async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
         reading::list(&*self.route, &self.namespace, pattern).await
+    }
+
+    async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
+        examination::examine(&*self.route, &self.namespace, ttl, self.wait_replicas).await
     }
 
     async fn close(&self) {
