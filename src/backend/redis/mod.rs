@@ -15,6 +15,7 @@ mod node;
 mod quorum;
 mod reading;
 mod reply;
+mod script;
 mod stream;
 mod topology;
 mod value;
@@ -36,6 +37,7 @@ use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
 use self::reply::{Answer, Held, Renewed, Set};
+use self::script::{eval, millis};
 use self::topology::Route;
 use self::value::{LockValue, ServerTime};
 use self::waiting::{Waiting, contention, place};
@@ -402,28 +404,6 @@ fn first_expiry(claim: &Claim) -> Duration {
         LeaseKind::Running => claim.ttl.duration(),
         LeaseKind::OneShot => claim.ttl.duration().min(UNCONFIRMED_ONE_SHOT),
     }
-}
-
-/// Plain EVAL, always: it costs what EVALSHA costs, and no second request when the server has forgotten the script.
-fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
-    let mut request = redis::cmd("EVAL");
-    request.arg(lean(script)).arg(keys.len());
-    for key in keys {
-        request.arg(key.as_ref());
-    }
-    request.arg(args);
-    request
-}
-
-/// The script without comments and indentation, which the server would have to read and hash each time.
-fn lean(script: &str) -> String {
-    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("--"));
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// Whole milliseconds, above zero: an expiry of 0 would delete.
-fn millis(duration: Duration) -> String {
-    duration.as_millis().max(1).to_string()
 }
 
 /// Every contender has to know how many may hold at once.

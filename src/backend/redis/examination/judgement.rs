@@ -1,6 +1,6 @@
 //! From what a server says of itself to what that means for its locks: no server is asked here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::rights::Need;
@@ -371,98 +371,6 @@ fn permissions(facts: &Facts) -> Vec<Finding> {
     if findings.is_empty() {
         findings.push(Finding::ok("permissions", format!("{} permits all that locks need", facts.url)));
     }
-    findings
-}
-
-/// What the Sentinels of one service say.
-#[derive(Debug)]
-pub(in crate::backend::redis) struct PanelFacts {
-    pub(in crate::backend::redis) service: String,
-    pub(in crate::backend::redis) known: usize,
-    /// The master that each names, and how many have to agree that it is down.
-    pub(in crate::backend::redis) answers: Vec<(String, usize)>,
-}
-
-pub(in crate::backend::redis) fn judge_panel(panel: &PanelFacts) -> Vec<Finding> {
-    let PanelFacts { service, known, answers } = panel;
-    let (known, answered) = (*known, answers.len());
-    let mut findings = Vec::new();
-    let what = format!("{answered} of {known} Sentinels of \"{service}\" answer");
-    findings.push(if answered <= known / 2 {
-        let why = "a lock counts only while a majority of them names the master";
-        Finding::failed("sentinels", what, why, "start the others, or open the way to them")
-    } else if answered < known {
-        let why = "one more that is missing may leave no majority, and no lock can be taken then";
-        Finding::warning("sentinels", what, why, "start the others, or SENTINEL RESET what is gone for good")
-    } else if known < 3 {
-        let why = "of fewer than three none may fail";
-        Finding::warning("sentinels", what, why, "run three or five, on different hosts")
-    } else {
-        Finding::ok("sentinels", what)
-    });
-    let masters: BTreeSet<&str> = answers.iter().map(|(master, _)| master.as_str()).collect();
-    let masters: Vec<&str> = masters.into_iter().collect();
-    findings.push(match &masters[..] {
-        [master] => Finding::ok("agreement", format!("all that answer name {master} as the master")),
-        several => Finding::failed(
-            "agreement",
-            format!("the Sentinels name different masters: {}", several.join(", ")),
-            "a fail-over is under way, or some of them are cut off from the others",
-            "ask again in a minute; if it lasts, see SENTINEL MASTER on each",
-        ),
-    });
-    let quorum = answers.iter().map(|(_, quorum)| *quorum).max().unwrap_or_default();
-    let what = format!("{quorum} of {known} Sentinels have to find the master down (quorum)");
-    findings.push(if quorum > known {
-        let why = "so many there are not: no fail-over ever happens";
-        Finding::failed("quorum", what, why, "set the quorum to a majority of the Sentinels, on each of them")
-    } else {
-        Finding::ok("quorum", what)
-    });
-    findings
-}
-
-/// What a node of a Cluster says of it.
-#[derive(Debug)]
-pub(in crate::backend::redis) struct ClusterFacts {
-    /// `None`: this user may not ask.
-    pub(in crate::backend::redis) state: Option<String>,
-    pub(in crate::backend::redis) slots: u64,
-    /// Each master, and how many replicas it has.
-    pub(in crate::backend::redis) masters: Vec<(String, usize)>,
-}
-
-const ALL_SLOTS: u64 = 16384;
-
-pub(in crate::backend::redis) fn judge_cluster(cluster: &ClusterFacts) -> Vec<Finding> {
-    let ClusterFacts { state, slots, masters } = cluster;
-    let mut findings = Vec::new();
-    let state = state.as_deref().unwrap_or("unknown");
-    let what = format!("the Cluster is in state {state} and serves {slots} of {ALL_SLOTS} slots");
-    findings.push(if *slots < ALL_SLOTS || state == "fail" {
-        let why = "locks whose slots nobody serves can be neither taken nor renewed";
-        Finding::failed("cluster", what, why, "see CLUSTER NODES, and bring back the nodes that are missing")
-    } else {
-        Finding::ok("cluster", what)
-    });
-    let what = format!("{} masters serve the slots", masters.len());
-    findings.push(if masters.len() < 3 {
-        let why = "a fail-over needs a majority of the masters, and of fewer than three none may fail";
-        Finding::warning("masters", what, why, "run three masters or more")
-    } else {
-        Finding::ok("masters", what)
-    });
-    let bare: Vec<&str> = masters.iter().filter(|(_, count)| *count == 0).map(|(master, _)| master.as_str()).collect();
-    findings.push(if bare.is_empty() {
-        Finding::ok("cluster-replicas", "every master has a replica")
-    } else {
-        Finding::warning(
-            "cluster-replicas",
-            format!("masters without a replica: {}", bare.join(", ")),
-            "when one of them fails, its locks can be neither taken nor renewed until it is back",
-            "give each a replica on another host",
-        )
-    });
     findings
 }
 

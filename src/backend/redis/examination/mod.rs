@@ -3,6 +3,7 @@
 
 mod judgement;
 mod rights;
+mod ways;
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -22,7 +23,8 @@ use crate::lock::pace::Pace;
 use crate::lock::{BackendError, FIRST_CONTACT, Finding, LockKey, Namespace, OwnerToken, Ttl};
 use crate::sys::boottime::BootInstant;
 
-pub(super) use self::judgement::{ClusterFacts, Demands, PanelFacts, Station, judge_cluster, judge_panel};
+pub(super) use self::judgement::{Demands, Station};
+pub(super) use self::ways::{ClusterFacts, PanelFacts, judge_cluster, judge_panel};
 
 /// So many round trips are measured; the slowest counts, as a lease has to stand that one too.
 const TRIPS: usize = 5;

@@ -36,7 +36,7 @@ fn judge(masters: usize, served: usize, majority: usize) -> Finding {
     if served < majority {
         let why = "no lock can be taken, and those that are held are lost";
         Finding::failed("majority", what, why, "bring the other masters back")
-    } else if masters < 3 || masters % 2 == 0 {
+    } else if masters < 3 || masters.is_multiple_of(2) {
         let why = "such a number stands no more failures than one master less would";
         Finding::warning("majority", what, why, "name three or five")
     } else {

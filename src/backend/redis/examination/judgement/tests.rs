@@ -102,31 +102,3 @@ fn old_versions_and_replicas_fail() {
         Some((Grade::Failed, "redis://r1:6379 is a replica of r2:6379".into()))
     );
 }
-
-#[test]
-fn sentinels_have_to_be_enough_and_of_one_mind() {
-    let poll = |known, answers: &[(&str, usize)]| {
-        let answers = answers.iter().map(|(master, quorum)| ((*master).to_owned(), *quorum)).collect();
-        let found = judge_panel(&PanelFacts { service: "main".into(), known, answers });
-        found.into_iter().map(|one| one.grade).collect::<Vec<_>>()
-    };
-    let (ok, warning, failed) = (Grade::Ok, Grade::Warning, Grade::Failed);
-    assert_eq!(poll(3, &[("a:1", 2), ("a:1", 2), ("a:1", 2)]), [ok, ok, ok]);
-    assert_eq!(poll(3, &[("a:1", 2), ("a:1", 2)]), [warning, ok, ok]);
-    assert_eq!(poll(3, &[("a:1", 2)]), [failed, ok, ok]);
-    assert_eq!(poll(1, &[("a:1", 2)]), [warning, ok, failed]);
-    assert_eq!(poll(3, &[("a:1", 2), ("b:1", 2), ("a:1", 2)]), [ok, failed, ok]);
-}
-
-#[test]
-fn a_cluster_needs_all_slots_three_masters_and_their_replicas() {
-    let judged = |state: &str, slots, replicas: &[usize]| {
-        let masters = replicas.iter().enumerate().map(|(index, count)| (format!("m{index}:1"), *count)).collect();
-        let found = judge_cluster(&ClusterFacts { state: Some(state.to_owned()), slots, masters });
-        found.into_iter().map(|one| one.grade).collect::<Vec<_>>()
-    };
-    let (ok, warning, failed) = (Grade::Ok, Grade::Warning, Grade::Failed);
-    assert_eq!(judged("ok", ALL_SLOTS, &[1, 1, 2]), [ok, ok, ok]);
-    assert_eq!(judged("ok", ALL_SLOTS, &[1, 0, 2]), [ok, ok, warning]);
-    assert_eq!(judged("fail", ALL_SLOTS - 1, &[1, 1]), [failed, warning, ok]);
-}
