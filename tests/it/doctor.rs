@@ -2,6 +2,7 @@
 
 mod file;
 mod redis;
+mod zookeeper;
 
 use serde_json::Value;
 
@@ -59,7 +60,7 @@ impl Findings {
 
 #[test]
 fn every_finding_has_the_same_fields_and_says_what_to_do_where_there_is_something() {
-    for kind in [Kind::Redis, Kind::File] {
+    for kind in [Kind::Redis, Kind::File, Kind::ZooKeeper] {
         let found = Findings::at(&Place::shared(kind));
         assert!(found.all.len() > 3, "{kind:?}");
         for one in &found.all {
@@ -83,7 +84,7 @@ fn a_table_fits_a_terminal_of_eighty_columns() {
 
 #[test]
 fn nothing_is_left_behind() {
-    for kind in [Kind::Redis, Kind::File] {
+    for kind in [Kind::Redis, Kind::File, Kind::ZooKeeper] {
         let place = Place::shared(kind);
         Findings::at(&place).exits_with(0);
         assert!(place.footprint().is_empty(), "{kind:?}: {:?}", place.footprint());
