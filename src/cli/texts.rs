@@ -32,6 +32,7 @@ Files:
 
 Exit status:
   run: the command's own; when a signal killed it, dlock dies of the same signal
+    1  doctor: a check failed
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock, or output that could not be written
