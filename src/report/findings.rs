@@ -84,7 +84,7 @@ mod tests {
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[0].starts_with("LEVEL") && lines[1].starts_with("ok"), "{table}");
-        assert!(lines[2].starts_with("failed   eviction") && table.contains("do: do it\\u{1b}[2J"), "{table}");
+        assert!(lines[2].starts_with("failed  eviction") && table.contains("do: do it\\u{1b}[2J"), "{table}");
     }
 
     #[test]
