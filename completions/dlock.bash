@@ -320,7 +320,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__doctor)
-            opts="-b -q -v -h --config --profile --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --json --quiet --verbose --log-format --color --help"
+            opts="-b -q -v -h --config --profile --ttl --before --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --dir --namespace --json --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -342,6 +342,14 @@ _dlock() {
                     return 0
                     ;;
                 --profile)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --before)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

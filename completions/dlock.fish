@@ -32,7 +32,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "renew" -d 'Set the leas
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
-complete -c dlock -n "__fish_dlock_needs_command" -f -a "doctor" -d 'Show the configuration as dlock understands it'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
@@ -201,8 +201,10 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JS
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l config -d 'Show the configuration, with FILE in place of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l config -d 'Show the configuration instead, with FILE in place of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l profile -d 'Also use what stands in [profile.NAME] of the files' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l ttl -d 'The lease that the locks will have: slow answers and session timeouts are judged by it [default: 30s]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l before -d 'With -b redis+zk: list who holds or awaits a lock on Redis alone, before everybody changes to BACKEND (zk)' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
@@ -218,7 +220,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l dir -d 'Existing 
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
-complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print one JSON object'
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print JSON: an array of findings, or with --config one object'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -237,7 +239,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_su
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "doctor" -d 'Show the configuration as dlock understands it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'

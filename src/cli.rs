@@ -24,8 +24,20 @@ const OUTPUT: &str = "Output";
 
 /// Options that no `DLOCK_` variable stands for: they belong to one call. `--key` and `--token` have variables of
 /// their own kind, which only `renew` and `release` read.
-const WITHOUT_VARIABLE: &[&str] =
-    &["key", "command", "token", "json", "export", "exit-code", "fence-file", "file", "out", "help", "version"];
+const WITHOUT_VARIABLE: &[&str] = &[
+    "key",
+    "command",
+    "token",
+    "json",
+    "export",
+    "exit-code",
+    "fence-file",
+    "file",
+    "before",
+    "out",
+    "help",
+    "version",
+];
 
 /// Run a command while holding a lock that every host agrees on.
 ///

@@ -81,6 +81,8 @@ pub enum Attempt {
     Release(LockKey),
     Status(LockKey),
     List(Namespace),
+    /// Where the locks live, as a whole.
+    Examine,
 }
 
 impl fmt::Display for Attempt {
@@ -91,6 +93,7 @@ impl fmt::Display for Attempt {
             Self::Release(key) => write!(f, "release {}", Quoted(key.as_str())),
             Self::Status(key) => write!(f, "look up {}", Quoted(key.as_str())),
             Self::List(namespace) => write!(f, "list namespace {}", Quoted(namespace.as_str())),
+            Self::Examine => f.write_str("examine this deployment"),
         }
     }
 }

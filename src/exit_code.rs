@@ -10,6 +10,8 @@ use crate::lock::ErrorKind;
 
 /// The question was answered, or the thing done.
 pub const SUCCESS: u8 = 0;
+/// "No" to a question: a check of `doctor` failed.
+pub const NO: u8 = 1;
 /// EX_USAGE: a bad option, value or combination.
 pub const USAGE: u8 = 64;
 /// EX_UNAVAILABLE: the backend is unreachable or refuses service; the same command may work later.

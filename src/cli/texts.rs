@@ -32,6 +32,7 @@ Files:
 
 Exit status:
   run: the command's own; when a signal killed it, dlock dies of the same signal
+    1  doctor: a check failed
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock, or output that could not be written
@@ -140,8 +141,10 @@ Examples:
 
 pub(super) const DOCTOR_EXAMPLES: &str = "\
 Examples:
-  dlock doctor --config
-  dlock doctor --config --profile production --json";
+  dlock doctor --redis redis://r1/ --ttl 10s
+  dlock doctor --json --zk z1,z2,z3 | jq '.[] | select(.level != \"ok\")'
+  dlock doctor --before zk -b redis+zk --redis redis://r1/ --zk z1,z2,z3
+  dlock doctor --config --profile production";
 
 pub(super) const FENCE_CHECK_EXAMPLES: &str = "\
 Examples:

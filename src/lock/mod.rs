@@ -4,6 +4,7 @@
 
 pub mod backoff;
 pub mod error;
+pub mod finding;
 pub mod holder;
 pub mod keep_alive;
 pub mod key;
@@ -17,6 +18,7 @@ pub mod validity;
 use async_trait::async_trait;
 
 pub use error::{BackendError, ErrorKind};
+pub use finding::{Finding, Grade};
 pub use holder::Holder;
 pub use key::{KeyPattern, Keys, LockKey, Namespace};
 pub use lease::{
@@ -90,6 +92,15 @@ pub trait LockBackend {
     /// # Errors
     /// When the question could not be answered.
     async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError>;
+
+    /// Looks at what the locks stand on, and judges it for leases of `ttl`. Writes nothing but a key of its own, which it
+    /// deletes again.
+    ///
+    /// # Errors
+    /// When nothing can be asked at all.
+    async fn examine(&self, _ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
+        Ok(Vec::new())
+    }
 
     /// Ends the conversation with the backend: closes the session or connection and waits until that is done.
     /// Nothing may be asked afterwards.

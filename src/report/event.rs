@@ -234,7 +234,7 @@ impl Event {
             Attempt::Acquire(key) | Attempt::Renew(key) | Attempt::Release(key) | Attempt::Status(key) => {
                 self.of_key(key)
             }
-            Attempt::List(_) => self,
+            Attempt::List(_) | Attempt::Examine => self,
         }
     }
 

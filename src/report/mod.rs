@@ -2,6 +2,7 @@
 
 pub mod configuration;
 mod event;
+pub mod findings;
 pub mod json;
 pub mod running;
 mod table;

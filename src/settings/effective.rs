@@ -4,26 +4,52 @@ use super::duration::DEFAULT_TTL;
 use super::files::LookedFor;
 use super::options::{Kind, SETTINGS, Setting};
 use super::source::{Environment, Level, text_at};
-use super::{ReportForm, contest, deployment, form, masters, mode, stopping, ttl, voice};
+use super::{
+    BackendName, Deployment, ReportForm, Voice, contest, deployment, form, masters, mode, stopping, ttl, voice,
+};
 use crate::cli;
 use crate::error::Error;
+use crate::error::phrase::Quoted;
 use crate::lock::Ttl;
 
 /// What `doctor` is asked for.
 #[derive(Debug)]
-pub struct DoctorSettings {
-    pub configuration: Configuration,
-    pub form: ReportForm,
+pub enum DoctorSettings {
+    Configuration(Box<Configuration>, ReportForm),
+    Examination {
+        deployment: Deployment,
+        ttl: Ttl,
+        form: ReportForm,
+        voice: Voice,
+    },
+    /// Who has to go before everybody asks ZooKeeper alone.
+    BeforeZooKeeper {
+        deployment: Deployment,
+        form: ReportForm,
+        voice: Voice,
+    },
 }
 
 /// # Errors
 /// As for [`super::run`]. What is wrong with single values is part of the answer.
 pub fn doctor(typed: &cli::Doctor, environment: &Environment) -> Result<DoctorSettings, Error> {
-    let Some(config) = typed.config.clone() else {
-        return Err(Error::usage("only --config in this version: dlock doctor --config shows the configuration"));
-    };
-    let environment = environment.with_files(&cli::Files { config, profile: typed.profile.clone() })?;
-    Ok(DoctorSettings { configuration: Configuration::of(typed, &environment)?, form: form(typed.json) })
+    let (form, profile) = (form(typed.json), typed.profile.clone());
+    if let Some(config) = typed.config.clone() {
+        let environment = environment.with_files(&cli::Files { config, profile })?;
+        return Ok(DoctorSettings::Configuration(Box::new(Configuration::of(typed, &environment)?), form));
+    }
+    let environment = environment.with_files(&cli::Files { config: None, profile })?;
+    let deployment = deployment::resolve(&typed.backend, &environment)?;
+    let voice = voice::voice(&typed.voice, &environment)?;
+    let ttl = ttl(typed.ttl.as_ref(), &environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL));
+    match typed.before.as_deref() {
+        None => Ok(DoctorSettings::Examination { deployment, ttl, form, voice }),
+        Some("zk") if deployment.backend == BackendName::Both => {
+            Ok(DoctorSettings::BeforeZooKeeper { deployment, form, voice })
+        }
+        Some("zk") => Err(Error::usage("--before zk compares two servers: give -b redis+zk, --redis and --zk")),
+        Some(other) => Err(Error::usage(format!("invalid --before {}: only zk follows redis+zk", Quoted(other)))),
+    }
 }
 
 /// All settings, in the order of the help.
@@ -135,6 +161,7 @@ fn typed_value(key: &str, typed: &cli::Doctor) -> Option<String> {
     let backend = &typed.backend;
     let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
     match key {
+        "ttl" => typed.ttl.clone(),
         "backend" => backend.backend.clone(),
         "redis" => Some(backend.redis.join(",")).filter(|_| !backend.redis.is_empty()),
         "redis-password-file" => path(&backend.redis_password_file),
@@ -210,7 +237,7 @@ fn wrong(typed: &cli::Doctor, environment: &Environment) -> Result<(), Error> {
     voice::voice(&typed.voice, environment)?;
     let stopping = stopping::stopping(&cli::Stopping::default(), environment)?;
     mode::mode(&cli::Sharing::default(), environment, &deployment)?;
-    let ttl = ttl(None, environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL));
+    let ttl = ttl(typed.ttl.as_ref(), environment)?.unwrap_or(Ttl::Default(DEFAULT_TTL));
     let level = stopping::grace_level(&cli::Stopping::default(), environment)?;
     stopping::check(&stopping, ttl, deployment.backend.upkeep(), level)
 }

@@ -203,7 +203,6 @@ fn what_is_wrong_with_a_file_is_78_with_its_line_and_nothing_runs() {
     let profile = ["list", "--profile", "nowhere"];
     Host::new().dlock(&profile).finish().exits_with(78).complains(&["invalid --profile \"nowhere\""]);
     Host::new().dlock(&["list"]).env("DLOCK_PROFILE", "x").finish().exits_with(78).complains(&["DLOCK_PROFILE \"x\""]);
-    Dlock::new(["doctor"]).finish().exits_with(64).complains(&["only --config in this version"]);
 }
 
 /// Any user but root, without a name that would have to exist.

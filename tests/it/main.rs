@@ -45,6 +45,8 @@ mod wrong_input;
 // What is told to dlock.
 mod configuration;
 
+mod doctor;
+
 mod talking;
 
 // The project around it.

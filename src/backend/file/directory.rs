@@ -22,7 +22,7 @@ use crate::lock::{BackendError, Namespace};
 const SYSTEM_LOCKS: &str = "/run/lock";
 
 /// Names here are no encoded keys, so no lock is ever called so.
-const UNFINISHED: &str = "%new-";
+pub(super) const UNFINISHED: &str = "%new-";
 
 /// File systems on which a lock may be unknown to this kernel, or known to other hosts' too, by `statfs` type.
 const NOT_LOCAL: [(i64, &str); 15] = [
@@ -317,13 +317,18 @@ fn check_local(file: &OwnedFd, path: &Path) -> Result<(), BackendError> {
     let kind = fstatfs(file).map_err(|errno| failed(path, errno))?.filesystem_type().0;
     // The field is wider on some architectures than the number that it holds.
     let number = i64::from(kind as u32);
-    match NOT_LOCAL.iter().find(|(magic, _)| *magic == number) {
-        Some((_, name)) => Err(BackendError::misconfigured(format!(
+    match not_local(number) {
+        Some(name) => Err(BackendError::misconfigured(format!(
             "{} is on a file system ({name}) whose locks this host cannot vouch for; use a local one, or --backend redis or zk",
             path.display()
         ))),
         None => Ok(()),
     }
+}
+
+/// What a file system of this `statfs` type is called, where locks on it cannot be trusted.
+pub(super) fn not_local(number: i64) -> Option<&'static str> {
+    NOT_LOCAL.iter().find(|(magic, _)| *magic == number).map(|(_, name)| *name)
 }
 
 fn open_directory_at(parent: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {

@@ -3,6 +3,7 @@
 
 mod contenders;
 mod directory;
+mod examination;
 mod group;
 mod joining;
 mod lease;
@@ -23,8 +24,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::lock::{
-    Acquired, BackendError, Claim, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace, OwnerToken,
-    Progress, Prolonged, Release, Renewal,
+    Acquired, BackendError, Claim, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace, OwnerToken,
+    Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use contenders::Contenders;
@@ -187,6 +188,10 @@ impl LockBackend for FileBackend {
             ));
         }
         self.read_list(pattern)
+    }
+
+    async fn examine(&self, _: Ttl) -> Result<Vec<Finding>, BackendError> {
+        self.examined()
     }
 
     async fn close(&self) {}

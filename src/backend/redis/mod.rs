@@ -6,6 +6,7 @@ mod contender;
 mod dial;
 mod ear;
 mod endpoint;
+mod examination;
 mod failure;
 mod layout;
 pub mod masters;
@@ -14,6 +15,7 @@ mod node;
 mod quorum;
 mod reading;
 mod reply;
+mod script;
 mod stream;
 mod topology;
 mod value;
@@ -35,6 +37,7 @@ use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
 use self::reply::{Answer, Held, Renewed, Set};
+use self::script::{eval, millis};
 use self::topology::Route;
 use self::value::{LockValue, ServerTime};
 use self::waiting::{Waiting, contention, place};
@@ -42,8 +45,8 @@ use crate::backend::tls::Tls;
 use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
-    LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, KeyPattern, Lease, LeaseKind, LockBackend,
+    LockKey, LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -372,6 +375,10 @@ impl LockBackend for RedisBackend {
         reading::list(&*self.route, &self.namespace, pattern).await
     }
 
+    async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
+        examination::examine(&*self.route, &self.namespace, ttl, self.wait_replicas).await
+    }
+
     async fn close(&self) {
         self.route.close().await;
     }
@@ -397,28 +404,6 @@ fn first_expiry(claim: &Claim) -> Duration {
         LeaseKind::Running => claim.ttl.duration(),
         LeaseKind::OneShot => claim.ttl.duration().min(UNCONFIRMED_ONE_SHOT),
     }
-}
-
-/// Plain EVAL, always: it costs what EVALSHA costs, and no second request when the server has forgotten the script.
-fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
-    let mut request = redis::cmd("EVAL");
-    request.arg(lean(script)).arg(keys.len());
-    for key in keys {
-        request.arg(key.as_ref());
-    }
-    request.arg(args);
-    request
-}
-
-/// The script without comments and indentation, which the server would have to read and hash each time.
-fn lean(script: &str) -> String {
-    let lines = script.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with("--"));
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
-/// Whole milliseconds, above zero: an expiry of 0 would delete.
-fn millis(duration: Duration) -> String {
-    duration.as_millis().max(1).to_string()
 }
 
 /// Every contender has to know how many may hold at once.

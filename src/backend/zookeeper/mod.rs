@@ -8,6 +8,7 @@ mod contact;
 mod contender;
 mod endpoint;
 mod entry;
+mod examination;
 mod failure;
 mod family;
 mod lease;
@@ -33,8 +34,8 @@ pub use endpoint::{ConnectString, InvalidConnectString, Server, Transport};
 pub use family::Family;
 
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace,
-    OwnerToken, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus,
+    Namespace, OwnerToken, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use access::Approach;
@@ -238,6 +239,10 @@ impl LockBackend for ZooKeeperBackend {
 
     async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
         census::list(self, pattern).await
+    }
+
+    async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
+        examination::examine(self, ttl).await
     }
 
     async fn close(&self) {

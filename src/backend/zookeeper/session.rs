@@ -219,6 +219,24 @@ impl Session {
         Err(contact::unavailable(ensemble, &verdicts))
     }
 
+    /// The shortest and the longest session that is granted.
+    ///
+    /// # Errors
+    /// When nobody grants one.
+    pub(super) async fn range(
+        ensemble: &ConnectString,
+        approach: &Approach,
+        until: BootInstant,
+    ) -> Result<(Duration, Duration), BackendError> {
+        let mut ends = Vec::new();
+        for end in [SHORTEST_TIMEOUT, LONGEST_TIMEOUT] {
+            let session = Self::attach(ensemble, approach, end, until).await?;
+            session.close().await;
+            ends.push(session.timeout);
+        }
+        Ok((ends[0], ends[1]))
+    }
+
     async fn out_of_range(
         ensemble: &ConnectString,
         approach: &Approach,

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use redis::Value;
 
 use super::super::ear::Ear;
+use super::super::examination;
 use super::super::failure::Failure;
 use super::super::topology::Route;
 use super::super::value::ServerTime;
@@ -18,8 +19,8 @@ use super::waiting::Waiting;
 use super::{Layout, Place};
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LeaseKind, LockBackend, LockKey, LockStatus,
-    Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
+    LockStatus, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -242,6 +243,10 @@ impl LockBackend for LayoutBackend {
             "locks of the layout {} cannot be told from other data; name the keys, as in dlock status KEY",
             self.layout.name()
         )))
+    }
+
+    async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
+        examination::examine(&*self.route, &self.namespace, ttl, 0).await
     }
 
     async fn close(&self) {

@@ -2,6 +2,7 @@
 //! forgets (its vote goes to somebody else), and a master that is counted twice.
 
 mod attempt;
+mod examination;
 mod reading;
 
 use std::cell::RefCell;
@@ -26,8 +27,8 @@ use crate::backend::tls::Tls;
 use crate::lock::backoff::jittered;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Mode, Namespace,
-    OwnerToken, Patience, Progress, Prolonged, Release, Renewal,
+    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Mode,
+    Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -346,6 +347,10 @@ impl LockBackend for MastersBackend {
 
     async fn list(&self, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
         self.listed(pattern).await
+    }
+
+    async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
+        self.examined(ttl).await
     }
 
     async fn close(&self) {

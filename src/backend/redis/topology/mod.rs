@@ -22,10 +22,11 @@ use self::cluster::Cluster;
 use self::sentinel::SentinelRoute;
 use super::ear::{Ear, Manner};
 use super::endpoint::{Endpoint, InvalidUrl, Secret, Transport};
+use super::examination::Station;
 use super::failure::Failure;
 use super::node::Node;
 use crate::backend::tls::Tls;
-use crate::lock::BackendError;
+use crate::lock::{BackendError, Finding};
 
 /// How the server that decides is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +174,16 @@ pub(super) trait Route {
 
     /// All servers that hold locks.
     async fn servers(&self, limit: Duration) -> Result<Vec<Rc<Node>>, Failure>;
+
+    /// What else decides beside each of them.
+    fn station(&self) -> Station {
+        Station::Alone
+    }
+
+    /// What is to be said of the way itself: of those who show it.
+    async fn survey(&self, _limit: Duration) -> Result<Vec<Finding>, Failure> {
+        Ok(Vec::new())
+    }
 
     /// Closes all connections and waits until that is done.
     async fn close(&self);

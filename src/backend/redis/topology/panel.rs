@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
+use super::super::examination::PanelFacts;
 use super::super::failure::{Failure, seconds};
 use super::service::Service;
 use super::testimony::{self, NoTestimony};
@@ -73,6 +74,27 @@ impl Panel {
 
     /// The server that a majority names at this moment and hears.
     pub(super) async fn master(&self, limit: Duration) -> Result<Server, NoMaster> {
+        let mut master = None;
+        let round = self.round(limit, |testimonies| {
+            master = self.electorate.borrow().master(testimonies);
+            master.is_some()
+        });
+        let round = round.await;
+        master.ok_or_else(|| self.why(&round))
+    }
+
+    /// What all of them say that can be asked.
+    pub(super) async fn poll(&self, limit: Duration) -> Result<PanelFacts, NoMaster> {
+        let round = self.round(limit, |_| false).await;
+        if round.testimonies.is_empty() {
+            return Err(self.why(&round));
+        }
+        let answers = round.testimonies.iter().map(|one| (one.master.to_string(), one.quorum)).collect();
+        Ok(PanelFacts { service: self.service.name.clone(), known: self.electorate.borrow().size(), answers })
+    }
+
+    /// Asks until what they said is `enough`, or all have been asked.
+    async fn round(&self, limit: Duration, mut enough: impl FnMut(&[Testimony]) -> bool) -> Round {
         let deadline = Instant::now() + limit.min(LIMIT);
         let before = self.electorate.borrow().clone();
         let mut asking = FuturesUnordered::new();
@@ -85,11 +107,11 @@ impl Panel {
             round.take(&contact, answer);
             *self.electorate.borrow_mut() = before.after(&round.testimonies);
             self.meet(&round.testimonies);
-            if let Some(server) = self.electorate.borrow().master(&round.testimonies) {
-                return Ok(server);
+            if enough(&round.testimonies) {
+                break;
             }
         }
-        Err(self.why(&round))
+        round
     }
 
     async fn ask(&self, contact: &Contact, deadline: Instant) -> Result<Testimony, NoTestimony> {

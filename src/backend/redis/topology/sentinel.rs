@@ -14,6 +14,7 @@ use redis::{Cmd, Value};
 use tokio::time::{Instant, sleep};
 
 use super::super::ear::{Ear, Manner};
+use super::super::examination::{Station, judge_panel};
 use super::super::failure::Failure;
 use super::super::node::Node;
 use super::Route;
@@ -21,8 +22,8 @@ use super::panel::Panel;
 use super::service::Service;
 use super::vote::Server;
 use crate::backend::tls::Tls;
-use crate::lock::BackendError;
 use crate::lock::backoff::jittered;
+use crate::lock::{BackendError, Finding};
 
 /// Pauses while a master is sought: a fail-over takes a second or more once the Sentinels have agreed on it.
 const SEEK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(500));
@@ -238,6 +239,14 @@ impl Route for SentinelRoute {
 
     async fn servers(&self, limit: Duration) -> Result<Vec<Rc<Node>>, Failure> {
         self.found(Instant::now() + limit).await.map(|(_, node)| vec![node])
+    }
+
+    fn station(&self) -> Station {
+        Station::UnderSentinels
+    }
+
+    async fn survey(&self, limit: Duration) -> Result<Vec<Finding>, Failure> {
+        Ok(judge_panel(&self.panel.poll(limit).await?))
     }
 
     async fn close(&self) {

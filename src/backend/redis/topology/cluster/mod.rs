@@ -25,11 +25,13 @@ use self::guard::guarded;
 use self::nodes::Nodes;
 use crate::backend::redis::ear::{Ear, Manner};
 use crate::backend::redis::endpoint::Address as Location;
+use crate::backend::redis::examination::{ClusterFacts, Station, judge_cluster};
 use crate::backend::redis::failure::Failure;
 use crate::backend::redis::node::Node;
+use crate::backend::redis::reply::bytes;
 use crate::backend::tls::Tls;
-use crate::lock::BackendError;
 use crate::lock::backoff::jittered;
+use crate::lock::{BackendError, Finding};
 
 /// A request is sent on so often: from a node that was named to the owner, and twice more for slots that move meanwhile,
 /// each time with an ASK before the MOVED.
@@ -360,9 +362,30 @@ impl super::Route for Cluster {
         Ok(masters)
     }
 
+    fn station(&self) -> Station {
+        Station::Cluster
+    }
+
+    async fn survey(&self, limit: Duration) -> Result<Vec<Finding>, Failure> {
+        let masters = self.nodes.masters(limit).await?;
+        let state = match masters.iter().find(|node| Node::is_linked(node)).or(masters.first()) {
+            Some(node) => state_of(node, limit).await,
+            None => None,
+        };
+        let (slots, masters) = self.nodes.share_out();
+        Ok(judge_cluster(&ClusterFacts { state, slots, masters }))
+    }
+
     async fn close(&self) {
         self.nodes.close().await;
     }
+}
+
+/// What the node says of the whole; `None`: this user may not ask.
+async fn state_of(node: &Node, limit: Duration) -> Option<String> {
+    let info = Node::ask(node, redis::cmd("CLUSTER").arg("INFO"), limit).await.ok()?;
+    let info = String::from_utf8_lossy(bytes(&info)?).into_owned();
+    info.lines().find_map(|line| line.strip_prefix("cluster_state:")).map(|state| state.trim().to_owned())
 }
 
 /// Longer and longer ones, until the time is up.

@@ -124,6 +124,11 @@ impl Nodes {
         Ok(masters)
     }
 
+    /// How many slots are served, and by whom: each master with how many replicas it has at least.
+    pub(super) fn share_out(&self) -> (u64, Vec<(String, usize)>) {
+        self.map.borrow().share_out()
+    }
+
     /// Whether anybody but `node` could be asked.
     pub(super) fn has_others(&self, node: &Node) -> bool {
         !self.some(Some(node)).is_empty()

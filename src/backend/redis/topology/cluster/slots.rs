@@ -118,6 +118,18 @@ impl SlotMap {
         distinct(self.0.iter().filter_map(|range| range.nodes.first()))
     }
 
+    /// How many slots have a master, and how many replicas each of those has.
+    pub(super) fn share_out(&self) -> (u64, Vec<(String, usize)>) {
+        let slots = self.0.iter().filter(|range| !range.nodes.is_empty());
+        let slots = slots.map(|range| u64::from(range.last.saturating_sub(range.first)) + 1).sum();
+        let replicas = |master: &Server| {
+            let of_it = self.0.iter().filter(|range| range.nodes.first() == Some(master));
+            of_it.map(|range| range.nodes.len() - 1).min().unwrap_or_default()
+        };
+        let named = |master: &Server| (format!("{}:{}", master.0, master.1), replicas(master));
+        (slots, self.masters().into_iter().map(named).collect())
+    }
+
     /// Each once, replicas included.
     pub(super) fn nodes(&self) -> Vec<&Server> {
         distinct(self.0.iter().flat_map(|range| &range.nodes))
