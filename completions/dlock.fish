@@ -170,6 +170,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l watch -d 'Show it again at each change, until interrupted'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l exit-code -d 'Exit with 75 when -n would not get one of the keys, in the mode given'
@@ -194,6 +195,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l profile -d 'Also us
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l watch -d 'Show it again at each change, until interrupted'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -13,6 +13,7 @@ mod release;
 mod renew;
 mod run;
 mod status;
+mod watch;
 
 use std::time::Duration;
 
@@ -91,26 +92,31 @@ fn one_shot(
     attempt: Attempt,
     conversation: impl AsyncFnOnce(&dyn LockBackend) -> Result<Ending, Error>,
 ) -> Ending {
-    let talk = || {
+    in_event_loop(deployment, stderr, async || {
+        let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;
+        let ending = conversation(&*backend).await;
+        let limit = match &ending {
+            Err(Error::Interrupted(_)) => INTERRUPTED_CLOSING_LIMIT,
+            Ok(_) | Err(_) => CLOSING_LIMIT,
+        };
+        if tokio::time::timeout(limit, backend.close()).await.is_err() {
+            stderr.detail("the connection did not close in time");
+        }
+        ending
+    })
+}
+
+/// Does `work`, which talks to `deployment`, in an event loop of its own, and says how it failed.
+fn in_event_loop(deployment: &Deployment, stderr: Stderr, work: impl AsyncFnOnce() -> Result<Ending, Error>) -> Ending {
+    let done = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::system("start the event loop", error))?;
-        runtime.block_on(async {
-            for notice in &deployment.notices {
-                stderr.notice(notice);
-            }
-            let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;
-            let ending = conversation(&*backend).await;
-            let limit = match &ending {
-                Err(Error::Interrupted(_)) => INTERRUPTED_CLOSING_LIMIT,
-                Ok(_) | Err(_) => CLOSING_LIMIT,
-            };
-            if tokio::time::timeout(limit, backend.close()).await.is_err() {
-                stderr.detail("the connection did not close in time");
-            }
-            ending
-        })
+        for notice in &deployment.notices {
+            stderr.notice(notice);
+        }
+        runtime.block_on(work())
     };
-    talk().unwrap_or_else(|error| failed(&error, stderr))
+    done().unwrap_or_else(|error| failed(&error, stderr))
 }

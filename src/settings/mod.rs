@@ -171,6 +171,14 @@ pub enum ReportForm {
     Json,
 }
 
+/// How often `status` and `list` answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frequency {
+    Once,
+    /// At each change, until somebody ends it.
+    AtEachChange,
+}
+
 /// What `status` makes of its exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -186,6 +194,7 @@ pub struct StatusSettings {
     pub keys: Vec<LockKey>,
     pub deployment: Deployment,
     pub form: ReportForm,
+    pub frequency: Frequency,
     pub verdict: Verdict,
     pub voice: Voice,
 }
@@ -195,6 +204,7 @@ pub struct ListSettings {
     pub pattern: KeyPattern,
     pub deployment: Deployment,
     pub form: ReportForm,
+    pub frequency: Frequency,
     pub voice: Voice,
 }
 
@@ -311,6 +321,7 @@ pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSe
     Ok(StatusSettings {
         keys,
         form: form(typed.json),
+        frequency: frequency(typed.watch),
         verdict,
         voice: voice::voice(&typed.voice, environment)?,
         deployment,
@@ -327,6 +338,7 @@ pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings
     Ok(ListSettings {
         pattern,
         form: form(typed.json),
+        frequency: frequency(typed.watch),
         voice: voice::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
     })
@@ -334,6 +346,10 @@ pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings
 
 fn form(json: bool) -> ReportForm {
     if json { ReportForm::Json } else { ReportForm::Table }
+}
+
+fn frequency(watch: bool) -> Frequency {
+    if watch { Frequency::AtEachChange } else { Frequency::Once }
 }
 
 fn ttl(flag: Option<&String>, environment: &Environment) -> Result<Option<Ttl>, Error> {

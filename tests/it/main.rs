@@ -47,6 +47,8 @@ mod configuration;
 
 mod talking;
 
+mod watching;
+
 // The project around it.
 mod install;
 
