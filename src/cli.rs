@@ -15,7 +15,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 pub use backend::Backend;
 pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
-pub use looking::{List, Status};
+pub use looking::{List, Status, Top};
 pub use voice::Voice;
 
 const COMMAND: &str = "Command";
@@ -61,6 +61,7 @@ pub enum Command {
     Release(Release),
     Status(Status),
     List(List),
+    Top(Top),
     Doctor(Doctor),
     FenceCheck(FenceCheck),
     Completions(Completions),
@@ -78,6 +79,7 @@ impl Command {
             Self::Release(typed) => (&typed.voice, Some(&typed.files)),
             Self::Status(typed) => (&typed.voice, Some(&typed.files)),
             Self::List(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Top(typed) => (&typed.voice, Some(&typed.files)),
             Self::Doctor(typed) => (&typed.voice, None),
             Self::FenceCheck(typed) => (&typed.voice, None),
             Self::Completions(_) | Self::Man(_) => return <_>::default(),

@@ -72,3 +72,20 @@ pub struct List {
     #[command(flatten)]
     pub voice: Voice,
 }
+
+/// Show every lock that is held or awaited, live, on the whole terminal.
+///
+/// Arrows or j and k move, s changes the order, / filters, Enter shows all holders and waiters of a key, ? tells the other
+/// keys, q quits. It needs a terminal; elsewhere use `dlock list --watch`.
+#[derive(Debug, Args)]
+#[command(after_help = texts::TOP_EXAMPLES)]
+pub struct Top {
+    #[command(flatten)]
+    pub backend: Backend,
+
+    #[command(flatten)]
+    pub files: Files,
+
+    #[command(flatten)]
+    pub voice: Voice,
+}

@@ -140,6 +140,11 @@ Examples:
   dlock list --redis redis://r1/ 'deploy/*'
   dlock list --watch --json | while read -r locks; do …; done";
 
+pub(super) const TOP_EXAMPLES: &str = "\
+Examples:
+  dlock top --redis redis://r1/
+  dlock top --zk z1,z2,z3 --namespace ci";
+
 pub(super) const DOCTOR_EXAMPLES: &str = "\
 Examples:
   dlock doctor --config

@@ -13,6 +13,7 @@ mod release;
 mod renew;
 mod run;
 mod status;
+mod top;
 mod watch;
 
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::Release(typed) => settings::release(&typed, &environment).map(|settings| release::release(&settings)),
         Command::Status(typed) => settings::status(&typed, &environment).map(|settings| status::status(&settings)),
         Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),
+        Command::Top(typed) => settings::top(&typed, &environment).map(|settings| top::top(&settings)),
         Command::Doctor(typed) => settings::doctor(&typed, &environment).and_then(doctor::doctor),
         Command::FenceCheck(typed) => {
             settings::fence_check(&typed, &environment).map(|settings| fence::fence_check(&settings))

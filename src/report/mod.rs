@@ -3,6 +3,7 @@
 pub mod configuration;
 mod event;
 pub mod json;
+pub mod overview;
 pub mod running;
 pub mod screen;
 mod table;

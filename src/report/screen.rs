@@ -51,6 +51,12 @@ pub fn frame(lines: &[String], notes: &[String], size: Size) -> String {
     frame + ERASE_BELOW
 }
 
+/// What to send so that the window shows exactly these lines, one for each of its rows.
+#[must_use]
+pub fn whole(lines: &[String]) -> String {
+    HOME.to_owned() + &lines.join(&format!("{ERASE_LINE}\r\n")) + ERASE_BELOW
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

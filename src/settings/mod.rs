@@ -15,6 +15,7 @@ mod source;
 mod stopping;
 mod target;
 mod tls;
+mod top;
 mod voice;
 mod zookeeper;
 
@@ -27,6 +28,7 @@ pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};
 pub use held::{HELD, HeldAbove};
 pub use source::Environment;
+pub use top::{TopSettings, top};
 pub use voice::{Color, LogFormat, Voice, Volume, voice_of_failures};
 
 use crate::cli;

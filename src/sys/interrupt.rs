@@ -33,6 +33,15 @@ impl Interrupts {
         Self::of(&[Signal::SIGWINCH, Signal::SIGCONT])
     }
 
+    /// Those of a program that has taken the whole window: all that end it, stop it or change the window.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub fn of_a_whole_window() -> io::Result<Self> {
+        let [first, second, third] = ENDING;
+        Self::of(&[first, second, third, Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTSTP])
+    }
+
     fn of(signals: &[Signal]) -> io::Result<Self> {
         let watched: SigSet = signals.iter().copied().filter(|signal| !is_ignored(*signal as i32)).collect();
         watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;

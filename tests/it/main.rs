@@ -49,6 +49,8 @@ mod talking;
 
 mod watching;
 
+mod top;
+
 // The project around it.
 mod install;
 
