@@ -32,6 +32,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "renew" -d 'Set the leas
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
@@ -174,6 +175,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l watch -d 'Show it again at each change, until interrupted'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l exit-code -d 'Exit with 75 when -n would not get one of the keys, in the mode given'
@@ -198,9 +200,30 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l profile -d 'Also us
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l watch -d 'Show it again at each change, until interrupted'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c dlock -n "__fish_dlock_using_subcommand top" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
+complete -c dlock -n "__fish_dlock_using_subcommand top" -s v -l verbose -d 'Say what dlock does'
+complete -c dlock -n "__fish_dlock_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l config -d 'Show the configuration instead, with FILE in place of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l profile -d 'Also use what stands in [profile.NAME] of the files' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l ttl -d 'The lease that the locks will have: slow answers and session timeouts are judged by it [default: 30s]' -r
@@ -233,14 +256,15 @@ complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s h -l help -d
 complete -c dlock -n "__fish_dlock_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c dlock -n "__fish_dlock_using_subcommand man" -l out -d 'Write all pages into this directory instead' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print help'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list doctor fence-check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -3,6 +3,7 @@
 mod backend;
 mod checks;
 mod files;
+mod looking;
 mod texts;
 mod voice;
 
@@ -14,6 +15,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 pub use backend::Backend;
 pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
+pub use looking::{List, Status, Top};
 pub use voice::Voice;
 
 const COMMAND: &str = "Command";
@@ -29,6 +31,7 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "command",
     "token",
     "json",
+    "watch",
     "export",
     "exit-code",
     "fence-file",
@@ -59,6 +62,7 @@ pub enum Command {
     Release(Release),
     Status(Status),
     List(List),
+    Top(Top),
     Doctor(Doctor),
     FenceCheck(FenceCheck),
     Completions(Completions),
@@ -76,6 +80,7 @@ impl Command {
             Self::Release(typed) => (&typed.voice, Some(&typed.files)),
             Self::Status(typed) => (&typed.voice, Some(&typed.files)),
             Self::List(typed) => (&typed.voice, Some(&typed.files)),
+            Self::Top(typed) => (&typed.voice, Some(&typed.files)),
             Self::Doctor(typed) => (&typed.voice, None),
             Self::FenceCheck(typed) => (&typed.voice, None),
             Self::Completions(_) | Self::Man(_) => return <_>::default(),
@@ -225,61 +230,6 @@ pub struct Release {
 
     #[command(flatten)]
     pub files: Files,
-
-    #[command(flatten)]
-    pub voice: Voice,
-}
-
-/// Show who holds a lock, since when, and who waits for it.
-#[derive(Debug, Args)]
-#[command(after_help = texts::STATUS_EXAMPLES)]
-pub struct Status {
-    /// Names of the locks
-    #[arg(value_name = "KEY")]
-    pub keys: Vec<String>,
-
-    /// Name of the lock; the same as a positional KEY
-    #[arg(short, long, value_name = "KEY", help_heading = LOCK)]
-    pub key: Vec<String>,
-
-    #[command(flatten)]
-    pub backend: Backend,
-
-    #[command(flatten)]
-    pub files: Files,
-
-    /// Print a JSON array, one object per key
-    #[arg(long, help_heading = OUTPUT)]
-    pub json: bool,
-
-    #[command(flatten)]
-    pub sharing: Sharing,
-
-    /// Exit with 75 when -n would not get one of the keys, in the mode given
-    #[arg(long, help_heading = OUTPUT)]
-    pub exit_code: bool,
-
-    #[command(flatten)]
-    pub voice: Voice,
-}
-
-/// Show every lock that is held or awaited.
-#[derive(Debug, Args)]
-#[command(after_help = texts::LIST_EXAMPLES)]
-pub struct List {
-    /// Only keys that match this glob; `*` matches `/` too
-    #[arg(value_name = "PATTERN")]
-    pub pattern: Option<String>,
-
-    #[command(flatten)]
-    pub backend: Backend,
-
-    #[command(flatten)]
-    pub files: Files,
-
-    /// Print a JSON array, one object per key
-    #[arg(long, help_heading = OUTPUT)]
-    pub json: bool,
 
     #[command(flatten)]
     pub voice: Voice,

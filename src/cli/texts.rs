@@ -132,12 +132,19 @@ pub(super) const STATUS_EXAMPLES: &str = "\
 Examples:
   dlock status backup deploy
   dlock status --json --zk z1,z2,z3 deploy
+  dlock status --watch backup
   dlock status --exit-code backup >/dev/null || echo somebody is at it";
 
 pub(super) const LIST_EXAMPLES: &str = "\
 Examples:
   dlock list
-  dlock list --redis redis://r1/ 'deploy/*'";
+  dlock list --redis redis://r1/ 'deploy/*'
+  dlock list --watch --json | while read -r locks; do …; done";
+
+pub(super) const TOP_EXAMPLES: &str = "\
+Examples:
+  dlock top --redis redis://r1/
+  dlock top --zk z1,z2,z3 --namespace ci";
 
 pub(super) const DOCTOR_EXAMPLES: &str = "\
 Examples:

@@ -13,6 +13,8 @@ mod release;
 mod renew;
 mod run;
 mod status;
+mod top;
+mod watch;
 
 use std::time::Duration;
 
@@ -45,6 +47,7 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::Release(typed) => settings::release(&typed, &environment).map(|settings| release::release(&settings)),
         Command::Status(typed) => settings::status(&typed, &environment).map(|settings| status::status(&settings)),
         Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),
+        Command::Top(typed) => settings::top(&typed, &environment).map(|settings| top::top(&settings)),
         Command::Doctor(typed) => settings::doctor(&typed, &environment).and_then(doctor::doctor),
         Command::FenceCheck(typed) => {
             settings::fence_check(&typed, &environment).map(|settings| fence::fence_check(&settings))
@@ -91,26 +94,31 @@ fn one_shot(
     attempt: Attempt,
     conversation: impl AsyncFnOnce(&dyn LockBackend) -> Result<Ending, Error>,
 ) -> Ending {
-    let talk = || {
+    in_event_loop(deployment, stderr, async || {
+        let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;
+        let ending = conversation(&*backend).await;
+        let limit = match &ending {
+            Err(Error::Interrupted(_)) => INTERRUPTED_CLOSING_LIMIT,
+            Ok(_) | Err(_) => CLOSING_LIMIT,
+        };
+        if tokio::time::timeout(limit, backend.close()).await.is_err() {
+            stderr.detail("the connection did not close in time");
+        }
+        ending
+    })
+}
+
+/// Does `work`, which talks to `deployment`, in an event loop of its own, and says how it failed.
+fn in_event_loop(deployment: &Deployment, stderr: Stderr, work: impl AsyncFnOnce() -> Result<Ending, Error>) -> Ending {
+    let done = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::system("start the event loop", error))?;
-        runtime.block_on(async {
-            for notice in &deployment.notices {
-                stderr.notice(notice);
-            }
-            let backend = backend::open(&deployment.target).map_err(|error| Error::backend(attempt, error))?;
-            let ending = conversation(&*backend).await;
-            let limit = match &ending {
-                Err(Error::Interrupted(_)) => INTERRUPTED_CLOSING_LIMIT,
-                Ok(_) | Err(_) => CLOSING_LIMIT,
-            };
-            if tokio::time::timeout(limit, backend.close()).await.is_err() {
-                stderr.detail("the connection did not close in time");
-            }
-            ending
-        })
+        for notice in &deployment.notices {
+            stderr.notice(notice);
+        }
+        runtime.block_on(work())
     };
-    talk().unwrap_or_else(|error| failed(&error, stderr))
+    done().unwrap_or_else(|error| failed(&error, stderr))
 }

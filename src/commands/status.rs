@@ -5,12 +5,16 @@ use crate::error::{Attempt, Error};
 use crate::exit_code::{Ending, NOT_ACQUIRED};
 use crate::lock::LockStatus;
 use crate::report::{self, Stderr};
-use crate::settings::{Deployment, ReportForm, StatusSettings, Verdict};
+use crate::settings::{Deployment, Frequency, ReportForm, StatusSettings, Verdict};
 
 use super::one_shot;
+use super::watch::{Question, watch};
 
 pub(super) fn status(settings: &StatusSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
+    if settings.frequency == Frequency::AtEachChange {
+        return watch(&Question::Status(&settings.keys), settings.form, &settings.deployment, stderr);
+    }
     let first = Attempt::Status(settings.keys[0].clone());
     one_shot(&settings.deployment, stderr, first, async |backend| {
         let mut statuses = Vec::new();
@@ -32,10 +36,13 @@ pub(super) fn status(settings: &StatusSettings) -> Ending {
 /// Says where single servers tell something else than the majority that decides.
 pub(super) fn tell_differences(statuses: &[LockStatus], stderr: Stderr) {
     for status in statuses {
-        for difference in &status.differences {
-            stderr.notice(format_args!("{}: {difference}", Quoted(status.key.as_str())));
-        }
+        differences_of(status).for_each(|difference| stderr.notice(difference));
     }
+}
+
+/// The same as sentences.
+pub(super) fn differences_of(status: &LockStatus) -> impl Iterator<Item = String> {
+    status.differences.iter().map(|difference| format!("{}: {difference}", Quoted(status.key.as_str())))
 }
 
 /// Prints the statuses in the form asked for.

@@ -4,7 +4,9 @@ pub mod configuration;
 mod event;
 pub mod findings;
 pub mod json;
+pub mod overview;
 pub mod running;
+pub mod screen;
 mod table;
 pub mod variables;
 mod waiting;
@@ -134,6 +136,12 @@ fn text_line(sentence: &str, colour: Option<&str>) -> String {
     };
     let words = one_line(sentence, MAX_LINE_BYTES - name.len() - "\n".len());
     format!("{name}{words}\n")
+}
+
+/// The sentence as a line of ours on a window, without its end.
+#[must_use]
+pub fn note(sentence: &str) -> String {
+    text_line(sentence, None).trim_end().to_owned()
 }
 
 /// The text without a line break or terminal command inside, cut where it has more than `room` bytes.

@@ -68,18 +68,18 @@ fn waiter_row(entry: &WaiterEntry) -> [String; 7] {
 }
 
 /// For how long, or else since when.
-fn age(lasted: Option<Duration>, since: Option<SystemTime>) -> String {
+pub(super) fn age(lasted: Option<Duration>, since: Option<SystemTime>) -> String {
     lasted
         .map(|lasted| Rough(lasted).to_string())
         .or_else(|| since.map(|since| Since(since).to_string()))
         .unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
-fn or_unknown(known: Option<impl ToString>) -> String {
+pub(super) fn or_unknown(known: Option<impl ToString>) -> String {
     known.map_or_else(|| UNKNOWN.to_owned(), |known| known.to_string())
 }
 
-fn mode_name(mode: Mode) -> String {
+pub(super) fn mode_name(mode: Mode) -> String {
     match mode {
         Mode::Exclusive => "exclusive".to_owned(),
         Mode::Shared => "shared".to_owned(),
@@ -87,7 +87,7 @@ fn mode_name(mode: Mode) -> String {
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
+pub(super) fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Running => "held",
         Phase::OneShot => "one-shot",

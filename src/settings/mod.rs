@@ -15,6 +15,7 @@ mod source;
 mod stopping;
 mod target;
 mod tls;
+mod top;
 mod voice;
 mod zookeeper;
 
@@ -27,6 +28,7 @@ pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};
 pub use held::{HELD, HeldAbove};
 pub use source::Environment;
+pub use top::{TopSettings, top};
 pub use voice::{Color, LogFormat, Voice, Volume, voice_of_failures};
 
 use crate::cli;
@@ -175,6 +177,14 @@ pub enum ReportForm {
     Json,
 }
 
+/// How often `status` and `list` answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frequency {
+    Once,
+    /// At each change, until somebody ends it.
+    AtEachChange,
+}
+
 /// What `status` makes of its exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -190,6 +200,7 @@ pub struct StatusSettings {
     pub keys: Vec<LockKey>,
     pub deployment: Deployment,
     pub form: ReportForm,
+    pub frequency: Frequency,
     pub verdict: Verdict,
     pub voice: Voice,
 }
@@ -199,6 +210,7 @@ pub struct ListSettings {
     pub pattern: KeyPattern,
     pub deployment: Deployment,
     pub form: ReportForm,
+    pub frequency: Frequency,
     pub voice: Voice,
 }
 
@@ -315,6 +327,7 @@ pub fn status(typed: &cli::Status, environment: &Environment) -> Result<StatusSe
     Ok(StatusSettings {
         keys,
         form: form(typed.json),
+        frequency: frequency(typed.watch),
         verdict,
         voice: voice::voice(&typed.voice, environment)?,
         deployment,
@@ -331,6 +344,7 @@ pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings
     Ok(ListSettings {
         pattern,
         form: form(typed.json),
+        frequency: frequency(typed.watch),
         voice: voice::voice(&typed.voice, environment)?,
         deployment: deployment::resolve(&typed.backend, environment)?,
     })
@@ -338,6 +352,10 @@ pub fn list(typed: &cli::List, environment: &Environment) -> Result<ListSettings
 
 fn form(json: bool) -> ReportForm {
     if json { ReportForm::Json } else { ReportForm::Table }
+}
+
+fn frequency(watch: bool) -> Frequency {
+    if watch { Frequency::AtEachChange } else { Frequency::Once }
 }
 
 fn ttl(flag: Option<&String>, environment: &Environment) -> Result<Option<Ttl>, Error> {

@@ -1,4 +1,4 @@
-//! The signals that end a one-shot, received as events.
+//! The signals that end a one-shot or concern a program on a terminal, received as events.
 
 use std::io;
 
@@ -12,17 +12,38 @@ use super::signals::is_ignored;
 /// What a terminal, a service manager or a person sends to end a program.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
-/// The ending signals of this process, held back and delivered as events from here on.
+/// Some signals to this process, held back and delivered as events from here on.
 #[derive(Debug)]
 pub struct Interrupts(Readiness<SignalFd>);
 
 impl Interrupts {
-    /// Those that were inherited as ignored stay so (`nohup`).
+    /// Those that end a program, but for those that were inherited as ignored (`nohup`).
     ///
     /// # Errors
     /// When the process has no descriptor left.
     pub fn watch() -> io::Result<Self> {
-        let watched: SigSet = ENDING.into_iter().filter(|signal| !is_ignored(*signal as i32)).collect();
+        Self::of(&ENDING)
+    }
+
+    /// Those of a program that draws on a window: its size, and its coming back to the foreground.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub fn of_a_window() -> io::Result<Self> {
+        Self::of(&[Signal::SIGWINCH, Signal::SIGCONT])
+    }
+
+    /// Those of a program that has taken the whole window: all that end it, stop it or change the window.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub fn of_a_whole_window() -> io::Result<Self> {
+        let [first, second, third] = ENDING;
+        Self::of(&[first, second, third, Signal::SIGWINCH, Signal::SIGCONT, Signal::SIGTSTP])
+    }
+
+    fn of(signals: &[Signal]) -> io::Result<Self> {
+        let watched: SigSet = signals.iter().copied().filter(|signal| !is_ignored(*signal as i32)).collect();
         watched.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let received = SignalFd::with_flags(&watched, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Readiness::new(received).map(Self)

@@ -16,3 +16,4 @@ pub mod signals;
 pub mod spawn;
 pub mod stdio;
 pub mod users;
+pub mod window;

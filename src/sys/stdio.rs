@@ -110,6 +110,15 @@ fn takes_a_line_now(descriptor: BorrowedFd<'_>) -> bool {
     answered == Ok(1) && events.contains(PollFlags::POLLOUT) && !events.intersects(gone)
 }
 
+/// Whether what is written to standard output can reach nobody any more: the pipe has no reader, the terminal has gone.
+#[must_use]
+pub fn stdout_is_for_nobody() -> bool {
+    let mut asked = [PollFd::new(STDOUT, PollFlags::empty())];
+    let answered = poll(&mut asked, PollTimeout::ZERO);
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    answered == Ok(1) && asked[0].revents().is_some_and(|events| events.intersects(gone))
+}
+
 /// Writes all of `bytes`, in one call where the kernel takes them at once. A pipe that nobody reads is an error here,
 /// not the end of the process.
 ///

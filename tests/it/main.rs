@@ -49,6 +49,10 @@ mod doctor;
 
 mod talking;
 
+mod watching;
+
+mod top;
+
 // The project around it.
 mod install;
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::PtyMaster;
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::termios::{Termios, tcgetattr};
 
 use super::call::{Dlock, Running};
 use super::pty::Pty;
@@ -108,6 +109,18 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn resize(&self, rows: u16) {
         set_size(&self.line().master, &["rows", &rows.to_string()]);
+    }
+
+    /// Changes its width.
+    #[track_caller]
+    pub(crate) fn resize_columns(&self, columns: u16) {
+        set_size(&self.line().master, &["cols", &columns.to_string()]);
+    }
+
+    /// The modes that programs have set.
+    #[track_caller]
+    pub(crate) fn modes(&self) -> Termios {
+        tcgetattr(&*self.line().master).expect("it is a terminal")
     }
 
     /// Closes the window, as a broken connection does.

@@ -1,0 +1,163 @@
+use super::*;
+use crate::lock::{Holder, LockState, Mode, Phase, WaiterEntry};
+
+fn held(key: &str, seconds: u64, lease: u64, waiters: usize) -> LockStatus {
+    let holder = HolderEntry {
+        id: String::new(),
+        holder: Holder::default(),
+        since: None,
+        held_for: Some(Duration::from_secs(seconds)),
+        ttl: None,
+        remaining: Some(Duration::from_secs(lease)),
+        phase: Phase::Running,
+        fence: None,
+    };
+    let waiter = WaiterEntry {
+        id: String::new(),
+        holder: Holder::default(),
+        since: None,
+        waited_for: None,
+        position: 1,
+        mode: Mode::Exclusive,
+    };
+    LockStatus {
+        state: LockState::Held(Mode::Exclusive),
+        holders: vec![holder],
+        waiters: vec![waiter; waiters],
+        ..LockStatus::free(LockKey::new(key).expect("a key"))
+    }
+}
+
+fn three() -> Vec<LockStatus> {
+    vec![held("backup", 10, 20, 0), held("deploy/web", 90, 25, 1), held("deploy/db", 50, 5, 4)]
+}
+
+fn shown(state: &State) -> Vec<&str> {
+    state.rows().iter().map(|status| status.key.as_str()).collect()
+}
+
+fn selected(state: &State) -> Option<&str> {
+    state.selected().0.map(LockKey::as_str)
+}
+
+fn typed(state: &mut State, text: &str) {
+    for letter in text.chars() {
+        state.press(Key::Letter(letter));
+    }
+}
+
+#[test]
+fn s_goes_through_the_orders_and_comes_back_to_the_first() {
+    let mut state = State::new(three());
+    for (name, rows) in [
+        ("key", ["backup", "deploy/db", "deploy/web"]),
+        ("since", ["deploy/web", "deploy/db", "backup"]),
+        ("waiters", ["deploy/db", "deploy/web", "backup"]),
+        ("lease", ["deploy/db", "backup", "deploy/web"]),
+        ("key", ["backup", "deploy/db", "deploy/web"]),
+    ] {
+        assert_eq!((state.order.name(), shown(&state)), (name, rows.to_vec()));
+        state.press(Key::Letter('s'));
+    }
+}
+
+#[test]
+fn the_selection_stays_with_its_key_while_rows_move_come_and_go() {
+    let mut state = State::new(three());
+    state.press(Key::Down);
+    assert_eq!(selected(&state), Some("deploy/db"));
+    state.press(Key::Letter('s'));
+    state.press(Key::Letter('s'));
+    assert_eq!((selected(&state), state.position()), (Some("deploy/db"), 0));
+    state.answered(vec![held("a", 1, 1, 9), held("deploy/db", 50, 5, 4)]);
+    assert_eq!((selected(&state), state.position()), (Some("deploy/db"), 1));
+    state.answered(vec![held("a", 1, 1, 9)]);
+    assert_eq!((selected(&state), state.position()), (Some("a"), 0));
+    state.answered(Vec::new());
+    assert_eq!((selected(&state), state.position()), (None, 0));
+    assert_eq!(state.press(Key::Enter), Step::Draw);
+    assert_eq!(state.scene, Scene::Table, "there is nothing to inspect");
+}
+
+#[test]
+fn the_selection_ends_at_both_ends() {
+    let mut state = State::new(three());
+    for (key, position) in [
+        (Key::Up, 0),
+        (Key::Letter('j'), 1),
+        (Key::Last, 2),
+        (Key::Down, 2),
+        (Key::Letter('k'), 1),
+        (Key::PageDown, 2),
+        (Key::First, 0),
+        (Key::Letter('G'), 2),
+        (Key::Letter('g'), 0),
+    ] {
+        state.press(key);
+        assert_eq!(state.position(), position, "{key:?}");
+    }
+}
+
+#[test]
+fn a_filter_is_part_of_a_key_or_a_glob_and_escape_takes_it_away() {
+    let mut state = State::new(three());
+    typed(&mut state, "/db");
+    assert_eq!((state.scene, shown(&state)), (Scene::Filtering, vec!["deploy/db"]));
+    state.press(Key::Enter);
+    assert_eq!((state.scene, shown(&state)), (Scene::Table, vec!["deploy/db"]));
+    typed(&mut state, "/");
+    state.press(Key::Backspace);
+    state.press(Key::Backspace);
+    typed(&mut state, "deploy/*");
+    assert_eq!(shown(&state), ["deploy/db", "deploy/web"]);
+    state.press(Key::Escape);
+    assert_eq!((state.scene, shown(&state).len()), (Scene::Table, 3));
+    // Letters that are commands elsewhere are letters here, and half a glob is a text.
+    typed(&mut state, "/qjs?[");
+    assert_eq!((state.filter.as_str(), shown(&state).len()), ("qjs?[", 0));
+    state.press(Key::Enter);
+    state.press(Key::Escape);
+    assert_eq!(shown(&state).len(), 3);
+}
+
+#[test]
+fn an_inspected_key_stays_even_when_it_is_free_meanwhile() {
+    let mut state = State::new(three());
+    state.press(Key::Enter);
+    state.press(Key::Down);
+    assert_eq!(state.scene, Scene::Inspecting(1));
+    state.answered(vec![held("other", 1, 1, 0)]);
+    assert_eq!(selected(&state), Some("backup"));
+    assert!(state.selected().1.is_none());
+    assert_eq!(state.press(Key::Letter('q')), Step::Draw);
+    assert_eq!((state.scene, selected(&state)), (Scene::Table, Some("other")));
+}
+
+#[test]
+fn q_quits_and_any_key_leaves_the_help() {
+    let mut state = State::new(three());
+    state.press(Key::Letter('?'));
+    assert_eq!(state.scene, Scene::Help);
+    assert_eq!(state.press(Key::Letter('q')), Step::Draw);
+    assert_eq!(state.scene, Scene::Table);
+    assert_eq!(state.press(Key::Letter('q')), Step::Quit);
+}
+
+#[test]
+fn the_rows_scroll_only_when_the_selection_would_leave_them() {
+    let mut state = State::new((0..9).map(|number| held(&number.to_string(), 1, 1, 0)).collect());
+    assert_eq!(state.visible(4), 0..4);
+    for (key, visible) in [
+        (Key::PageDown, 1..5),
+        (Key::Up, 1..5),
+        (Key::First, 0..4),
+        (Key::Last, 5..9),
+        (Key::Up, 5..9),
+        (Key::PageUp, 3..7),
+    ] {
+        state.press(key);
+        assert_eq!(state.visible(4), visible, "{key:?}");
+    }
+    assert_eq!(state.visible(20), 0..9, "a larger window");
+    assert_eq!(state.visible(0).len(), 1, "there is always a row");
+}
