@@ -23,9 +23,15 @@ fn top(place: &Place) -> Terminal {
 
 #[track_caller]
 fn assert_was_left_alone(terminal: &Terminal, modes: &nix::sys::termios::Termios) {
-    let shown = terminal.everything();
-    assert!(shown.rfind(LEAVES) > shown.rfind(ENTERS), "the window is given back");
-    assert!(shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l"), "the cursor is shown again");
+    // What was written last may still be on its way through the terminal.
+    eventually("the window is given back", || {
+        let shown = terminal.everything();
+        shown.rfind(LEAVES) > shown.rfind(ENTERS)
+    });
+    eventually("the cursor is shown again", || {
+        let shown = terminal.everything();
+        shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")
+    });
     assert_eq!(&terminal.modes(), modes);
 }
 
