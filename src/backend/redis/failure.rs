@@ -152,6 +152,9 @@ pub(super) fn refuses_to_notify(error: &RedisError) -> bool {
 
 /// A time limit as messages name it.
 pub(super) fn seconds(limit: Duration) -> String {
+    if limit < Duration::from_millis(100) {
+        return format!("{} ms", limit.as_millis().max(1));
+    }
     format!("{} s", (limit.as_secs_f64() * 10.0).round() / 10.0)
 }
 
@@ -166,6 +169,13 @@ mod tests {
     fn failure(reply: &str) -> Failure {
         let endpoint = Endpoint::parse("redis://bob:secret@r1").expect("a valid URL");
         Failure::of(&endpoint, &error(format!("{reply}\r\n").as_bytes()))
+    }
+
+    #[test]
+    fn no_limit_is_said_to_be_none() {
+        for (millis, said) in [(0, "1 ms"), (30, "30 ms"), (100, "0.1 s"), (2_500, "2.5 s"), (5_000, "5 s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), said);
+        }
     }
 
     #[test]
