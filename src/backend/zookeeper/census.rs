@@ -130,8 +130,8 @@ fn described(key: LockKey, contenders: Vec<(Node, Mode)>, clock: Option<Stat>) -
             status.waiters.push(WaiterEntry {
                 id: node.id(),
                 holder: node.holder(),
-                since: time_of_day(node.stat.ctime),
-                waited_for: age(node.stat.czxid, node.stat.ctime, clock),
+                since: node.stat.and_then(|stat| time_of_day(stat.ctime)),
+                waited_for: node.stat.and_then(|stat| age(stat.czxid, stat.ctime, clock)),
                 position: index - holding + 1,
                 mode,
             });
@@ -146,15 +146,20 @@ fn holder_entry(node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
     HolderEntry {
         id: node.id(),
         holder: node.holder(),
-        since: time_of_day(node.granted_ms()),
-        // A contender that had waited was granted under the leader of its last change; the others were when they came.
-        held_for: age(node.stat.mzxid, node.granted_ms(), clock)
-            .filter(|_| lease::epoch(node.stat.mzxid) == lease::epoch(node.fence().0.cast_signed())),
+        since: node.granted_ms().and_then(time_of_day),
+        held_for: held_for(node, clock),
         ttl: node.record.as_ref().map(Record::ttl),
         remaining: node
             .timed()
-            .and_then(|record| Some(record.ttl().saturating_sub(age(node.stat.mzxid, node.stat.mtime, clock)?))),
+            .and_then(|record| Some(record.ttl().saturating_sub(age(node.stat?.mzxid, node.stat?.mtime, clock)?))),
         phase,
-        fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| node.fence()),
+        fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| node.fence()).flatten(),
     }
+}
+
+/// A contender that had waited was granted under the leader of its last change; the others were when they came.
+fn held_for(node: &Node, clock: Option<Stat>) -> Option<Duration> {
+    let stat = node.stat?;
+    age(stat.mzxid, node.granted_ms()?, clock)
+        .filter(|_| node.fence().is_some_and(|fence| lease::epoch(stat.mzxid) == lease::epoch(fence.0.cast_signed())))
 }

@@ -147,13 +147,24 @@ impl Record {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) data: Vec<u8>,
-    pub(super) stat: Stat,
+    /// Not there for whom its ACL lets not even see that much.
+    pub(super) stat: Option<Stat>,
     pub(super) record: Option<Record>,
 }
 
 impl Node {
     pub(super) fn new(name: &str, data: Vec<u8>, stat: Stat) -> Self {
-        Self { name: name.to_owned(), record: Record::parse(&data), data, stat }
+        Self { name: name.to_owned(), record: Record::parse(&data), data, stat: Some(stat) }
+    }
+
+    /// One of whom no more than the name may be known.
+    pub(super) fn hidden(name: &str) -> Self {
+        Self { name: name.to_owned(), data: Vec::new(), stat: None, record: None }
+    }
+
+    /// What a change of it has to name, so that nobody else's in between is lost.
+    pub(super) fn version(&self) -> Option<i32> {
+        self.stat.map(|stat| stat.version)
     }
 
     /// Whether it goes with its session. Servers show neither containers nor TTL nodes in `ephemeralOwner`, with the
@@ -161,7 +172,7 @@ impl Node {
     pub(super) fn is_ephemeral(&self) -> bool {
         const CONTAINER: u64 = 0x8000_0000_0000_0000;
         const TTL_NODE: u64 = 0xff00_0000_0000_0000;
-        let owner = self.stat.ephemeral_owner.cast_unsigned();
+        let owner = self.stat.map_or(0, |stat| stat.ephemeral_owner.cast_unsigned());
         owner != 0 && owner != CONTAINER && owner & TTL_NODE != TTL_NODE
     }
 
@@ -202,18 +213,19 @@ impl Node {
     }
 
     /// When it was granted, if it is, by the clock of the leader of that time: milliseconds since 1970.
-    pub(super) fn granted_ms(&self) -> i64 {
-        let Some(record) = &self.record else { return self.stat.ctime };
-        match record.number("since_ms").and_then(|since| i64::try_from(since).ok()) {
+    pub(super) fn granted_ms(&self) -> Option<i64> {
+        let stat = self.stat?;
+        let Some(record) = &self.record else { return Some(stat.ctime) };
+        Some(match record.number("since_ms").and_then(|since| i64::try_from(since).ok()) {
             Some(since) => since,
-            None if record.is_set("granted") => self.stat.mtime,
-            None => self.stat.ctime,
-        }
+            None if record.is_set("granted") => stat.mtime,
+            None => stat.ctime,
+        })
     }
 
-    pub(super) fn fence(&self) -> FencingToken {
+    pub(super) fn fence(&self) -> Option<FencingToken> {
         let won = self.record.as_ref().and_then(|record| record.number("fence"));
-        FencingToken(won.unwrap_or(self.stat.czxid.cast_unsigned()))
+        won.or_else(|| self.stat.map(|stat| stat.czxid.cast_unsigned())).map(FencingToken)
     }
 }
 
@@ -317,15 +329,15 @@ mod tests {
         assert_eq!(phase(&one_shot.with("lease", "held-at-least"), 0), Phase::HeldAtLeast);
         assert_eq!(phase(&one_shot.with("lease", "lock-delay"), 0), Phase::LockDelay);
         let node = Node::new("n", one_shot.to_bytes(), stat(0));
-        assert_eq!((node.fence(), node.granted_ms()), (FencingToken(7), 1_000));
+        assert_eq!((node.fence(), node.granted_ms()), (Some(FencingToken(7)), Some(1_000)));
         assert_eq!(one_shot.asked(), Duration::from_secs(60));
     }
 
     #[test]
     fn the_grant_of_a_contender_that_waited_is_its_last_change() {
         let record = entering(&OwnerToken::random());
-        assert_eq!(Node::new("n", record.to_bytes(), stat(1)).granted_ms(), 1_000);
-        assert_eq!(Node::new("n", record.granted().to_bytes(), stat(1)).granted_ms(), 2_000);
+        assert_eq!(Node::new("n", record.to_bytes(), stat(1)).granted_ms(), Some(1_000));
+        assert_eq!(Node::new("n", record.granted().to_bytes(), stat(1)).granted_ms(), Some(2_000));
     }
 
     #[test]

@@ -217,8 +217,12 @@ pub(super) async fn read_paths(client: &Client, paths: &[String]) -> Result<Vec<
             nodes.push(match answer.await {
                 Ok((data, stat)) => Some(Node::new(name, data, stat)),
                 Err(Error::NoNode) => None,
-                // To ask for the stamps needs no right.
-                Err(Error::NoAuth) => client.check_stat(path).await?.map(|stat| Node::new(name, Vec::new(), stat)),
+                // To ask for the stamps needs no right, up to 3.9.1: from then on (ZOOKEEPER-2590) that of reading.
+                Err(Error::NoAuth) => match client.check_stat(path).await {
+                    Ok(stat) => stat.map(|stat| Node::new(name, Vec::new(), stat)),
+                    Err(Error::NoAuth) => Some(Node::hidden(name)),
+                    Err(error) => return Err(error),
+                },
                 Err(error) => return Err(error),
             });
         }
@@ -272,7 +276,7 @@ pub(super) async fn release_by_token(
         else {
             return Ok(Release::NotHeld);
         };
-        match client.delete(&format!("{directory}/{}", node.name), Some(node.stat.version)).await {
+        match client.delete(&format!("{directory}/{}", node.name), node.version()).await {
             Ok(()) if holds => return Ok(Release::Released),
             // It was in the queue, or has changed in between: look again, there may be more of it.
             Ok(()) | Err(Error::NoNode | Error::BadVersion) => {}
