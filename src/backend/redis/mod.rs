@@ -376,7 +376,7 @@ impl LockBackend for RedisBackend {
     }
 
     async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
-        examination::examine(&*self.route, &self.namespace, ttl, self.wait_replicas).await
+        examination::examine(&*self.route, &self.namespace, ttl, self.wait_replicas, None).await
     }
 
     async fn close(&self) {

@@ -246,7 +246,7 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
-        examination::examine(&*self.route, &self.namespace, ttl, 0).await
+        examination::examine(&*self.route, &self.namespace, ttl, 0, Some(self.layout)).await
     }
 
     async fn close(&self) {
