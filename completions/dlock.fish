@@ -29,7 +29,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -s V -l version -d 'Print vers
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "run" -d 'Run a command while holding a lock'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took, or take one from its holder'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
@@ -135,6 +135,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'S
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l id -d 'Which holder, where there are several: its id, as `status` shows it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
@@ -152,6 +153,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l config -d 'Read 
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l force -d 'Take the lock from its holder: its command is stopped, then the lock is free'
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l yes -d 'Do not ask; needed where there is no terminal'
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l now -d 'Free the lock at once, though its command may run on for as long as its lease would last'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -259,7 +263,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print 
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took, or take one from its holder'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'

@@ -15,6 +15,7 @@ mod node;
 mod quorum;
 mod reading;
 mod reply;
+mod revoking;
 mod script;
 mod stream;
 mod topology;
@@ -45,8 +46,9 @@ use crate::backend::tls::Tls;
 use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, KeyPattern, Lease, LeaseKind, LockBackend,
-    LockKey, LockStatus, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, HolderEntry, KeyPattern, Lease, LeaseKind,
+    LockBackend, LockKey, LockStatus, Manner, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release,
+    Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -365,6 +367,13 @@ impl LockBackend for RedisBackend {
             redis::Value::Int(0) => Ok(Release::NotHeld),
             _ => Err(unexpected(&*self.route)),
         }
+    }
+
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
+        let names = self.names(key)?;
+        let revocation = revoking::revoke(&*self.route, &names, shown, manner, FIRST_CONTACT).await?;
+        self.vouched(&names).await?;
+        Ok(revocation)
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

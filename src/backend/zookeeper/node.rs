@@ -70,6 +70,12 @@ impl Record {
         record
     }
 
+    /// The same contender, of whom an operator wants the lock back; granted at `since_ms`, as its node tells no more once
+    /// this is written.
+    pub(super) fn revoked(&self, since_ms: i64) -> Self {
+        self.with("revoked", true).with("since_ms", since_ms)
+    }
+
     pub(super) fn with_ttl(&self, ttl: Duration) -> Self {
         self.with("ttl_ms", millis(ttl))
     }
@@ -323,7 +329,8 @@ mod tests {
         let record = entering(&token);
         let phase = |record: &Record, owner| Node::new("n", record.to_bytes(), stat(owner)).phase();
         assert_eq!(phase(&record, session), Phase::Running);
-        assert_eq!(phase(&record.with("revoked", true), session), Phase::Revoked);
+        assert_eq!(phase(&record.revoked(1_500), session), Phase::Revoked);
+        assert_eq!(Node::new("n", record.revoked(1_500).to_bytes(), stat(session)).granted_ms(), 1_500);
         let one_shot = record.one_shot(&stat(session), Duration::from_secs(10), Duration::from_secs(60));
         assert_eq!(phase(&one_shot, 0), Phase::OneShot);
         assert_eq!(phase(&one_shot.with("lease", "held-at-least"), 0), Phase::HeldAtLeast);

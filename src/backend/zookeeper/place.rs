@@ -14,7 +14,7 @@ use super::node::Node;
 use super::queue::Queue;
 use super::session::Session;
 use super::{ZooKeeperBackend, failure};
-use crate::lock::{BackendError, LeaseKind, LockKey, OwnerToken, Release};
+use crate::lock::{BackendError, LeaseKind, LockKey, OwnerToken, Phase, Release};
 use crate::sys::boottime::BootInstant;
 
 /// How many reads are sent before the first answer is awaited.
@@ -32,6 +32,8 @@ pub(super) struct Place {
     stat: Cell<Option<(Stat, BootInstant)>>,
     standing: Cell<Standing>,
     watch: Watch,
+    /// An operator wants the lock back, or one of Curator's clients does.
+    asked_back: Cell<bool>,
 }
 
 /// The watch on one's own node while it holds. Dropping one that has not fired takes a request.
@@ -70,6 +72,7 @@ impl Place {
             stat: Cell::default(),
             standing: Cell::new(Standing::Waiting),
             watch: Watch::default(),
+            asked_back: Cell::new(false),
         }
     }
 
@@ -126,14 +129,19 @@ impl Place {
         self.standing.get() == Standing::Persistent
     }
 
-    /// Sets a watch on the node unless there is one.
+    pub(super) fn is_asked_back(&self) -> bool {
+        self.asked_back.get()
+    }
+
+    /// Sets a watch on the node unless there is one, and reads what was written there before.
     pub(super) async fn be_watched(&self, path: &str) {
         let Ok(client) = self.session.client() else { return };
         if self.watch.0.borrow().is_some() {
             return;
         }
         // The requests that follow say what became of the node.
-        if let Ok((_, watcher)) = client.check_and_watch_stat(path).await {
+        if let Ok((data, stat, watcher)) = client.get_and_watch_data(path).await {
+            self.asked_back.set(self.asked_back.get() || Node::new("", data, stat).phase() == Phase::Revoked);
             self.watch.0.replace(Some(Box::pin(watcher.changed())));
         }
     }

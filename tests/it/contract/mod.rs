@@ -7,6 +7,7 @@ mod one_shot;
 mod reports;
 mod run;
 mod several;
+mod taking_back;
 
 use crate::support::Place;
 

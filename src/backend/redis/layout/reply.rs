@@ -104,6 +104,14 @@ pub(super) fn status(layout: Layout, key: LockKey, reply: &Value) -> Option<Lock
     Some(status)
 }
 
+/// Who owns it, of what is the library's own.
+pub(super) fn owner(reply: &Value) -> Option<Option<Vec<u8>>> {
+    let Value::Array(parts) = reply else { return None };
+    let [_, kind, owner, _, _] = parts.as_slice() else { return None };
+    let owner = bytes(owner)?.to_vec();
+    Some((*kind == Value::Int(1)).then_some(owner))
+}
+
 impl Held {
     /// Whom a contender waits for.
     pub(super) fn contention(&self) -> Contention {
@@ -127,7 +135,11 @@ impl Record {
         let mut words = std::str::from_utf8(head).ok()?.strip_prefix("dlock/1 exclusive ")?.split_ascii_whitespace();
         Some(Self {
             since: ServerTime::from_micros(words.next()?.parse().ok()?),
-            phase: if words.next()? == "one-shot" { Phase::OneShot } else { Phase::Running },
+            phase: match words.next()? {
+                "one-shot" => Phase::OneShot,
+                "revoked" => Phase::Revoked,
+                _ => Phase::Running,
+            },
             ttl: Duration::from_millis(words.next()?.parse().ok()?),
             holder: Holder::from_json(json),
         })
