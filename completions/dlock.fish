@@ -42,6 +42,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock; given several times: all of them or none' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l fence-file -d 'Write the fencing token into this file before the command starts' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l hold-at-least -d 'Leave the lock taken until so long after it was granted, also when the command ends earlier' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l lock-delay -d 'After a crash or a lost lease nobody gets the lock for this long beyond the TTL' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l max-waiters -d 'Give up at once when N others already wait; 0 is -n' -r

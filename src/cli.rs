@@ -4,6 +4,7 @@ mod backend;
 mod checks;
 mod files;
 mod looking;
+mod retention;
 mod texts;
 mod voice;
 
@@ -16,6 +17,7 @@ pub use backend::Backend;
 pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
 pub use looking::{List, Status, Top};
+pub use retention::Retention;
 pub use voice::Voice;
 
 const COMMAND: &str = "Command";
@@ -55,6 +57,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and it is moved once")]
 pub enum Command {
     Run(Run),
     Acquire(Acquire),
@@ -123,6 +126,9 @@ pub struct Run {
     /// Write the fencing token into this file before the command starts
     #[arg(long, value_name = "PATH", help_heading = LOCK, value_hint = ValueHint::FilePath)]
     pub fence_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub retention: Retention,
 
     #[command(flatten)]
     pub sharing: Sharing,

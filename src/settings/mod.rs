@@ -11,6 +11,7 @@ mod layout;
 mod masters;
 mod mode;
 mod options;
+mod retention;
 mod source;
 mod stopping;
 mod target;
@@ -36,7 +37,7 @@ use crate::error::Error;
 use crate::error::phrase::Quoted;
 use crate::lock::key::InvalidKeys;
 use crate::lock::pace::Pace;
-use crate::lock::{KeyPattern, Keys, LockKey, Mode, OwnerToken, Ttl};
+use crate::lock::{KeyPattern, Keys, LockKey, Mode, OwnerToken, Retention, Ttl};
 use crate::sys::boottime::BootInstant;
 use duration::{DEFAULT_TTL, parse_ttl};
 use source::{on_command_line, text};
@@ -105,6 +106,7 @@ pub struct RunSettings {
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
+    pub retention: Retention,
     pub contest: Contest,
     pub stopping: Stopping,
     pub label: Option<String>,
@@ -228,6 +230,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
         stopping: stopping::stopping(&typed.stopping, environment)?,
         label: label(&typed.label, environment)?,
         fence_file: fence::file(typed.fence_file, mode, &deployment)?,
+        retention: retention::retention(&typed.retention, environment, &deployment)?,
         mode,
         voice: voice::voice(&typed.voice, environment)?,
         above: held::above(environment, &deployment),

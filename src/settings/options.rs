@@ -48,6 +48,8 @@ const fn setting(key: &'static str, kind: Kind, default: &'static str) -> Settin
 /// In the order of the help.
 pub(super) const SETTINGS: &[Setting] = &[
     setting("ttl", Kind::Duration, "30s (acquire: none)"),
+    setting("hold-at-least", Kind::Duration, "0"),
+    setting("lock-delay", Kind::Duration, "0"),
     setting("exclusive", Kind::Switch, "true"),
     setting("shared", Kind::Switch, "false"),
     setting("slots", Kind::Number, "none"),

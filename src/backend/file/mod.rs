@@ -6,6 +6,7 @@ mod directory;
 mod examination;
 mod group;
 mod joining;
+mod kept;
 mod lease;
 mod listing;
 mod lock_file;
@@ -25,7 +26,7 @@ use async_trait::async_trait;
 
 use crate::lock::{
     Acquired, BackendError, Claim, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace, OwnerToken,
-    Progress, Prolonged, Release, Renewal, Ttl,
+    Parting, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use contenders::Contenders;
@@ -135,6 +136,12 @@ impl FileBackend {
         let now = self.now()?;
         Ok(matches!(record.standing(&now.boot_id, now.boottime), Standing::Until(_)))
     }
+
+    /// Whether `record` is of a dead holder that wants others to be kept out.
+    fn is_uncleared(&self, record: &Record) -> Result<bool, BackendError> {
+        let now = self.now()?;
+        Ok(matches!(record.standing(&now.boot_id, now.boottime), Standing::Delayed(_)))
+    }
 }
 
 #[async_trait(?Send)]
@@ -174,7 +181,11 @@ impl LockBackend for FileBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
-        if self.is_plain() { self.give_up_plain(key, token) } else { self.give_up(key, token).await }
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
+        if self.is_plain() { self.give_up_plain(key, token) } else { self.give_up(key, token, parting).await }
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

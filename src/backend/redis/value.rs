@@ -170,7 +170,7 @@ fn is_token(word: &str) -> bool {
     word.len() == OwnerToken::LEN && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn parse_phase(word: &str) -> Phase {
+pub(super) fn parse_phase(word: &str) -> Phase {
     match word {
         "one-shot" => Phase::OneShot,
         "revoked" => Phase::Revoked,

@@ -264,8 +264,8 @@ impl Contest<'_> {
         }
         // This process was stopped while it waited: the leader may know nothing of our life since then. After a quarter
         // of the timeout, which is half a tick at least, its follower has told it of the write above.
-        if session.valid_until().remaining() < session.timeout() / 3 {
-            sleep(session.timeout() / 4).await;
+        if session.valid_until().remaining() < session.ttl() / 3 {
+            sleep(session.ttl() / 4).await;
             if session.commit_check(&path).await? == Existence::Gone {
                 return Ok(Turn::Gone);
             }
@@ -274,7 +274,7 @@ impl Contest<'_> {
         Ok(Turn::Granted(Lease {
             key: self.claim.key.clone(),
             token: self.claim.token.clone(),
-            ttl: session.timeout(),
+            ttl: session.ttl(),
             fence: (self.claim.mode == Mode::Exclusive).then_some(FencingToken(stat.czxid.cast_unsigned())),
             requested_at: session.last_proof(),
             valid_until: Some(session.valid_until()),
@@ -289,7 +289,7 @@ impl Contest<'_> {
         let expired = || failure::explained(&self.backend.ensemble, "wait in the queue", &Error::SessionExpired);
         let Some(mut states) = session.states() else { return expired() };
         let Ok(mut timer) = BootTimer::new() else { return BackendError::system("no timer left") };
-        let pause = session.timeout() / LOOKS;
+        let pause = session.ttl() / LOOKS;
         let (mut last_look, mut in_time) = (BootInstant::now(), 0);
         loop {
             let state = tokio::select! {
@@ -298,7 +298,7 @@ impl Contest<'_> {
                     let now = BootInstant::now();
                     in_time = if now.since(last_look) < pause * 2 && session.is_connected() { in_time + 1 } else { 0 };
                     if in_time >= STEADY_LOOKS {
-                        session.was_alive(now - session.timeout() / 4);
+                        session.was_alive(now - session.ttl() / 4);
                     }
                     last_look = now;
                     if self.lost_at.get().is_some_and(|since| (since + reconnect_for).has_passed()) {

@@ -257,7 +257,7 @@ fn outgrows(kept_for: Duration, ttl: Duration) -> bool {
 
 /// In one step: deletes the node and creates the same name, persistent, so that the place in the queue stays taken.
 /// Returns what was stored.
-async fn replace(
+pub(super) async fn replace(
     client: &Client,
     acl: AclPolicy,
     path: &str,

@@ -13,10 +13,13 @@ mod failure;
 mod family;
 mod lease;
 mod node;
+mod opening;
 mod path;
 mod place;
+mod proofs;
 mod queue;
 mod session;
+mod tombstone;
 mod tunnel;
 mod watching;
 
@@ -35,17 +38,17 @@ pub use family::Family;
 
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus,
-    Namespace, OwnerToken, Progress, Prolonged, Release, Renewal, Ttl,
+    Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use access::Approach;
 use path::Layout;
 use place::{Place, Removal};
-use session::{Existence, Session};
+use session::{Existence, Session, Terms};
 
 /// The session timeout where no lease depends on it: long enough for an election, short enough to be forgotten soon
 /// when this process is killed.
-const ASIDE: Ttl = Ttl::Default(Duration::from_secs(10));
+const ASIDE: Terms = Terms { ttl: Ttl::Default(Duration::from_secs(10)), lock_delay: Duration::ZERO };
 
 /// Where to lock.
 #[derive(Debug, Clone)]
@@ -62,8 +65,8 @@ pub struct ZooKeeperBackend {
     approach: Approach,
     layout: Layout,
     family: Family,
-    /// Each with the timeout that was asked for: keys that are held together share a session, and its heartbeats.
-    sessions: RefCell<Vec<(Ttl, Rc<Session>)>>,
+    /// Each with the terms that were asked for: keys that are held together share a session, and its heartbeats.
+    sessions: RefCell<Vec<(Terms, Rc<Session>)>>,
     /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
     places: RefCell<HashMap<Contender, Option<Rc<Place>>>>,
     /// Other users' leases of another leader's time, by path.
@@ -96,15 +99,15 @@ impl ZooKeeperBackend {
         })
     }
 
-    /// A live session of this timeout; it is opened, at `until` at the latest, when there is none.
-    async fn session(&self, ttl: Ttl, until: BootInstant) -> Result<Rc<Session>, BackendError> {
+    /// A live session on these terms; it is opened, at `until` at the latest, when there is none.
+    async fn session(&self, terms: Terms, until: BootInstant) -> Result<Rc<Session>, BackendError> {
         self.sessions.borrow_mut().retain(|(_, open)| !open.is_over());
-        let alive = self.sessions.borrow().iter().find(|(asked, _)| *asked == ttl).cloned();
+        let alive = self.sessions.borrow().iter().find(|(asked, _)| *asked == terms).cloned();
         if let Some((_, session)) = alive {
             return Ok(session);
         }
-        let session = Rc::new(Session::open(&self.ensemble, &self.approach, ttl, until).await?);
-        self.sessions.borrow_mut().push((ttl, Rc::clone(&session)));
+        let session = Rc::new(Session::open(&self.ensemble, &self.approach, terms, until).await?);
+        self.sessions.borrow_mut().push((terms, Rc::clone(&session)));
         Ok(session)
     }
 
@@ -204,6 +207,10 @@ impl LockBackend for ZooKeeperBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         let place = match self.place(key, token) {
             // Not of this backend's making.
             None => return self.in_time("release", place::release_by_token(self, key, token)).await,
@@ -214,13 +221,14 @@ impl LockBackend for ZooKeeperBackend {
             }
             Some(Some(place)) => place,
         };
-        let removal = self.in_time("release", place.remove(self)).await;
+        let removal = self.in_time("release", tombstone::part(self, &place, token, parting)).await;
         match removal {
             Ok(Removal::Removed) if place.was_granted() => {
                 self.forget(key, token);
                 return Ok(Release::Released);
             }
-            Err(error) if !place.session().is_over() => return Err(error),
+            // A tombstone is looked for by the next try.
+            Err(error) if !place.session().is_over() || place.left_by(parting).is_some() => return Err(error),
             _ => {}
         }
         // It never held, or its session has taken it along; only what no longer hung on a session may be left.

@@ -70,6 +70,19 @@ impl Record {
         record
     }
 
+    /// The same contender, whose node will outlast what it believes in.
+    pub(super) fn delaying(self, delay: Duration) -> Self {
+        if delay.is_zero() { self } else { self.with("lock_delay_ms", millis(delay)) }
+    }
+
+    /// The same contender, gone; others are kept out for `length` more.
+    pub(super) fn tombstone(&self, lease: &str, length: Duration, fence: FencingToken, granted_ms: i64) -> Self {
+        let mut record = self.with("lease", lease).with("ttl_ms", millis(length)).with("since_ms", granted_ms);
+        record.fields.insert("fence".into(), fence.0.into());
+        record.fields.remove("lock_delay_ms");
+        record
+    }
+
     pub(super) fn with_ttl(&self, ttl: Duration) -> Self {
         self.with("ttl_ms", millis(ttl))
     }

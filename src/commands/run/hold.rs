@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub(super) timed_out: bool,
     /// Nothing can be believed of the lease any more, whenever that began.
     pub(super) lease_over: bool,
+    /// It was asked to end because the front had died.
+    pub(super) orphaned: bool,
 }
 
 /// How long the front may take to tell of a signal that came with the command's end: it may be stopped, or dying.
@@ -107,7 +109,7 @@ pub(super) async fn hold(
             stderr.notice(running::left_running(&settings.program, left));
         }
     }
-    Held { exit, lost: job.lost, timed_out: job.timed_out, lease_over: job.lease_over }
+    Held { exit, lost: job.lost, timed_out: job.timed_out, lease_over: job.lease_over, orphaned: job.front_gone }
 }
 
 async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {

@@ -1,6 +1,7 @@
 //! The lock contract: what every backend promises, in the same sentences.
 
 mod crowds;
+mod hold_at_least;
 mod modes;
 mod nested;
 mod one_shot;

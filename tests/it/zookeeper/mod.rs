@@ -60,6 +60,7 @@ fn claim(name: &str) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: dlock::lock::Mode::Exclusive,
+        retention: dlock::lock::Retention::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::super::reply::{bytes, time, whole};
-use super::super::value::ServerTime;
+use super::super::value::{ServerTime, parse_phase};
 use super::Layout;
 use crate::lock::token::public_id;
 use crate::lock::{Contention, Holder, HolderEntry, LockKey, LockState, LockStatus, Mode, Phase};
@@ -127,7 +127,7 @@ impl Record {
         let mut words = std::str::from_utf8(head).ok()?.strip_prefix("dlock/1 exclusive ")?.split_ascii_whitespace();
         Some(Self {
             since: ServerTime::from_micros(words.next()?.parse().ok()?),
-            phase: if words.next()? == "one-shot" { Phase::OneShot } else { Phase::Running },
+            phase: parse_phase(words.next()?),
             ttl: Duration::from_millis(words.next()?.parse().ok()?),
             holder: Holder::from_json(json),
         })
