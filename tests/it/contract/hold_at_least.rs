@@ -1,13 +1,12 @@
 //! `--hold-at-least`: the lock stays taken until a minimum time after its grant, whatever became of the command.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
 use super::is_token;
-use crate::support::{Place, Running, Server, eventually, sentences, within};
+use crate::support::{Place, Running, eventually, sentences, within};
 
 sentences! {
     file: Place::shared(Kind::File), [
@@ -63,7 +62,7 @@ sentences! {
         who_waits_gets_in_at_the_end_of_the_minimum_and_not_before,
         readers_and_slots_are_held_like_any_other_lock,
     ];
-    masters: super::three_masters(), [
+    masters: crate::contract::three_masters(), [
         a_command_that_ends_early_leaves_the_lock_taken_until_the_minimum_is_over,
         the_token_of_a_lock_that_is_only_held_at_least_owns_nothing,
         after_a_crash_only_the_lease_protects,
@@ -74,14 +73,6 @@ sentences! {
         the_token_of_a_lock_that_is_only_held_at_least_owns_nothing,
         after_a_crash_only_the_lease_protects,
     ];
-}
-
-/// Three Redis servers that know nothing of each other.
-fn three_masters() -> Place {
-    static MASTERS: OnceLock<[Server; 3]> = OnceLock::new();
-    let masters = MASTERS.get_or_init(|| [(); 3].map(|()| Server::redis(&[])));
-    let urls = masters.each_ref().map(|master| format!("redis://127.0.0.1:{}", master.port));
-    Place::at_url(&urls.join(","), masters[0].port)
 }
 
 /// Longer than what is done meanwhile takes on a busy machine, so that it is seen while it lasts.
