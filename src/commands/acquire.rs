@@ -14,7 +14,7 @@ use crate::sys::interrupt::Interrupts;
 
 use super::contend::{Contended, contend};
 use super::run::nested;
-use super::{describe, one_shot};
+use super::{describe, one_shot, strict};
 
 /// # Errors
 /// When the settings are wrong.
@@ -38,6 +38,7 @@ fn acquire_as(settings: &AcquireSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
     one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.keys.first().clone()), async |backend| {
         let interrupts = Interrupts::watch().map_err(|error| Error::system("watch for signals", error))?;
+        strict::check(backend, &settings.deployment, settings.ttl).await?;
         let leases = take(backend, settings, stderr, &interrupts).await?;
         hand_out(backend, &leases, settings).await?;
         let endpoint = &settings.deployment.endpoint;

@@ -24,7 +24,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use deployment::{BackendName, Deployment, SECRETS};
+pub use deployment::{BackendName, Deployment, SECRETS, Scrutiny};
 pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};
 pub use held::{HELD, HeldAbove};

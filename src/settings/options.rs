@@ -76,6 +76,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("zk", Kind::Text, "127.0.0.1:2181"),
     setting("zk-auth-file", Kind::Path, "none"),
     setting("zk-acl", Kind::Text, "open, or what --zk-auth-file implies"),
+    setting("fence-floor", Kind::Number, "0"),
+    setting("strict", Kind::Switch, "false"),
     setting("dir", Kind::Path, "this user's own"),
     setting("namespace", Kind::Text, "dlock"),
     setting("quiet", Kind::Switch, "false"),

@@ -16,7 +16,7 @@ use super::watching::Watches;
 use super::{ZooKeeperBackend, failure, lease};
 use crate::lock::backoff::jittered;
 use crate::lock::{
-    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, FencingToken, Lease, LeaseKind, Mode, Patience, Progress,
+    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, Lease, LeaseKind, Mode, Patience, Progress,
 };
 use crate::sys::boottime::{BootInstant, BootTimer};
 
@@ -270,12 +270,16 @@ impl Contest<'_> {
                 return Ok(Turn::Gone);
             }
         }
+        let fence = match self.claim.mode {
+            Mode::Exclusive => Some(self.backend.granted_fence(stat.czxid)?),
+            Mode::Shared | Mode::Slots(_) => None,
+        };
         place.granted();
         Ok(Turn::Granted(Lease {
             key: self.claim.key.clone(),
             token: self.claim.token.clone(),
             ttl: session.ttl(),
-            fence: (self.claim.mode == Mode::Exclusive).then_some(FencingToken(stat.czxid.cast_unsigned())),
+            fence,
             requested_at: session.last_proof(),
             valid_until: Some(session.valid_until()),
             renew_every: Some(session.heartbeat()),

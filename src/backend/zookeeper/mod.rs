@@ -37,8 +37,8 @@ pub use endpoint::{ConnectString, InvalidConnectString, Server, Transport};
 pub use family::Family;
 
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus,
-    Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, KeyPattern, Lease, LockBackend, LockKey,
+    LockStatus, Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use access::Approach;
@@ -57,6 +57,8 @@ pub struct Config {
     pub namespace: Namespace,
     pub access: Access,
     pub family: Family,
+    /// Added to every fencing token.
+    pub fence_floor: u64,
 }
 
 /// The locks of one namespace of one ensemble.
@@ -65,6 +67,7 @@ pub struct ZooKeeperBackend {
     approach: Approach,
     layout: Layout,
     family: Family,
+    fence_floor: u64,
     /// Each with the terms that were asked for: keys that are held together share a session, and its heartbeats.
     sessions: RefCell<Vec<(Terms, Rc<Session>)>>,
     /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
@@ -93,6 +96,7 @@ impl ZooKeeperBackend {
             approach: Approach::new(&config.access),
             layout: Layout::new(&config.namespace)?,
             family: config.family,
+            fence_floor: config.fence_floor,
             sessions: RefCell::default(),
             places: RefCell::default(),
             seen: RefCell::default(),
@@ -132,6 +136,21 @@ impl ZooKeeperBackend {
     /// What others may do with what we create.
     fn acl(&self) -> AclPolicy {
         self.approach.access.acl
+    }
+
+    /// The fencing token that a node's own number makes; `None`: it is beyond what those who check it can keep.
+    fn fence(&self, czxid: FencingToken) -> Option<FencingToken> {
+        czxid.0.checked_add(self.fence_floor).filter(|sum| i64::try_from(*sum).is_ok()).map(FencingToken)
+    }
+
+    /// The same for an exclusive grant to the node of this number.
+    fn granted_fence(&self, czxid: i64) -> Result<FencingToken, BackendError> {
+        self.fence(FencingToken(czxid.cast_unsigned())).ok_or_else(|| {
+            BackendError::misconfigured(format!(
+                "the fencing token {czxid} and --fence-floor {} make more than 63 bits; give a lower floor",
+                self.fence_floor
+            ))
+        })
     }
 
     /// When the node at `path`, as of `mzxid`, was first seen by the clock of the leader of now.
