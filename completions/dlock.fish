@@ -42,6 +42,8 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -s c -l command -d 'Run
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -d 'Name of the lock; given several times: all of them or none' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l ttl -d 'Lease: how long a crash can block others [default: 30s]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l fence-file -d 'Write the fencing token into this file before the command starts' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l hold-at-least -d 'Leave the lock taken until so long after it was granted, also when the command ends earlier' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l lock-delay -d 'After a crash or a lost lease nobody gets the lock for this long beyond the TTL' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s w -l wait -d 'Give up after this long; 0 is -n [default: wait for ever]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l max-waiters -d 'Give up at once when N others already wait; 0 is -n' -r
@@ -63,6 +65,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -d 'Share loc
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand run" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -73,6 +76,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand run" -l color -d 'Colours: a
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -94,6 +98,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -d 'Share
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -106,6 +111,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l color -d 'Colour
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s n -l nonblock -d 'Do not wait: fail at once when the lock is held'
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l json -d 'Print one JSON object instead of the token'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s v -l verbose -d 'Say what dlock does'
@@ -124,12 +130,14 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -d 'Share l
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -147,6 +155,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -d 'Share
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -156,6 +165,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l color -d 'Colour
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l force -d 'Take the lock from its holder: its command is stopped, then the lock is free'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l yes -d 'Do not ask; needed where there is no terminal'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l now -d 'Free the lock at once, though its command may run on for as long as its lease would last'
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -171,6 +181,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -d 'Share 
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
@@ -178,6 +189,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand status" -l profile -d 'Also 
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l slots -d 'At most N may hold it at the same time' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -l watch -d 'Show it again at each change, until interrupted'
 complete -c dlock -n "__fish_dlock_using_subcommand status" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
@@ -197,12 +209,14 @@ complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -d 'Share lo
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l json -d 'Print a JSON array, one object per key'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -l watch -d 'Show it again at each change, until interrupted'
 complete -c dlock -n "__fish_dlock_using_subcommand list" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
@@ -219,12 +233,14 @@ complete -c dlock -n "__fish_dlock_using_subcommand top" -l layout -d 'Share loc
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand top" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand top" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand top" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -243,10 +259,12 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -d 'Share 
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print JSON: an array of findings, or with --config one object'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s v -l verbose -d 'Say what dlock does'

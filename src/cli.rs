@@ -5,6 +5,7 @@ mod checks;
 mod files;
 mod forcing;
 mod looking;
+mod retention;
 mod texts;
 mod voice;
 
@@ -18,6 +19,7 @@ pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
 pub use forcing::Forcing;
 pub use looking::{List, Status, Top};
+pub use retention::Retention;
 pub use voice::Voice;
 
 const COMMAND: &str = "Command";
@@ -62,6 +64,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and it is moved once")]
 pub enum Command {
     Run(Run),
     Acquire(Acquire),
@@ -130,6 +133,9 @@ pub struct Run {
     /// Write the fencing token into this file before the command starts
     #[arg(long, value_name = "PATH", help_heading = LOCK, value_hint = ValueHint::FilePath)]
     pub fence_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub retention: Retention,
 
     #[command(flatten)]
     pub sharing: Sharing,

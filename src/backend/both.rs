@@ -12,7 +12,7 @@ use futures_util::future::join;
 use crate::lock::several::{Outcome, Wanted, acquire_all};
 use crate::lock::{
     Acquired, BackendError, Claim, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey, LockState,
-    LockStatus, Manner, OwnerToken, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
+    LockStatus, Manner, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -98,7 +98,13 @@ impl Both {
     }
 
     /// Lets go of what may be held of it: of what was never asked for there is nothing.
-    async fn let_go(&self, key: &LockKey, token: &OwnerToken, begun: usize) -> Result<Release, BackendError> {
+    async fn let_go(
+        &self,
+        key: &LockKey,
+        token: &OwnerToken,
+        begun: usize,
+        parting: Parting,
+    ) -> Result<Release, BackendError> {
         let claimed = self.claimed(key, token);
         let one = async |index: usize, backend: &dyn LockBackend| {
             if claimed.released[index].get() {
@@ -107,7 +113,7 @@ impl Both {
             if index >= begun {
                 return Ok(Release::NotHeld);
             }
-            let released = backend.release(key, token).await;
+            let released = backend.part(key, token, parting).await;
             claimed.released[index].set(released == Ok(Release::Released));
             released
         };
@@ -138,7 +144,7 @@ impl LockBackend for Both {
             }
             Outcome::Held(_, contention) => {
                 // What refused has forgotten us by itself.
-                self.let_go(&claim.key, &claim.token, claimed.begun.get() - 1).await?;
+                self.let_go(&claim.key, &claim.token, claimed.begun.get() - 1, Parting::Unused).await?;
                 Ok(Acquired::Held(contention))
             }
             Outcome::Lost(_) | Outcome::Crowded(..) => Ok(Acquired::Lost),
@@ -192,9 +198,13 @@ impl LockBackend for Both {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         let begun = self.claims.borrow().get(&(key.clone(), token.clone())).map(|claimed| claimed.begun.get());
         // Of another process' making: both.
-        self.let_go(key, token, begun.unwrap_or(2)).await
+        self.let_go(key, token, begun.unwrap_or(2), parting).await
     }
 
     async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {

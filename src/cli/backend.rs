@@ -77,6 +77,21 @@ pub struct Backend {
     #[arg(long, value_name = "ACL")]
     pub zk_acl: Option<String>,
 
+    /// Added to every fencing token, 0 or more [default: 0]
+    ///
+    /// ZooKeeper's own numbers are small. A fleet that comes from Redis sets 4503599627370496, which is above all that Redis
+    /// gave out, so that no resource has seen a higher one. The same everywhere, and never lowered.
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub fence_floor: Option<String>,
+
+    /// Take no lock from a server of which `dlock doctor` would warn
+    ///
+    /// Status 78 when what is held there may be evicted or forgotten in a restart, when nobody can take the place of a server
+    /// that fails, or when ZooKeeper has no TTL nodes; also when none of that can be found out. It takes some more requests
+    /// before each lock.
+    #[arg(long)]
+    pub strict: bool,
+
     /// Existing directory for lock files [default: this user's own]
     ///
     /// By default it is /run/lock/dlock-UID, or /tmp/dlock-UID where that cannot be created. Different users meet

@@ -6,7 +6,7 @@ use crate::cli;
 use crate::error::{Attempt, Error, Fate};
 use crate::exit_code::Ending;
 use crate::lock::several::Wanted;
-use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged, backoff};
+use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged, Retention, backoff};
 use crate::report::{self, Stderr};
 use crate::settings::{self, AcquireSettings, Environment, TokenOutput, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -14,7 +14,7 @@ use crate::sys::interrupt::Interrupts;
 
 use super::contend::{Contended, contend};
 use super::run::nested;
-use super::{describe, one_shot};
+use super::{describe, one_shot, strict};
 
 /// # Errors
 /// When the settings are wrong.
@@ -38,6 +38,7 @@ fn acquire_as(settings: &AcquireSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
     one_shot(&settings.deployment, stderr, Attempt::Acquire(settings.keys.first().clone()), async |backend| {
         let interrupts = Interrupts::watch().map_err(|error| Error::system("watch for signals", error))?;
+        strict::check(backend, &settings.deployment, settings.ttl).await?;
         let leases = take(backend, settings, stderr, &interrupts).await?;
         hand_out(backend, &leases, settings).await?;
         let endpoint = &settings.deployment.endpoint;
@@ -113,6 +114,7 @@ fn wanted<'a>(backend: &'a dyn LockBackend, settings: &AcquireSettings) -> Vec<W
         ttl: settings.ttl,
         kind: LeaseKind::OneShot,
         mode: settings.mode,
+        retention: Retention::default(),
         patience: match settings.contest.wait {
             Wait::Refuse => Patience::Refuse,
             Wait::For(_) | Wait::Forever => Patience::Queue { reconnect_for: settings.ttl.duration() },

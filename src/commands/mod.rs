@@ -14,6 +14,7 @@ mod release;
 mod renew;
 mod run;
 mod status;
+mod strict;
 mod top;
 mod watch;
 

@@ -14,7 +14,7 @@ mod take;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{failed, fence};
+use super::{failed, fence, strict};
 use crate::backend;
 use crate::child::{self, Keeper, KeeperStart, Side, Terminal};
 use crate::error::{Attempt, Error};
@@ -83,6 +83,9 @@ async fn tell(
     let nested = nested::nested(backend, settings).await?;
     let keys = nested::not_nested(&settings.keys, &nested);
     nested::check_order(&keys, &settings.above, settings.contest)?;
+    if !keys.is_empty() {
+        strict::check(backend, &settings.deployment, settings.ttl).await?;
+    }
     let holding = match take::take(keeper, backend, &keys, settings, stderr).await? {
         Taken::Locks(holding) => holding,
         Taken::Nothing(exit) => return Ok(exit),

@@ -78,6 +78,42 @@ pub enum LeaseKind {
     OneShot,
 }
 
+/// For how long others are kept out beyond what the holder itself makes use of. Zero: no longer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// The lock stays taken for so long from its grant on, also when its holder is done before.
+    pub hold_at_least: Duration,
+    /// Nobody gets the lock for so long after the lease of a holder that did not give it up in good order.
+    pub lock_delay: Duration,
+}
+
+/// Why a holder parts with its lock, which decides how much of its retention is left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parting {
+    /// It was not made use of, or somebody wants it: free at once.
+    Unused,
+    /// What it was taken for is over: it stays taken for the minimum time.
+    Done,
+    /// The same, brought about by the death of one of dlock's processes: for the lock delay, too.
+    Orphaned,
+    /// It was stopped for a lost lease: for the lock delay alone.
+    Lost,
+}
+
+impl Parting {
+    /// Whether [`Retention::hold_at_least`] counts.
+    #[must_use]
+    pub fn keeps_the_minimum(self) -> bool {
+        matches!(self, Self::Done | Self::Orphaned)
+    }
+
+    /// Whether [`Retention::lock_delay`] counts.
+    #[must_use]
+    pub fn delays(self) -> bool {
+        matches!(self, Self::Orphaned | Self::Lost)
+    }
+}
+
 /// What a contender does when the lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -98,6 +134,7 @@ pub struct Claim {
     pub kind: LeaseKind,
     pub patience: Patience,
     pub mode: Mode,
+    pub retention: Retention,
 }
 
 /// How a claim ended.

@@ -23,7 +23,8 @@ pub use finding::{Finding, Grade};
 pub use holder::Holder;
 pub use key::{KeyPattern, Keys, LockKey, Namespace};
 pub use lease::{
-    Acquired, Claim, Contention, Lease, LeaseKind, Mode, Patience, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, Claim, Contention, Lease, LeaseKind, Mode, Parting, Patience, Progress, Prolonged, Release, Renewal,
+    Retention, Ttl,
 };
 pub use revocation::{Manner, Revocation};
 pub use status::{HolderEntry, LockState, LockStatus, Phase, WaiterEntry};
@@ -96,6 +97,15 @@ pub trait LockBackend {
     /// When it cannot be written, or nothing can be corrupt.
     async fn mend(&self, _key: &LockKey) -> Result<(), BackendError> {
         Err(BackendError::usage("there is nothing to rewrite"))
+    }
+
+    /// Gives the lock up as [`LockBackend::release`] does, and leaves it taken for as long as the retention that it was
+    /// claimed with says of this `parting`. The token owns nothing afterwards. Idempotent.
+    ///
+    /// # Errors
+    /// When the outcome is unknown.
+    async fn part(&self, key: &LockKey, token: &OwnerToken, _: Parting) -> Result<Release, BackendError> {
+        self.release(key, token).await
     }
 
     /// Reports who holds `key` and who waits for it. Read-only.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::layout::{Layout, OWN_LAYOUT};
-use super::source::{Environment, Level, Stated, on_command_line, path, text, text_at};
+use super::source::{Environment, Level, Stated, on_command_line, path, switch_at, text, text_at};
 use super::{masters, target, tls, zookeeper};
 use crate::backend::Target;
 use crate::backend::redis::Transport;
@@ -66,12 +66,22 @@ pub struct Deployment {
     pub namespace: Namespace,
     /// Whose format the lock has, as users write it.
     pub layout: &'static str,
+    pub scrutiny: Scrutiny,
     /// As shown in messages, secrets masked.
     pub endpoint: String,
     /// Said once on stderr: that nobody asked for the file backend, or what is unwise about the servers or the files.
     pub notices: Vec<String>,
     /// Variables of the command's environment that name the same deployment; `None`: remove it.
     pub environment: Vec<(String, Option<String>)>,
+}
+
+/// What is thought of servers whose locks cannot be trusted far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scrutiny {
+    /// They are as good as the user wants them to be; `doctor` tells more.
+    Trusting,
+    /// No lock is taken from them.
+    Strict,
 }
 
 /// A target and its two descriptions: as in messages, and as the variables that lead there.
@@ -97,6 +107,10 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
     // Also the default, where it was said: a file may name another one below it.
     if layout.is_some() || text(typed.layout.as_ref(), "layout", environment)?.is_some() {
         variables.set("DLOCK_LAYOUT", layout_name.to_owned());
+    }
+    let scrutiny = scrutiny(typed, environment, backend)?;
+    if scrutiny == Scrutiny::Strict {
+        variables.set("DLOCK_STRICT", "1".to_owned());
     }
     let located = match backend {
         BackendName::File => {
@@ -130,10 +144,23 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
         backend,
         namespace,
         layout: layout_name,
+        scrutiny,
         endpoint: located.endpoint,
         notices,
         environment: variables.0,
     })
+}
+
+fn scrutiny(typed: &cli::Backend, environment: &Environment, backend: BackendName) -> Result<Scrutiny, Error> {
+    for level in Level::ALL {
+        match switch_at(level, typed.strict, "strict", environment)? {
+            // There is no server to look at.
+            Some(true) if backend != BackendName::File => return Ok(Scrutiny::Strict),
+            Some(_) => return Ok(Scrutiny::Trusting),
+            None => {}
+        }
+    }
+    Ok(Scrutiny::Trusting)
 }
 
 fn redis_located(
@@ -233,6 +260,8 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
         ("--zk", ZOOKEEPER, typed.zk.is_some()),
         ("--zk-auth-file", ZOOKEEPER, typed.zk_auth_file.is_some()),
         ("--zk-acl", ZOOKEEPER, typed.zk_acl.is_some()),
+        ("--fence-floor", &[BackendName::ZooKeeper], typed.fence_floor.is_some()),
+        ("--strict", REMOTE, typed.strict),
         ("--dir", &[BackendName::File], typed.dir.is_some()),
     ];
     let Some((flag, of, _)) = flags.into_iter().find(|(_, of, is_given)| *is_given && !of.contains(&backend)) else {
@@ -331,7 +360,7 @@ struct Variables(Vec<(String, Option<String>)>);
 impl Default for Variables {
     fn default() -> Self {
         let places = ["DLOCK_BACKEND", "DLOCK_NAMESPACE", "DLOCK_REDIS", "DLOCK_REDIS_PASSWORD_FILE"];
-        let zookeeper = ["DLOCK_ZK", "DLOCK_ZK_AUTH_FILE", "DLOCK_ZK_ACL"];
+        let zookeeper = ["DLOCK_ZK", "DLOCK_ZK_AUTH_FILE", "DLOCK_ZK_ACL", "DLOCK_FENCE_FLOOR", "DLOCK_STRICT"];
         let files =
             ["DLOCK_TLS_CA", "DLOCK_TLS_CERT", "DLOCK_TLS_KEY", "DLOCK_DIR", "DLOCK_WAIT_REPLICAS", "DLOCK_LAYOUT"];
         let names = places.iter().chain(&zookeeper).chain(&files).chain(SECRETS);

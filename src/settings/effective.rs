@@ -5,7 +5,8 @@ use super::files::LookedFor;
 use super::options::{Kind, SETTINGS, Setting};
 use super::source::{Environment, Level, text_at};
 use super::{
-    BackendName, Deployment, ReportForm, Voice, contest, deployment, form, masters, mode, stopping, ttl, voice,
+    BackendName, Deployment, ReportForm, Voice, contest, deployment, form, masters, mode, retention, stopping, ttl,
+    voice,
 };
 use crate::cli;
 use crate::error::Error;
@@ -173,6 +174,8 @@ fn typed_value(key: &str, typed: &cli::Doctor) -> Option<String> {
         "zk" => backend.zk.clone(),
         "zk-auth-file" => path(&backend.zk_auth_file),
         "zk-acl" => backend.zk_acl.clone(),
+        "fence-floor" => backend.fence_floor.clone(),
+        "strict" => backend.strict.then(|| "true".to_owned()),
         "dir" => path(&backend.dir),
         "namespace" => backend.namespace.clone(),
         "quiet" => typed.voice.quiet.then(|| "true".to_owned()),
@@ -233,6 +236,7 @@ fn name_backend(settings: &mut [Effective], backend: &str) {
 /// The first thing that is wrong with any value.
 fn wrong(typed: &cli::Doctor, environment: &Environment) -> Result<(), Error> {
     let deployment = deployment::resolve(&typed.backend, environment)?;
+    retention::retention(&cli::Retention::default(), environment, &deployment)?;
     contest::contest(&cli::Contest::default(), environment)?;
     voice::voice(&typed.voice, environment)?;
     let stopping = stopping::stopping(&cli::Stopping::default(), environment)?;

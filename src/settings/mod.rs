@@ -12,6 +12,7 @@ mod layout;
 mod masters;
 mod mode;
 mod options;
+mod retention;
 mod source;
 mod stopping;
 mod target;
@@ -24,7 +25,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use deployment::{BackendName, Deployment, SECRETS};
+pub use deployment::{BackendName, Deployment, SECRETS, Scrutiny};
 pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};
 pub use forcing::{Consent, ForceSettings, force};
@@ -38,7 +39,7 @@ use crate::error::Error;
 use crate::error::phrase::Quoted;
 use crate::lock::key::InvalidKeys;
 use crate::lock::pace::Pace;
-use crate::lock::{KeyPattern, Keys, LockKey, Mode, OwnerToken, Ttl};
+use crate::lock::{KeyPattern, Keys, LockKey, Mode, OwnerToken, Retention, Ttl};
 use crate::sys::boottime::BootInstant;
 use duration::{DEFAULT_TTL, parse_ttl};
 use source::{on_command_line, text};
@@ -107,6 +108,7 @@ pub struct RunSettings {
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
+    pub retention: Retention,
     pub contest: Contest,
     pub stopping: Stopping,
     pub label: Option<String>,
@@ -230,6 +232,7 @@ pub fn run(typed: cli::Run, environment: &Environment) -> Result<RunSettings, Er
         stopping: stopping::stopping(&typed.stopping, environment)?,
         label: label(&typed.label, environment)?,
         fence_file: fence::file(typed.fence_file, mode, &deployment)?,
+        retention: retention::retention(&typed.retention, environment, &deployment)?,
         mode,
         voice: voice::voice(&typed.voice, environment)?,
         above: held::above(environment, &deployment),

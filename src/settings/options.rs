@@ -48,6 +48,8 @@ const fn setting(key: &'static str, kind: Kind, default: &'static str) -> Settin
 /// In the order of the help.
 pub(super) const SETTINGS: &[Setting] = &[
     setting("ttl", Kind::Duration, "30s (acquire: none)"),
+    setting("hold-at-least", Kind::Duration, "0"),
+    setting("lock-delay", Kind::Duration, "0"),
     setting("exclusive", Kind::Switch, "true"),
     setting("shared", Kind::Switch, "false"),
     setting("slots", Kind::Number, "none"),
@@ -74,6 +76,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting("zk", Kind::Text, "127.0.0.1:2181"),
     setting("zk-auth-file", Kind::Path, "none"),
     setting("zk-acl", Kind::Text, "open, or what --zk-auth-file implies"),
+    setting("fence-floor", Kind::Number, "0"),
+    setting("strict", Kind::Switch, "false"),
     setting("dir", Kind::Path, "this user's own"),
     setting("namespace", Kind::Text, "dlock"),
     setting("quiet", Kind::Switch, "false"),

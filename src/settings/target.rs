@@ -74,10 +74,17 @@ pub(super) fn zookeeper(
     access: zookeeper::Access,
     namespace: &Namespace,
     family: zookeeper::Family,
+    fence_floor: u64,
 ) -> Located {
     Located {
         endpoint: servers.shown(),
         variable: Some(servers.to_string()),
-        target: Target::ZooKeeper(zookeeper::Config { servers, access, namespace: namespace.clone(), family }),
+        target: Target::ZooKeeper(zookeeper::Config {
+            servers,
+            access,
+            namespace: namespace.clone(),
+            family,
+            fence_floor,
+        }),
     }
 }

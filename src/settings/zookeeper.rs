@@ -58,8 +58,21 @@ pub(super) fn located(
     let acl = acl(typed, environment, known)?;
     variables.push(("DLOCK_ZK_AUTH_FILE", file.map(|file| file.value.to_string_lossy().into_owned())));
     variables.push(("DLOCK_ZK_ACL", acl.variable));
+    let floor = fence_floor(typed, environment)?;
+    variables.push(("DLOCK_FENCE_FLOOR", (floor > 0).then(|| floor.to_string())));
     let access = Access { tls, credentials, acl: acl.policy };
-    Ok((target::zookeeper(servers, access, namespace, family), variables))
+    Ok((target::zookeeper(servers, access, namespace, family, floor), variables))
+}
+
+/// What is added to every fencing token.
+fn fence_floor(typed: &cli::Backend, environment: &Environment) -> Result<u64, Error> {
+    let Some(stated) = text(typed.fence_floor.as_ref(), "fence-floor", environment)? else { return Ok(0) };
+    // `i64::from_str` takes a sign.
+    let is_number = stated.value.bytes().all(|byte| byte.is_ascii_digit());
+    // Databases that check tokens keep them in 63 bits.
+    let floor = stated.value.parse::<i64>().ok().filter(|_| is_number);
+    let floor = floor.ok_or_else(|| stated.invalid(format!("a floor is a whole number from 0 to {}", i64::MAX)))?;
+    Ok(floor.unsigned_abs())
 }
 
 /// How the server knows who creates.

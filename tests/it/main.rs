@@ -25,6 +25,8 @@ mod stopping;
 
 mod habitats;
 
+mod fence_floor;
+
 mod fencing;
 
 mod transparency;
@@ -39,6 +41,8 @@ mod matrix;
 mod slow_stderr;
 
 mod storm;
+
+mod strict;
 
 mod wrong_input;
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::kept::Kept;
 use super::lock_file::LockFile;
 use super::locks::{HEAD, MAX_SLOTS, OWNERSHIP, SLOTS, slot};
 use super::records::{Current, Entry, Record, Role, Sharing, WrittenPhase};
@@ -166,6 +167,7 @@ impl Attempting<'_> {
             return Ok(Joined::Replaced);
         }
         let mut current = file.read()?;
+        self.backend.bury(file, &mut current)?;
         self.check_same_slots(file, &current)?;
         let sharing = Sharing::of(self.claim.mode);
         let is_alike = current.record.phase == WrittenPhase::Group && current.record.sharing == sharing;
@@ -205,7 +207,11 @@ impl Attempting<'_> {
         let before = current.record.clone();
         let ends = self.backend.lease_ends(file)?;
         let last = ends.into_iter().chain(end.as_ref().map(|end| end.at)).max();
-        let group = Record { key_hex: self.whole_key(), ..self.backend.group(&before, sharing, last)? };
+        let kept = self.kept();
+        let is_alike = before.phase == WrittenPhase::Group && before.sharing == sharing;
+        let theirs = before.lock_delay_ms.filter(|_| is_alike);
+        let delay = theirs.into_iter().chain(kept.lock_delay_ms).max().map(Duration::from_millis);
+        let group = Record { key_hex: self.whole_key(), ..self.backend.group(&before, sharing, last, delay)? };
         // Before the entry: a lease must never outlast what keeps others out.
         if group != before {
             file.write(current, group)?;
@@ -215,7 +221,13 @@ impl Attempting<'_> {
             id: None,
             token: Some(self.claim.token.secret().to_owned()),
             phase: if end.is_some() { WrittenPhase::OneShot } else { WrittenPhase::Running },
-            boot: end.as_ref().map(|end| end.boot_id.clone()),
+            boot: match &end {
+                Some(end) => Some(end.boot_id.clone()),
+                None if kept == Kept::default() => None,
+                None => Some(self.backend.boot_id()?.to_owned()),
+            },
+            hold_until_boot_ns: kept.hold_until_boot_ns,
+            lock_delay_ms: kept.lock_delay_ms,
             ttl_ms: end.as_ref().map(|end| end.ttl_ms),
             asked_ttl_ms: end.as_ref().map(|end| end.ttl_ms),
             end_boot_ns: end.as_ref().map(|end| end.at.as_nanos()),
@@ -224,13 +236,14 @@ impl Attempting<'_> {
         let written = file.enter_surely(&entry, self.backend.leases()?);
         match (written, &end) {
             // The kernel keeps a running holder's place; the entry only shows it.
-            (Err(_), None) => file.leave_table()?,
-            (Err(failure), Some(_)) => {
+            (Err(_), None) if kept == Kept::default() => file.leave_table()?,
+            (Err(failure), _) => {
                 file.write(current, before)?;
                 return Err(failure);
             }
             (Ok(()), _) => {}
         }
+        file.kept.set(kept);
         Ok(self.lease(None, end.as_ref()))
     }
 

@@ -7,7 +7,7 @@ use super::FileBackend;
 use super::directory::Missing;
 use super::lock_file::LockFile;
 use super::records::{Entry, Now, Record, WrittenPhase};
-use crate::lock::{BackendError, LockKey, OwnerToken, Prolonged, Release};
+use crate::lock::{BackendError, LockKey, OwnerToken, Parting, Prolonged, Release};
 use crate::sys::boottime::BootInstant;
 
 /// When a one-shot lease ends, as it is written.
@@ -73,10 +73,19 @@ impl FileBackend {
     }
 
     /// Releases what `token` holds, be it our own lock or a lease that any process may release.
-    pub(super) async fn give_up(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+    pub(super) async fn give_up(
+        &self,
+        key: &LockKey,
+        token: &OwnerToken,
+        parting: Parting,
+    ) -> Result<Release, BackendError> {
         if let Some(contender) = self.contenders.granted(key, token) {
-            // The record of a holder that is gone means nothing, so the lock is released whether or not it can be cleared.
-            self.clear(&contender.file, token).await.ok();
+            let left = self.leave(&contender.file, token, parting).await;
+            // The record of a holder that is gone means nothing, so the lock is released whether or not it can be cleared;
+            // but not before others have been told to keep out.
+            if contender.file.kept.get().left_by(parting, BootInstant::now()).is_some() {
+                left?;
+            }
             contender.file.unlock_everything()?;
             contender.leave();
             self.asked_back.borrow_mut().remove(token);
@@ -92,7 +101,7 @@ impl FileBackend {
                 pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
             ))),
             Ownership::Lease => {
-                let released = current.record.released(&self.now()?);
+                let released = current.record.left_by(Parting::Done, &self.now()?);
                 file.write(&mut current, released)?;
                 Ok(Release::Released)
             }
@@ -103,15 +112,18 @@ impl FileBackend {
         }
     }
 
-    /// Takes our own record out.
-    async fn clear(&self, file: &LockFile, token: &OwnerToken) -> Result<(), BackendError> {
+    /// Takes our own record out, but for what is left to wait for.
+    async fn leave(&self, file: &LockFile, token: &OwnerToken, parting: Parting) -> Result<(), BackendError> {
         let guard = file.guard().await?;
         let mut current = file.read()?;
         if current.record.token.as_deref() == Some(token.secret()) {
-            let cleared = current.record.free();
-            file.write(&mut current, cleared)?;
+            let left = match current.record.depends_on_boot() {
+                true => current.record.left_by(parting, &self.now()?),
+                false => current.record.free(),
+            };
+            file.write(&mut current, left)?;
         } else if current.record.phase == WrittenPhase::Group {
-            self.regroup(file, &mut current)?;
+            self.leave_group(file, &mut current, parting)?;
         }
         guard.unlocked_with_the_rest();
         Ok(())
@@ -129,7 +141,7 @@ impl FileBackend {
         if let Some((index, entry)) = self.member(file, record, token)? {
             return Ok(match entry.phase {
                 WrittenPhase::OneShot if self.leases()?(&entry) => Ownership::Member(index, Box::new(entry)),
-                WrittenPhase::OneShot => Ownership::Nothing,
+                WrittenPhase::OneShot | WrittenPhase::HeldAtLeast | WrittenPhase::LockDelay => Ownership::Nothing,
                 _ => Ownership::Process(entry.holder.pid),
             });
         }
@@ -146,6 +158,6 @@ impl FileBackend {
     }
 }
 
-fn millis(ttl: Duration) -> u64 {
+pub(super) fn millis(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
 }

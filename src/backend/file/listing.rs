@@ -62,14 +62,19 @@ impl FileBackend {
         }
         let now = BootInstant::now();
         let mut status = LockStatus::free(key.clone());
-        let leased = self.stands(&record)?;
+        let mut leased = self.stands(&record)?;
+        if !owned && !leased && record.lock_delay_ms.is_some() {
+            // Whoever gives it up in good order says so before the kernel does.
+            record = file.read_unguarded()?;
+            leased = self.is_uncleared(&record)?;
+        }
         let mut entries: Vec<Entry> = file.entries(self.leases()?)?.into_iter().map(|(_, entry)| entry).collect();
         entries.sort_by_key(|entry| entry.since_boot_ns);
         if owned || leased {
             status.state = LockState::Held(record.sharing.mode());
             status.holders = match record.phase {
                 WrittenPhase::Group => entries.iter().filter(|one| one.role == Role::Holder).map(member).collect(),
-                _ => vec![holder(&record, now)],
+                _ => vec![holder(&record, now, owned)],
             };
             status.fence = status.holders.iter().filter_map(|holder| holder.fence).max();
         }
@@ -84,16 +89,21 @@ fn may_be_lock(name: &str) -> bool {
     LockKey::decode(name).is_some() || name.contains('~')
 }
 
-fn holder(record: &Record, now: BootInstant) -> HolderEntry {
+fn holder(record: &Record, now: BootInstant, owned: bool) -> HolderEntry {
+    // It died; how long it keeps others out counts from the first of them on.
+    let delay = record.lock_delay_ms.filter(|_| !owned && record.end_boot_ns.is_none());
     HolderEntry {
         id: public_id(record.token.as_deref()),
         holder: record.holder.clone(),
         since: record.since_us.map(wall_time),
         held_for: record.since_boot_ns.and_then(|then| elapsed(then, now)),
         ttl: record.ttl_ms.map(Duration::from_millis),
-        remaining: record.end().map(|end| end.since(now)),
-        // Owned and not written yet: somebody is stopped half-way.
-        phase: record.phase.shown().unwrap_or(Phase::Running),
+        remaining: record.end().map(|end| end.since(now)).or(delay.map(Duration::from_millis)),
+        phase: match (delay, record.phase.shown()) {
+            (Some(_), _) => Phase::LockDelay,
+            // Owned and not written yet: somebody is stopped half-way.
+            (None, phase) => phase.unwrap_or(Phase::Running),
+        },
         fence: (record.phase != WrittenPhase::Free).then_some(FencingToken(record.fence)),
     }
 }

@@ -11,6 +11,7 @@ use nix::sys::stat::fstat;
 use nix::sys::uio::{pread, pwrite};
 
 use super::directory::{self, Identity, io_errno};
+use super::kept::Kept;
 use super::locks::{self, EVERYTHING, GUARD, MAX_ENTRIES};
 use super::records::{Current, ENTRY_LEN, Entry, RECORDS_LEN, Record, Role};
 use crate::lock::{BackendError, FIRST_CONTACT};
@@ -30,11 +31,13 @@ pub(super) struct LockFile {
     pub(super) path: PathBuf,
     /// The entry that is ours.
     entry: Cell<Option<i64>>,
+    /// What the entry of a holder says of how others are kept out later.
+    pub(super) kept: Cell<Kept>,
 }
 
 impl LockFile {
     pub(super) fn new(file: OwnedFd, identity: Identity, path: PathBuf) -> Self {
-        Self { file, identity, path, entry: Cell::new(None) }
+        Self { file, identity, path, entry: Cell::new(None), kept: Cell::default() }
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -90,6 +93,7 @@ impl LockFile {
     /// Unlocks whatever this description has locked.
     pub(super) fn unlock_everything(&self) -> Result<(), BackendError> {
         self.entry.set(None);
+        self.kept.take();
         self.unlock(EVERYTHING)
     }
 
@@ -177,6 +181,22 @@ impl LockFile {
 
     pub(super) fn is_entered(&self) -> bool {
         self.entry.get().is_some()
+    }
+
+    /// Our own entry, as written.
+    pub(super) fn own(&self) -> Result<Option<(i64, Entry)>, BackendError> {
+        let Some(index) = self.entry.get() else { return Ok(None) };
+        Ok(self.read_entry(index)?.map(|entry| (index, entry)))
+    }
+
+    /// Holders that have died and are to keep others out: nobody has locked their entries.
+    pub(super) fn dead(&self, leased: impl Fn(&Entry) -> bool) -> Result<Vec<(i64, Entry)>, BackendError> {
+        let live = self.live_entries()?;
+        let mut entries = self.entries(leased)?;
+        entries.retain(|(index, entry)| {
+            entry.delay().is_some() && self.entry.get() != Some(*index) && live.binary_search(index).is_err()
+        });
+        Ok(entries)
     }
 
     /// Takes our entry out of the table.

@@ -6,6 +6,7 @@ mod directory;
 mod examination;
 mod group;
 mod joining;
+mod kept;
 mod lease;
 mod listing;
 mod lock_file;
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 
 use crate::lock::{
     Acquired, BackendError, Claim, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Manner,
-    Namespace, OwnerToken, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
+    Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use contenders::Contenders;
@@ -140,6 +141,12 @@ impl FileBackend {
         let now = self.now()?;
         Ok(matches!(record.standing(&now.boot_id, now.boottime), Standing::Until(_)))
     }
+
+    /// Whether `record` is of a dead holder that wants others to be kept out.
+    fn is_uncleared(&self, record: &Record) -> Result<bool, BackendError> {
+        let now = self.now()?;
+        Ok(matches!(record.standing(&now.boot_id, now.boottime), Standing::Delayed(_)))
+    }
 }
 
 #[async_trait(?Send)]
@@ -190,7 +197,11 @@ impl LockBackend for FileBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
-        if self.is_plain() { self.give_up_plain(key, token) } else { self.give_up(key, token).await }
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
+        if self.is_plain() { self.give_up_plain(key, token) } else { self.give_up(key, token, parting).await }
     }
 
     async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {

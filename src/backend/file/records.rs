@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::kept::Kept;
 use crate::lock::key::MAX_KEY_BYTES;
-use crate::lock::{Holder, LockKey, Mode, OwnerToken, Phase};
+use crate::lock::{Holder, LockKey, Mode, OwnerToken, Parting, Phase};
 use crate::sys::boottime::BootInstant;
 
 /// Two of these make up the records. Together one page: what the smallest file costs in memory anyway.
@@ -130,6 +131,10 @@ pub(super) struct Entry {
     pub(super) asked_ttl_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) end_boot_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hold_until_boot_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lock_delay_ms: Option<u64>,
 }
 
 /// What an entry is for.
@@ -162,13 +167,12 @@ impl Record {
         Self { fence: self.fence, key_hex: self.key_hex.clone(), ..Self::default() }
     }
 
-    /// What the release of this record writes: nothing but the fence, or what `--hold-at-least` left to wait for.
-    pub(super) fn released(&self, now: &Now) -> Self {
-        match self.hold_until_boot_ns {
-            Some(until) if self.is_of(&now.boot_id) && now.boottime < instant(until) => {
-                Self { phase: WrittenPhase::HeldAtLeast, end_boot_ns: Some(until), ..self.clone() }
-            }
-            _ => self.free(),
+    /// What its holder writes that parts so: nothing but the fence, or what is left to wait for.
+    pub(super) fn left_by(&self, parting: Parting, now: &Now) -> Self {
+        let kept = Kept { hold_until_boot_ns: self.hold_until_boot_ns, lock_delay_ms: self.lock_delay_ms };
+        match kept.left_by(parting, now.boottime).filter(|_| self.is_of(&now.boot_id)) {
+            Some((phase, until)) => Self { phase, end_boot_ns: Some(until.as_nanos()), ..self.clone() },
+            None => self.free(),
         }
     }
 
@@ -178,6 +182,8 @@ impl Record {
             return Standing::Kernel;
         }
         match (self.end_boot_ns.map(instant), self.lock_delay_ms, self.phase) {
+            // Whatever leases there are besides: one of the group has died.
+            (_, Some(delay), WrittenPhase::Group) if delay > 0 => Standing::Delayed(Duration::from_millis(delay)),
             (Some(end), _, _) if now < end => Standing::Until(end),
             (None, Some(delay), WrittenPhase::Running | WrittenPhase::Revoked | WrittenPhase::Unknown) if delay > 0 => {
                 Standing::Delayed(Duration::from_millis(delay))
@@ -193,7 +199,8 @@ impl Record {
 
     /// The same record, now of a holder that is gone and still keeps others out.
     pub(super) fn delayed(&self, until: BootInstant) -> Self {
-        Self { phase: WrittenPhase::LockDelay, end_boot_ns: Some(until.as_nanos()), ..self.clone() }
+        let until = self.end_boot_ns.into_iter().chain([until.as_nanos()]).max();
+        Self { phase: WrittenPhase::LockDelay, end_boot_ns: until, ..self.clone() }
     }
 
     pub(super) fn end(&self) -> Option<BootInstant> {
@@ -326,7 +333,23 @@ impl Entry {
 
     /// Whether a lease keeps it alive, locked or not.
     pub(super) fn leased(&self, boot_id: &str, now: BootInstant) -> bool {
-        self.boot.as_deref() == Some(boot_id) && self.end_boot_ns.is_some_and(|end| now < instant(end))
+        self.boot.as_deref() == Some(boot_id)
+            && match self.end_boot_ns {
+                Some(end) => now < instant(end),
+                // It runs; or it died, and nobody has written down yet until when it keeps others out.
+                None => self.delay().is_some(),
+            }
+    }
+
+    /// The lock delay of a running holder.
+    pub(super) fn delay(&self) -> Option<Duration> {
+        let delay = self.lock_delay_ms.filter(|delay| *delay > 0 && self.role == Role::Holder);
+        delay.filter(|_| self.phase == WrittenPhase::Running).map(Duration::from_millis)
+    }
+
+    /// The same holder, which is gone and keeps others out until then.
+    pub(super) fn left(&self, phase: WrittenPhase, until: BootInstant) -> Self {
+        Self { phase, end_boot_ns: Some(until.as_nanos()), ..self.clone() }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::FileBackend;
 use super::directory::{Missing, NamespaceDir};
+use super::kept::Kept;
 use super::lease::{LeaseEnd, expires_at};
 use super::lock_file::{LockFile, elapsed};
 use super::locks::{EXCLUSIVE, GUARD, HEAD, HEAD_AND_GUARD, OWNERSHIP, PLACE, SLOTS, UNCONTENDED};
@@ -170,7 +171,9 @@ impl Attempting<'_> {
         }
         let fence = next_fence(current.record.fence, self.backend.wall_us());
         let end = self.lease_end()?;
-        file.write(&mut current, self.record(fence, end.as_ref()))?;
+        let kept = self.kept();
+        file.write(&mut current, self.record(fence, end.as_ref(), kept)?)?;
+        file.kept.set(kept);
         Ok(Decision::Granted(self.lease(Some(FencingToken(fence)), end.as_ref())))
     }
 
@@ -183,6 +186,7 @@ impl Attempting<'_> {
         if !current.record.depends_on_boot() {
             return Ok(None);
         }
+        self.backend.bury(file, current)?;
         let now = self.backend.now()?;
         let until = match current.record.standing(&now.boot_id, now.boottime) {
             Standing::Kernel => return Ok(None),
@@ -226,7 +230,13 @@ impl Attempting<'_> {
         whole_key(&self.claim.key, self.name)
     }
 
-    fn record(&self, fence: u64, end: Option<&LeaseEnd>) -> Record {
+    /// How a lock that is granted now is to stay taken later.
+    pub(super) fn kept(&self) -> Kept {
+        Kept::of(self.claim.retention, BootInstant::now())
+    }
+
+    fn record(&self, fence: u64, end: Option<&LeaseEnd>, kept: Kept) -> Result<Record, BackendError> {
+        let depends_on_boot = kept != Kept::default();
         let lease = Record {
             fence,
             phase: WrittenPhase::Running,
@@ -234,10 +244,13 @@ impl Attempting<'_> {
             holder: self.claim.holder.clone(),
             since_us: Some(self.backend.wall_us()),
             since_boot_ns: Some(BootInstant::now().as_nanos()),
+            boot: depends_on_boot.then(|| self.backend.boot_id().map(str::to_owned)).transpose()?,
+            hold_until_boot_ns: kept.hold_until_boot_ns,
+            lock_delay_ms: kept.lock_delay_ms,
             key_hex: self.whole_key(),
             ..Record::default()
         };
-        match end {
+        Ok(match end {
             None => lease,
             Some(end) => Record {
                 phase: WrittenPhase::OneShot,
@@ -247,7 +260,7 @@ impl Attempting<'_> {
                 end_boot_ns: Some(end.at.as_nanos()),
                 ..lease
             },
-        }
+        })
     }
 
     pub(super) fn entry(&self) -> Entry {

@@ -1,7 +1,7 @@
 //! What a contender tells the scripts about itself.
 
 use super::{first_expiry, millis};
-use crate::lock::{Claim, LeaseKind};
+use crate::lock::{Claim, LeaseKind, Parting, Retention};
 
 /// The first six ARGV of acquire.lua and wait.lua.
 pub(super) struct Contender<'a> {
@@ -9,6 +9,7 @@ pub(super) struct Contender<'a> {
     ttl: String,
     first_expiry: String,
     phase: &'static str,
+    /// Behind `hold=<ms> delay=<ms>`, where they are asked for: base.lua makes words of the value of them.
     holder: String,
     mode: String,
 }
@@ -18,17 +19,33 @@ impl<'a> Contender<'a> {
         Self {
             token: claim.token.secret(),
             ttl: millis(claim.ttl.duration()),
-            first_expiry: millis(first_expiry(claim)),
+            first_expiry: millis(first_expiry(claim) + claim.retention.lock_delay),
             phase: match claim.kind {
                 LeaseKind::Running => "running",
                 LeaseKind::OneShot => "one-shot",
             },
-            holder: claim.holder.to_json(),
+            holder: words(claim.retention) + &claim.holder.to_json(),
             mode: claim.mode.to_string(),
         }
     }
 
     pub(super) fn args(&self) -> Vec<&str> {
         vec![self.token, &self.ttl, &self.first_expiry, self.phase, &self.holder, &self.mode]
+    }
+}
+
+/// What base.lua turns into words of the value.
+pub(super) fn words(Retention { hold_at_least, lock_delay }: Retention) -> String {
+    let words = [("hold", hold_at_least), ("delay", lock_delay)].into_iter().filter(|(_, length)| !length.is_zero());
+    words.map(|(name, length)| format!("{name}={} ", millis(length))).collect()
+}
+
+/// Which of these words count when the holder parts so.
+pub(super) fn kept_words(parting: Parting) -> &'static str {
+    match parting {
+        Parting::Unused => "",
+        Parting::Done => "until",
+        Parting::Orphaned => "until delay",
+        Parting::Lost => "delay",
     }
 }

@@ -33,7 +33,7 @@ pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 pub use layout::{Layout, LayoutBackend};
 pub use topology::{ClusterUrl, Service, Topology};
 
-use self::contender::Contender;
+use self::contender::{Contender, kept_words};
 use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
@@ -47,8 +47,8 @@ use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, HolderEntry, KeyPattern, Lease, LeaseKind,
-    LockBackend, LockKey, LockStatus, Manner, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release,
-    Renewal, Revocation, Ttl,
+    LockBackend, LockKey, LockStatus, Manner, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged,
+    Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -350,10 +350,16 @@ impl LockBackend for RedisBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         let names = self.names(key)?;
         let this = (key.clone(), token.clone());
         let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
-        let request = |again| eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again]);
+        let request = |again| {
+            eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again, kept_words(parting)])
+        };
         let again = request("again");
         // Until an answer says otherwise; also when the caller drops this future.
         let first_try = self.maybe_released.borrow_mut().insert(this.clone());

@@ -157,12 +157,13 @@ fn split(bytes: &[u8]) -> Option<(SplitAsciiWhitespace<'_>, &[u8])> {
     Some((std::str::from_utf8(head).ok()?.split_ascii_whitespace(), json))
 }
 
-fn delay(mut words: SplitAsciiWhitespace<'_>) -> Duration {
+/// The lock delay that one of the words names.
+pub(super) fn delay(mut words: SplitAsciiWhitespace<'_>) -> Duration {
     words.find_map(|word| word.strip_prefix("delay=")?.parse().ok()).map(Duration::from_millis).unwrap_or_default()
 }
 
 /// Whether nothing but the delay is left.
-fn has_lapsed(delay: Duration, remaining: Option<Duration>) -> bool {
+pub(super) fn has_lapsed(delay: Duration, remaining: Option<Duration>) -> bool {
     delay > Duration::ZERO && remaining.is_some_and(|left| left <= delay)
 }
 
@@ -170,7 +171,7 @@ fn is_token(word: &str) -> bool {
     word.len() == OwnerToken::LEN && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn parse_phase(word: &str) -> Phase {
+pub(super) fn parse_phase(word: &str) -> Phase {
     match word {
         "one-shot" => Phase::OneShot,
         "revoked" => Phase::Revoked,

@@ -268,6 +268,7 @@ mod tests {
             kind: LeaseKind::Running,
             patience: Patience::Queue { reconnect_for: ttl },
             mode: Mode::Exclusive,
+            retention: crate::lock::Retention::default(),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) async fn status(backend: &ZooKeeperBackend, key: &LockKey) -> Result<
     let nodes = place::read_paths(&client, &paths_of(&directory, &queue)).await.map_err(explained)?;
     let contenders = with_modes(&queue, nodes.into_iter());
     let now = now(backend, &client, &contenders).await;
-    Ok(described(key.clone(), contenders, now))
+    Ok(described(backend, key.clone(), contenders, now))
 }
 
 pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
@@ -75,7 +75,7 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
                 Some(clock) => Some(clock),
                 None => now(backend, &client, &contenders).await,
             };
-            statuses.push(described(key, contenders, clock));
+            statuses.push(described(backend, key, contenders, clock));
         }
     }
     statuses.sort_by(|a, b| a.key.cmp(&b.key));
@@ -117,7 +117,12 @@ fn key_of(backend: &ZooKeeperBackend, directory: &str, contenders: &[(Node, Mode
     })
 }
 
-fn described(key: LockKey, contenders: Vec<(Node, Mode)>, clock: Option<Stat>) -> LockStatus {
+fn described(
+    backend: &ZooKeeperBackend,
+    key: LockKey,
+    contenders: Vec<(Node, Mode)>,
+    clock: Option<Stat>,
+) -> LockStatus {
     let entries: Vec<Entry> =
         contenders.iter().map(|(node, mode)| Entry { name: node.name.clone(), mode: *mode }).collect();
     let holding = Queue::holding(&entries);
@@ -125,7 +130,7 @@ fn described(key: LockKey, contenders: Vec<(Node, Mode)>, clock: Option<Stat>) -
     let mut status = LockStatus { state: LockState::Held(mode), ..LockStatus::free(key) };
     for (index, (node, mode)) in contenders.into_iter().enumerate() {
         if index < holding {
-            status.holders.push(holder_entry(&node, mode, clock));
+            status.holders.push(holder_entry(backend, &node, mode, clock));
         } else {
             status.waiters.push(WaiterEntry {
                 id: node.id(),
@@ -141,7 +146,7 @@ fn described(key: LockKey, contenders: Vec<(Node, Mode)>, clock: Option<Stat>) -
     status
 }
 
-fn holder_entry(node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
+fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
     let phase = node.phase();
     HolderEntry {
         id: node.id(),
@@ -153,7 +158,9 @@ fn holder_entry(node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
             .timed()
             .and_then(|record| Some(record.ttl().saturating_sub(age(node.stat?.mzxid, node.stat?.mtime, clock)?))),
         phase,
-        fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| node.fence()).flatten(),
+        fence: (mode == Mode::Exclusive && phase != Phase::Foreign)
+            .then(|| node.fence().and_then(|own| backend.fence(own)))
+            .flatten(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::watching::Watches;
 use super::{ZooKeeperBackend, failure, lease};
 use crate::lock::backoff::jittered;
 use crate::lock::{
-    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, FencingToken, Lease, LeaseKind, Mode, Patience, Progress,
+    Acquired, BackendError, Claim, Contention, FIRST_CONTACT, Lease, LeaseKind, Mode, Patience, Progress,
 };
 use crate::sys::boottime::{BootInstant, BootTimer};
 
@@ -264,18 +264,22 @@ impl Contest<'_> {
         }
         // This process was stopped while it waited: the leader may know nothing of our life since then. After a quarter
         // of the timeout, which is half a tick at least, its follower has told it of the write above.
-        if session.valid_until().remaining() < session.timeout() / 3 {
-            sleep(session.timeout() / 4).await;
+        if session.valid_until().remaining() < session.ttl() / 3 {
+            sleep(session.ttl() / 4).await;
             if session.commit_check(&path).await? == Existence::Gone {
                 return Ok(Turn::Gone);
             }
         }
+        let fence = match self.claim.mode {
+            Mode::Exclusive => Some(self.backend.granted_fence(stat.czxid)?),
+            Mode::Shared | Mode::Slots(_) => None,
+        };
         place.granted();
         Ok(Turn::Granted(Lease {
             key: self.claim.key.clone(),
             token: self.claim.token.clone(),
-            ttl: session.timeout(),
-            fence: (self.claim.mode == Mode::Exclusive).then_some(FencingToken(stat.czxid.cast_unsigned())),
+            ttl: session.ttl(),
+            fence,
             requested_at: session.last_proof(),
             valid_until: Some(session.valid_until()),
             renew_every: Some(session.heartbeat()),
@@ -289,7 +293,7 @@ impl Contest<'_> {
         let expired = || failure::explained(&self.backend.ensemble, "wait in the queue", &Error::SessionExpired);
         let Some(mut states) = session.states() else { return expired() };
         let Ok(mut timer) = BootTimer::new() else { return BackendError::system("no timer left") };
-        let pause = session.timeout() / LOOKS;
+        let pause = session.ttl() / LOOKS;
         let (mut last_look, mut in_time) = (BootInstant::now(), 0);
         loop {
             let state = tokio::select! {
@@ -298,7 +302,7 @@ impl Contest<'_> {
                     let now = BootInstant::now();
                     in_time = if now.since(last_look) < pause * 2 && session.is_connected() { in_time + 1 } else { 0 };
                     if in_time >= STEADY_LOOKS {
-                        session.was_alive(now - session.timeout() / 4);
+                        session.was_alive(now - session.ttl() / 4);
                     }
                     last_look = now;
                     if self.lost_at.get().is_some_and(|since| (since + reconnect_for).has_passed()) {

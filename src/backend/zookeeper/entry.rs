@@ -11,6 +11,7 @@ use super::family::Family;
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Place};
 use super::queue::{self, Entry, Queue};
+use super::session::Terms;
 use super::watching::Watches;
 use super::{ASIDE, ZooKeeperBackend, failure, lease};
 use crate::lock::{BackendError, Contention, LeaseKind, Patience};
@@ -28,11 +29,11 @@ pub(super) enum Entered {
 
 impl Contest<'_> {
     pub(super) async fn enter(&self, until: BootInstant) -> Result<Entered, Trouble> {
-        let ttl = match self.claim.kind {
-            LeaseKind::Running => self.claim.ttl,
+        let terms = match self.claim.kind {
+            LeaseKind::Running => Terms { ttl: self.claim.ttl, lock_delay: self.claim.retention.lock_delay },
             LeaseKind::OneShot => ASIDE,
         };
-        let session = self.backend.session(ttl, until).await?;
+        let session = self.backend.session(terms, until).await?;
         let client = session.client()?;
         // An earlier attempt may have been granted without our learning of it.
         if self.claim.kind == LeaseKind::OneShot && self.has_queued() {
@@ -45,7 +46,7 @@ impl Contest<'_> {
         }
         // Apart from the owner token: everybody can read the names of nodes.
         let label = self.backend.family.label(Uuid::new_v4(), self.claim.mode).ok_or_else(|| self.no_such_mode())?;
-        let place = Rc::new(Place::new(session, &self.directory, label, self.claim.kind));
+        let place = Rc::new(Place::new(session, &self.directory, label, self.claim));
         // Before the request: this future may be dropped while it is under way.
         self.backend.remember(&self.claim.key, &self.claim.token, Some(Rc::clone(&place)));
         self.create(&client, &place).await?;
@@ -140,10 +141,11 @@ impl Contest<'_> {
 
     pub(super) fn record(&self, place: &Place) -> Record {
         let ttl = match self.claim.kind {
-            LeaseKind::Running => place.session().timeout(),
+            LeaseKind::Running => place.session().ttl(),
             LeaseKind::OneShot => self.claim.ttl.duration(),
         };
-        Record::entering(&self.claim.key, &self.claim.token, &self.claim.holder, ttl)
+        let record = Record::entering(&self.claim.key, &self.claim.token, &self.claim.holder, ttl);
+        record.delaying(self.claim.retention.lock_delay)
     }
 
     pub(super) fn refuse_strangers(&self, queue: &Queue) -> Result<(), BackendError> {

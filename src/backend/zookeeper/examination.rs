@@ -10,7 +10,7 @@ use zookeeper_client::{Client, CreateMode, Error};
 
 use self::judgement::{Facts, Refusal, Ttls, judge};
 use super::contact::{self, Verdict};
-use super::session::{Existence, Session};
+use super::session::{Existence, Session, Terms};
 use super::{ZooKeeperBackend, failure};
 use crate::lock::{BackendError, FIRST_CONTACT, Finding, LockKey, OwnerToken, Ttl};
 use crate::sys::boottime::BootInstant;
@@ -26,7 +26,8 @@ const NODE_TTL: Duration = Duration::from_secs(60);
 
 pub(super) async fn examine(backend: &ZooKeeperBackend, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
     let until = BootInstant::now() + FIRST_CONTACT;
-    let session = backend.session(Ttl::Default(ttl.duration()), until).await?;
+    let session =
+        backend.session(Terms { ttl: Ttl::Default(ttl.duration()), lock_delay: Duration::ZERO }, until).await?;
     let client = session.client()?;
     let mut facts = Facts {
         at: backend.ensemble.shown(),

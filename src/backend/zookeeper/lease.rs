@@ -10,7 +10,7 @@ use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
 use super::watching::Watches;
 use super::{AclPolicy, ZooKeeperBackend, failure};
-use crate::lock::{BackendError, FencingToken, Lease, LockKey, Mode, OwnerToken, Prolonged, validity};
+use crate::lock::{BackendError, Lease, LockKey, Mode, OwnerToken, Prolonged, validity};
 use crate::sys::boottime::BootInstant;
 
 /// A longer lease is first granted so much, and raised once the reply has come: a grant that nobody learnt of ends soon.
@@ -66,6 +66,10 @@ pub(super) fn epoch(zxid: i64) -> i64 {
 pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) -> Result<Turn, Trouble> {
     let (Some(path), Some(won)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
     let ttl = contest.claim.ttl.duration();
+    let fence = match contest.claim.mode {
+        Mode::Exclusive => Some(contest.backend.granted_fence(won.czxid)?),
+        Mode::Shared | Mode::Slots(_) => None,
+    };
     let record = contest.record(place).one_shot(&won, ttl.min(FIRST_GRANT), ttl);
     let mut requested_at = BootInstant::now();
     let stored = match replace(client, contest.backend.acl(), &path, None, &record, ttl).await {
@@ -103,7 +107,7 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
         key: contest.claim.key.clone(),
         token: contest.claim.token.clone(),
         ttl,
-        fence: (contest.claim.mode == Mode::Exclusive).then_some(FencingToken(won.czxid.cast_unsigned())),
+        fence,
         requested_at,
         valid_until: Some(valid_until(requested_at, ttl)),
         renew_every: Some(ttl / 3),
@@ -257,7 +261,7 @@ fn outgrows(kept_for: Duration, ttl: Duration) -> bool {
 
 /// In one step: deletes the node and creates the same name, persistent, so that the place in the queue stays taken.
 /// Returns what was stored.
-async fn replace(
+pub(super) async fn replace(
     client: &Client,
     acl: AclPolicy,
     path: &str,

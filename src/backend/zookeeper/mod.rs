@@ -13,11 +13,14 @@ mod failure;
 mod family;
 mod lease;
 mod node;
+mod opening;
 mod path;
 mod place;
+mod proofs;
 mod queue;
 mod revoking;
 mod session;
+mod tombstone;
 mod tunnel;
 mod watching;
 
@@ -35,18 +38,19 @@ pub use endpoint::{ConnectString, InvalidConnectString, Server, Transport};
 pub use family::Family;
 
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey,
-    LockStatus, Manner, Namespace, OwnerToken, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, HolderEntry, KeyPattern, Lease, LockBackend,
+    LockKey, LockStatus, Manner, Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Revocation,
+    Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use access::Approach;
 use path::Layout;
 use place::{Place, Removal};
-use session::{Existence, Session};
+use session::{Existence, Session, Terms};
 
 /// The session timeout where no lease depends on it: long enough for an election, short enough to be forgotten soon
 /// when this process is killed.
-const ASIDE: Ttl = Ttl::Default(Duration::from_secs(10));
+const ASIDE: Terms = Terms { ttl: Ttl::Default(Duration::from_secs(10)), lock_delay: Duration::ZERO };
 
 /// Where to lock.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Config {
     pub namespace: Namespace,
     pub access: Access,
     pub family: Family,
+    /// Added to every fencing token.
+    pub fence_floor: u64,
 }
 
 /// The locks of one namespace of one ensemble.
@@ -63,8 +69,9 @@ pub struct ZooKeeperBackend {
     approach: Approach,
     layout: Layout,
     family: Family,
-    /// Each with the timeout that was asked for: keys that are held together share a session, and its heartbeats.
-    sessions: RefCell<Vec<(Ttl, Rc<Session>)>>,
+    fence_floor: u64,
+    /// Each with the terms that were asked for: keys that are held together share a session, and its heartbeats.
+    sessions: RefCell<Vec<(Terms, Rc<Session>)>>,
     /// What this backend has begun and not yet undone; `None` while nothing that could stay has been sent.
     places: RefCell<HashMap<Contender, Option<Rc<Place>>>>,
     /// Other users' leases of another leader's time, by path.
@@ -91,21 +98,22 @@ impl ZooKeeperBackend {
             approach: Approach::new(&config.access),
             layout: Layout::new(&config.namespace)?,
             family: config.family,
+            fence_floor: config.fence_floor,
             sessions: RefCell::default(),
             places: RefCell::default(),
             seen: RefCell::default(),
         })
     }
 
-    /// A live session of this timeout; it is opened, at `until` at the latest, when there is none.
-    async fn session(&self, ttl: Ttl, until: BootInstant) -> Result<Rc<Session>, BackendError> {
+    /// A live session on these terms; it is opened, at `until` at the latest, when there is none.
+    async fn session(&self, terms: Terms, until: BootInstant) -> Result<Rc<Session>, BackendError> {
         self.sessions.borrow_mut().retain(|(_, open)| !open.is_over());
-        let alive = self.sessions.borrow().iter().find(|(asked, _)| *asked == ttl).cloned();
+        let alive = self.sessions.borrow().iter().find(|(asked, _)| *asked == terms).cloned();
         if let Some((_, session)) = alive {
             return Ok(session);
         }
-        let session = Rc::new(Session::open(&self.ensemble, &self.approach, ttl, until).await?);
-        self.sessions.borrow_mut().push((ttl, Rc::clone(&session)));
+        let session = Rc::new(Session::open(&self.ensemble, &self.approach, terms, until).await?);
+        self.sessions.borrow_mut().push((terms, Rc::clone(&session)));
         Ok(session)
     }
 
@@ -130,6 +138,21 @@ impl ZooKeeperBackend {
     /// What others may do with what we create.
     fn acl(&self) -> AclPolicy {
         self.approach.access.acl
+    }
+
+    /// The fencing token that a node's own number makes; `None`: it is beyond what those who check it can keep.
+    fn fence(&self, czxid: FencingToken) -> Option<FencingToken> {
+        czxid.0.checked_add(self.fence_floor).filter(|sum| i64::try_from(*sum).is_ok()).map(FencingToken)
+    }
+
+    /// The same for an exclusive grant to the node of this number.
+    fn granted_fence(&self, czxid: i64) -> Result<FencingToken, BackendError> {
+        self.fence(FencingToken(czxid.cast_unsigned())).ok_or_else(|| {
+            BackendError::misconfigured(format!(
+                "the fencing token {czxid} and --fence-floor {} make more than 63 bits; give a lower floor",
+                self.fence_floor
+            ))
+        })
     }
 
     /// When the node at `path`, as of `mzxid`, was first seen by the clock of the leader of now.
@@ -212,6 +235,10 @@ impl LockBackend for ZooKeeperBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         let place = match self.place(key, token) {
             // Not of this backend's making.
             None => return self.in_time("release", place::release_by_token(self, key, token)).await,
@@ -222,13 +249,14 @@ impl LockBackend for ZooKeeperBackend {
             }
             Some(Some(place)) => place,
         };
-        let removal = self.in_time("release", place.remove(self)).await;
+        let removal = self.in_time("release", tombstone::part(self, &place, token, parting)).await;
         match removal {
             Ok(Removal::Removed) if place.was_granted() => {
                 self.forget(key, token);
                 return Ok(Release::Released);
             }
-            Err(error) if !place.session().is_over() => return Err(error),
+            // A tombstone is looked for by the next try.
+            Err(error) if !place.session().is_over() || place.left_by(parting).is_some() => return Err(error),
             _ => {}
         }
         // It never held, or its session has taken it along; only what no longer hung on a session may be left.

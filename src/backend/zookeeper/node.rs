@@ -72,8 +72,30 @@ impl Record {
 
     /// The same contender, of whom an operator wants the lock back; granted at `since_ms`, as its node tells no more once
     /// this is written.
-    pub(super) fn revoked(&self, since_ms: i64) -> Self {
-        self.with("revoked", true).with("since_ms", since_ms)
+    pub(super) fn revoked(&self, since_ms: Option<i64>) -> Self {
+        let mut record = self.with("revoked", true);
+        record.fields.extend(since_ms.map(|since| ("since_ms".to_owned(), since.into())));
+        record
+    }
+
+    /// The same contender, whose node will outlast what it believes in.
+    pub(super) fn delaying(self, delay: Duration) -> Self {
+        if delay.is_zero() { self } else { self.with("lock_delay_ms", millis(delay)) }
+    }
+
+    /// The same contender, gone; others are kept out for `length` more.
+    pub(super) fn tombstone(
+        &self,
+        lease: &str,
+        length: Duration,
+        fence: Option<FencingToken>,
+        granted_ms: Option<i64>,
+    ) -> Self {
+        let mut record = self.with("lease", lease).with("ttl_ms", millis(length));
+        record.fields.extend(fence.map(|fence| ("fence".to_owned(), fence.0.into())));
+        record.fields.extend(granted_ms.map(|since| ("since_ms".to_owned(), since.into())));
+        record.fields.remove("lock_delay_ms");
+        record
     }
 
     pub(super) fn with_ttl(&self, ttl: Duration) -> Self {
@@ -329,8 +351,8 @@ mod tests {
         let record = entering(&token);
         let phase = |record: &Record, owner| Node::new("n", record.to_bytes(), stat(owner)).phase();
         assert_eq!(phase(&record, session), Phase::Running);
-        assert_eq!(phase(&record.revoked(1_500), session), Phase::Revoked);
-        assert_eq!(Node::new("n", record.revoked(1_500).to_bytes(), stat(session)).granted_ms(), 1_500);
+        assert_eq!(phase(&record.revoked(Some(1_500)), session), Phase::Revoked);
+        assert_eq!(Node::new("n", record.revoked(Some(1_500)).to_bytes(), stat(session)).granted_ms(), Some(1_500));
         let one_shot = record.one_shot(&stat(session), Duration::from_secs(10), Duration::from_secs(60));
         assert_eq!(phase(&one_shot, 0), Phase::OneShot);
         assert_eq!(phase(&one_shot.with("lease", "held-at-least"), 0), Phase::HeldAtLeast);

@@ -14,7 +14,7 @@ use super::node::Node;
 use super::queue::Queue;
 use super::session::Session;
 use super::{ZooKeeperBackend, failure};
-use crate::lock::{BackendError, LeaseKind, LockKey, OwnerToken, Phase, Release};
+use crate::lock::{BackendError, Claim, LeaseKind, LockKey, OwnerToken, Parting, Phase, Release, Retention};
 use crate::sys::boottime::BootInstant;
 
 /// How many reads are sent before the first answer is awaited.
@@ -28,6 +28,9 @@ pub(super) struct Place {
     /// Its name but for the sequence number; nobody else's begins like it.
     label: String,
     kind: LeaseKind,
+    retention: Retention,
+    /// When it was granted, by our own clock.
+    granted_at: Cell<Option<BootInstant>>,
     name: RefCell<Option<String>>,
     stat: Cell<Option<(Stat, BootInstant)>>,
     standing: Cell<Standing>,
@@ -62,12 +65,14 @@ pub(super) enum Removal {
 }
 
 impl Place {
-    pub(super) fn new(session: Rc<Session>, directory: &str, label: String, kind: LeaseKind) -> Self {
+    pub(super) fn new(session: Rc<Session>, directory: &str, label: String, claim: &Claim) -> Self {
         Self {
             session,
             directory: directory.to_owned(),
             label,
-            kind,
+            kind: claim.kind,
+            retention: claim.retention,
+            granted_at: Cell::default(),
             name: RefCell::default(),
             stat: Cell::default(),
             standing: Cell::new(Standing::Waiting),
@@ -114,7 +119,20 @@ impl Place {
     }
 
     pub(super) fn granted(&self) {
+        self.granted_at.set(Some(BootInstant::now()));
         self.standing.set(Standing::Granted);
+    }
+
+    /// What others are to be told when the holder parts so, and until when it lasts; the later of the two. Nothing that does not
+    /// hang on the session has a retention.
+    pub(super) fn left_by(&self, parting: Parting) -> Option<(&'static str, BootInstant)> {
+        let Retention { hold_at_least, lock_delay } = self.retention;
+        let granted_at = self.granted_at.get()?;
+        let minimum = (granted_at + hold_at_least, "held-at-least");
+        let delay = (BootInstant::now() + lock_delay, "lock-delay");
+        let minimum = Some(minimum).filter(|(until, _)| parting.keeps_the_minimum() && !until.has_passed());
+        let delay = Some(delay).filter(|_| parting.delays() && !lock_delay.is_zero());
+        minimum.into_iter().chain(delay).max().map(|(until, lease)| (lease, until))
     }
 
     pub(super) fn made_persistent(&self) {

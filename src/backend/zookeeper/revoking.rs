@@ -21,7 +21,7 @@ pub(super) async fn revoke(
         let Some(node) = holder(backend, &client, &directory, shown).await.map_err(explained)? else {
             return Ok(Revocation::Changed);
         };
-        let (path, version) = (format!("{directory}/{}", node.name), Some(node.stat.version));
+        let (path, version) = (format!("{directory}/{}", node.name), node.version());
         let is_marked = node.phase() == Phase::Revoked;
         let (done, outcome) = match (manner, &node.record) {
             (Manner::Asking, _) if is_marked => return Ok(Revocation::Asked),
@@ -54,6 +54,9 @@ async fn holder(
     };
     let holders = &queue.entries()[..queue.holders()];
     let names: Vec<&str> = holders.iter().map(|entry| entry.name.as_str()).collect();
-    let is_it = |node: &Node| node.id() == shown.id && shown.fence.is_none_or(|fence| fence == node.fence());
+    let is_it = |node: &Node| {
+        node.id() == shown.id
+            && shown.fence.is_none_or(|fence| node.fence().and_then(|own| backend.fence(own)) == Some(fence))
+    };
     Ok(place::read(client, directory, &names).await?.into_iter().find(is_it))
 }

@@ -1,8 +1,8 @@
 //! One session: how it is opened within the time for first contact, for how long it can be believed, and how it is closed.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::collections::HashSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -13,6 +13,8 @@ use super::contact::{self, Verdict};
 use super::endpoint::{ConnectString, Server};
 use super::failure;
 use super::node::millis;
+use super::opening::{Attempt, closed, silence_of};
+use super::proofs::Proofs;
 use crate::lock::{BackendError, Ttl, validity};
 use crate::sys::boottime::BootInstant;
 
@@ -46,6 +48,29 @@ const LONGEST_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 /// open a session in: the client crate gives up connecting after this time.
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(400);
 
+/// What a session is to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Terms {
+    pub(super) ttl: Ttl,
+    /// How long its nodes are to outlast what is believed of it.
+    pub(super) lock_delay: Duration,
+}
+
+impl Terms {
+    /// The session timeout that keeps a lease of `ttl`. The lease is believed for 2/3 of it; two thirds of what comes on top are
+    /// the delay.
+    fn timeout(self, ttl: Duration) -> Duration {
+        ttl + self.beyond()
+    }
+
+    fn beyond(self) -> Duration {
+        self.lock_delay * 3 / 2
+    }
+}
+
+/// The least that a lease may become where a delay takes its part of what the server grants.
+const LEAST_TTL: Duration = Duration::from_secs(4);
+
 /// A session and what is known of its life.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -54,34 +79,49 @@ pub(super) struct Session {
     id: i64,
     /// As granted.
     timeout: Duration,
+    /// The part of it that is a lease; the rest is a delay for others.
+    ttl: Duration,
+    /// Nodes that would let others in too early if they went with it now: its end is left to the server's clock.
+    left_open_for: RefCell<HashSet<String>>,
     proofs: Cell<Proofs>,
 }
 
 impl Session {
-    /// Opens a session of `ttl`, at `until` at the latest.
+    /// Opens a session on these `terms`, at `until` at the latest.
     ///
     /// # Errors
-    /// When nobody grants one, with every server's reason; when `ttl` is exact and outside the range of the servers.
+    /// When nobody grants one, with every server's reason; when the TTL is exact and outside the range of the servers, or
+    /// the delay leaves too little of what they grant.
     pub(super) async fn open(
         ensemble: &ConnectString,
         approach: &Approach,
-        ttl: Ttl,
+        terms: Terms,
         until: BootInstant,
     ) -> Result<Self, BackendError> {
-        let wanted = Duration::from_millis(millis(ttl.duration())).min(LONGEST_TIMEOUT);
-        let mut session = Self::attach(ensemble, approach, wanted, until).await?;
-        if session.timeout == millis_of(ttl) {
-            return Ok(session);
+        let ttl = terms.ttl.duration();
+        let wanted = Duration::from_millis(millis(terms.timeout(ttl))).min(LONGEST_TIMEOUT);
+        let silence = silence_of(ttl.min(wanted));
+        let session = Self::attach(ensemble, approach, (wanted, silence), until).await?;
+        if session.timeout == Duration::from_millis(millis(terms.timeout(ttl))) {
+            return Ok(session.lasting(ttl));
         }
         session.close().await;
-        match ttl {
-            Ttl::Exactly(ttl) => Err(Self::out_of_range(ensemble, approach, ttl, session.timeout, until).await),
-            // Once more: what the client crate makes of the time it asks for would not fit the time that it got.
+        match terms.ttl {
+            Ttl::Exactly(_) => Err(Self::out_of_range(ensemble, approach, terms, session.timeout, until).await),
             Ttl::Default(_) => {
-                session = Self::attach(ensemble, approach, session.timeout, until).await?;
-                Ok(session)
+                let ttl = session.timeout.saturating_sub(terms.beyond());
+                if !terms.lock_delay.is_zero() && ttl < LEAST_TTL {
+                    return Err(Self::out_of_range(ensemble, approach, terms, session.timeout, until).await);
+                }
+                // Once more: what the client crate makes of the time it asks for would not fit the time that it got.
+                let asked = (session.timeout, silence_of(ttl));
+                Ok(Self::attach(ensemble, approach, asked, until).await?.lasting(ttl))
             }
         }
+    }
+
+    fn lasting(self, ttl: Duration) -> Self {
+        Self { ttl, ..self }
     }
 
     /// A handle for requests. A session closes when the last one is dropped, so none may be kept.
@@ -96,13 +136,29 @@ impl Session {
         self.id
     }
 
+    /// As granted.
     pub(super) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Time from one heartbeat to the next: six of them may be missed in 2/3 of the timeout.
+    /// The lease that it keeps: the timeout, but for what a lock delay takes of it.
+    pub(super) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Time from one heartbeat to the next: six of them may be missed in 2/3 of the lease.
     pub(super) fn heartbeat(&self) -> Duration {
-        self.timeout / 10
+        self.ttl / 10
+    }
+
+    /// From now on [`Session::close`] leaves it to the server to end it in time, as the node at `path` needs it.
+    pub(super) fn leave_open_for(&self, path: &str) {
+        self.left_open_for.borrow_mut().insert(path.to_owned());
+    }
+
+    /// Takes that back.
+    pub(super) fn may_close_for(&self, path: &str) {
+        self.left_open_for.borrow_mut().remove(path);
     }
 
     /// Whether the session has ended for good.
@@ -120,7 +176,7 @@ impl Session {
 
     /// A committed write, sent at `sent`, was answered.
     pub(super) fn committed(&self, sent: BootInstant) {
-        self.proofs.set(self.proofs.get().and(sent, self.timeout / 20));
+        self.proofs.set(self.proofs.get().and(sent, self.ttl / 20));
     }
 
     /// The client was sending and receiving at `instant`, and has not paused since.
@@ -136,7 +192,7 @@ impl Session {
     /// Until when the session's nodes are certain to exist.
     pub(super) fn valid_until(&self) -> BootInstant {
         let Proofs { before, last, .. } = self.proofs.get();
-        validity::of_session(self.timeout, last, before)
+        validity::of_session(self.ttl, last, before)
     }
 
     /// Commits a write that changes nothing, if the node still exists. A follower cut off from its leader answers
@@ -164,13 +220,17 @@ impl Session {
     pub(super) async fn close(&self) {
         let within = if self.is_connected() { CLOSING } else { CLOSING_UNHEARD };
         let Some(client) = self.client.take() else { return };
+        if !self.left_open_for.borrow().is_empty() {
+            // The last handle closes the session when it is dropped; with this process the connection ends, and nothing else.
+            return std::mem::forget(client);
+        }
         timeout(within, closed(client)).await.ok();
     }
 
     async fn attach(
         ensemble: &ConnectString,
         approach: &Approach,
-        wanted: Duration,
+        (wanted, silence): (Duration, Duration),
         until: BootInstant,
     ) -> Result<Self, BackendError> {
         let until = until - LAST_WORD;
@@ -181,9 +241,10 @@ impl Session {
                 let (id, timeout) = (client.session_id().0, client.session_timeout());
                 let client = RefCell::new(Some(client));
                 let ensemble = ensemble.clone();
-                Self { ensemble, client, id, timeout, proofs: Cell::new(Proofs::since(attached)) }
+                let proofs = Cell::new(Proofs::since(attached));
+                Self { ensemble, client, id, timeout, ttl: timeout, left_open_for: RefCell::default(), proofs }
             };
-            let mut through_all = Attempt::new(ensemble, approach, wanted)?;
+            let mut through_all = Attempt::new(ensemble, approach, wanted, silence)?;
             let head_start = HEAD_START.min(until.remaining());
             if let Ok(Some(client)) = timeout(head_start, through_all.outcome()).await {
                 return Ok(established(client));
@@ -199,7 +260,7 @@ impl Session {
             let told = |wanted: Verdict| verdicts.iter().filter(move |(_, verdict)| *verdict == wanted);
             let serving: Vec<Server> = told(Verdict::Serving).map(|(server, _)| server.clone()).collect();
             if !serving.is_empty() {
-                let mut through_serving = Attempt::new(&ensemble.through(serving), approach, wanted)?;
+                let mut through_serving = Attempt::new(&ensemble.through(serving), approach, wanted, silence)?;
                 tokio::select! {
                     client = through_all.success() => {
                         approach.see_off(through_serving.gone());
@@ -230,7 +291,7 @@ impl Session {
     ) -> Result<(Duration, Duration), BackendError> {
         let mut ends = Vec::new();
         for end in [SHORTEST_TIMEOUT, LONGEST_TIMEOUT] {
-            let session = Self::attach(ensemble, approach, end, until).await?;
+            let session = Self::attach(ensemble, approach, (end, silence_of(end)), until).await?;
             session.close().await;
             ends.push(session.timeout);
         }
@@ -240,12 +301,14 @@ impl Session {
     async fn out_of_range(
         ensemble: &ConnectString,
         approach: &Approach,
-        wanted: Duration,
+        terms: Terms,
         granted: Duration,
         until: BootInstant,
     ) -> BackendError {
+        let ttl = terms.ttl.duration();
+        let wanted = terms.timeout(ttl);
         let other_end = if granted < wanted { SHORTEST_TIMEOUT } else { LONGEST_TIMEOUT };
-        let other = match Self::attach(ensemble, approach, other_end, until).await {
+        let other = match Self::attach(ensemble, approach, (other_end, silence_of(other_end)), until).await {
             Ok(session) => {
                 session.close().await;
                 Some(session.timeout)
@@ -258,38 +321,24 @@ impl Session {
             None if granted < wanted => format!("up to {}", shown(granted)),
             None => format!("from {} up", shown(granted)),
         };
-        BackendError::misconfigured(format!(
-            "{} grants session timeouts {range}, not {}: choose a --ttl within that",
-            ensemble.shown(),
-            shown(wanted)
-        ))
-    }
-}
-
-/// The instants before the proofs of life were sent on which the deadline stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Proofs {
-    /// When the current beat began: writes for several keys, sent close together, prove no more than one.
-    beat: BootInstant,
-    last: BootInstant,
-    /// The last one of the beat before.
-    before: BootInstant,
-}
-
-impl Proofs {
-    fn since(attached: BootInstant) -> Self {
-        Self { beat: attached, last: attached, before: attached }
-    }
-
-    /// With one more; a new beat begins when the current one is older than `beat`.
-    fn and(self, sent: BootInstant, beat: Duration) -> Self {
-        if sent <= self.last {
-            self
-        } else if sent.since(self.beat) >= beat {
-            Self { beat: sent, last: sent, before: self.last }
-        } else {
-            Self { last: sent, ..self }
-        }
+        let servers = ensemble.shown();
+        BackendError::misconfigured(match (terms.lock_delay, terms.ttl) {
+            (Duration::ZERO, _) => {
+                format!("{servers} grants session timeouts {range}, not {}: choose a --ttl within that", shown(wanted))
+            }
+            (delay, Ttl::Exactly(_)) => format!(
+                "{servers} grants session timeouts {range}, and --ttl {} with --lock-delay {} takes {}: choose others",
+                shown(ttl),
+                shown(delay),
+                shown(wanted)
+            ),
+            (delay, Ttl::Default(_)) => format!(
+                "{servers} grants session timeouts {range}, of which --lock-delay {} leaves less than the {} that a lease \
+                 takes: choose a shorter delay",
+                shown(delay),
+                shown(LEAST_TTL)
+            ),
+        })
     }
 }
 
@@ -302,10 +351,6 @@ pub(super) enum Existence {
 
 /// ZooKeeper's word for "whatever the version is".
 const ANY_VERSION: i32 = -1;
-
-fn millis_of(ttl: Ttl) -> Duration {
-    Duration::from_millis(millis(ttl.duration()))
-}
 
 /// Asks every server, and does not wait for the slow ones once somebody serves.
 async fn hear(ensemble: &ConnectString, approach: &Approach, within: Duration) -> Vec<(Server, Verdict)> {
@@ -326,109 +371,4 @@ async fn hear(ensemble: &ConnectString, approach: &Approach, within: Duration) -
         }
     }
     heard
-}
-
-/// Closes the session, the last handle of which this is, and completes when that is done.
-async fn closed(client: Client) {
-    let mut states = client.state_watcher();
-    // A terminal state is told once; waiting for it after that would take for ever.
-    if client.state().is_terminated() {
-        return;
-    }
-    drop(client);
-    while !states.changed().await.is_terminated() {}
-}
-
-type Connecting = Pin<Box<dyn Future<Output = Result<Client, Error>> + Send>>;
-
-/// One attempt to open a session; it may be asked for its outcome again and again.
-struct Attempt {
-    running: Option<Connecting>,
-    denied: bool,
-}
-
-impl Attempt {
-    fn new(ensemble: &ConnectString, approach: &Approach, timeout: Duration) -> Result<Self, BackendError> {
-        let connect_string = approach.entrance(ensemble)?.to_string();
-        let mut connector = Client::connector()
-            .with_session_timeout(timeout)
-            .with_connection_timeout(silence(timeout))
-            .with_fail_eagerly();
-        if let Some(credentials) = &approach.access.credentials {
-            connector = connector.with_auth("digest", credentials.reveal());
-        }
-        let connecting = async move { connector.connect(&connect_string).await };
-        Ok(Self { running: Some(Box::pin(connecting)), denied: false })
-    }
-
-    /// The session, or `None` once the attempt has failed.
-    async fn outcome(&mut self) -> Option<Client> {
-        let outcome = self.running.as_mut()?.await;
-        self.running = None;
-        self.denied = matches!(outcome, Err(Error::AuthFailed));
-        outcome.ok()
-    }
-
-    /// The session; a failed attempt never completes.
-    async fn success(&mut self) -> Client {
-        match self.outcome().await {
-            Some(client) => client,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Completes when the session that nobody needs any more, should it come about, has been closed again.
-    async fn gone(mut self) {
-        if let Some(client) = self.outcome().await {
-            closed(client).await;
-        }
-    }
-
-    fn was_denied(&self) -> bool {
-        self.denied
-    }
-}
-
-/// How long a server may be silent before the client crate leaves it. The crate looks every eighth of this time, so
-/// 2/9 of the session timeout makes a quarter at the latest, and leaves 5/12 of it to reach another server
-/// before the lease can no longer be believed. (It also sends its pings 8/3 times as often.)
-fn silence(timeout: Duration) -> Duration {
-    timeout * 2 / 9
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BEAT: Duration = Duration::from_millis(500);
-
-    fn at(ms: u64) -> BootInstant {
-        BootInstant::from_nanos(ms * 1_000_000)
-    }
-
-    #[test]
-    fn each_beat_stands_on_the_one_before() {
-        let proofs = Proofs::since(at(0)).and(at(10), BEAT);
-        assert_eq!((proofs.before, proofs.last), (at(0), at(10)), "the first write stands on the attach");
-        let proofs = proofs.and(at(1_000), BEAT).and(at(2_000), BEAT);
-        assert_eq!((proofs.before, proofs.last), (at(1_000), at(2_000)));
-    }
-
-    #[test]
-    fn two_keys_heartbeats_are_one_proof_after_a_pause() {
-        let proofs = Proofs::since(at(0)).and(at(1_000), BEAT).and(at(9_000), BEAT).and(at(9_001), BEAT);
-        assert_eq!((proofs.before, proofs.last), (at(1_000), at(9_001)), "the pause is not forgotten");
-    }
-
-    #[test]
-    fn a_stream_of_writes_does_not_keep_the_deadline_back() {
-        let proofs = (1..100).fold(Proofs::since(at(0)), |proofs, n| proofs.and(at(n * 100), BEAT));
-        assert!(proofs.last.since(proofs.before) <= BEAT + Duration::from_millis(100));
-    }
-
-    #[test]
-    fn an_answer_that_comes_late_takes_nothing_back() {
-        let proofs = Proofs::since(at(0)).and(at(2_000), BEAT);
-        assert_eq!(proofs.and(at(1_000), BEAT), proofs);
-    }
 }

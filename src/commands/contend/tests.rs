@@ -78,6 +78,7 @@ fn claim() -> Claim {
         ttl: Ttl::Exactly(Duration::from_secs(10)),
         kind: LeaseKind::OneShot,
         mode: Mode::Exclusive,
+        retention: crate::lock::Retention::default(),
         patience: Patience::Queue { reconnect_for: Duration::from_secs(10) },
     }
 }

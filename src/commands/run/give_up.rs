@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::hold::Held;
 use crate::lock::pace::Pace;
 use crate::lock::several::{Holding, Part};
-use crate::lock::{BackendError, Release, backoff};
+use crate::lock::{BackendError, Parting, Release, backoff};
 use crate::report::{Stderr, running};
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
@@ -37,28 +37,33 @@ pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, stderr: Std
         join_all(holding.parts().iter().map(give_up_the_lost)).await;
         return GivenUp::Unknown;
     }
-    give_up(holding, stderr).await
+    give_up_all(holding, if held.orphaned { Parting::Orphaned } else { Parting::Done }, stderr).await
+}
+
+/// Frees all at once: nothing has been done under them.
+pub(super) async fn give_up(holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
+    give_up_all(holding, Parting::Unused, stderr).await
 }
 
 /// Releases all leases, and says so where that did not work.
-pub(super) async fn give_up(holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
+async fn give_up_all(holding: &Holding<'_>, parting: Parting, stderr: Stderr) -> GivenUp {
     let given_up = join_all(holding.parts().iter().map(async |part| {
         if part.is_over() {
             give_up_the_lost(part).await;
             return GivenUp::Unknown;
         }
-        give_up_one(part, stderr).await
+        give_up_one(part, parting, stderr).await
     }));
     given_up.await.into_iter().min().unwrap_or(GivenUp::Released)
 }
 
-async fn give_up_one(part: &Part<'_>, stderr: Stderr) -> GivenUp {
+async fn give_up_one(part: &Part<'_>, parting: Parting, stderr: Stderr) -> GivenUp {
     let (key, renewing) = (part.key(), &part.renewing);
     let pace = Pace::of(renewing.lease().ttl);
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
     let mut last_error: Option<BackendError> = None;
     loop {
-        match attempt(part, until).await {
+        match attempt(part, parting, until).await {
             Ok(Release::Released) => {
                 stderr.detail(running::released(key));
                 return GivenUp::Released;
@@ -87,14 +92,15 @@ async fn give_up_one(part: &Part<'_>, stderr: Stderr) -> GivenUp {
 
 /// Tries once to free what may be left of a lease that was lost; it is over soon in any case.
 async fn give_up_the_lost(part: &Part<'_>) {
-    attempt(part, Instant::now() + part.renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
+    attempt(part, Parting::Lost, Instant::now() + part.renewing.left().unwrap_or(LONGEST).min(LONGEST)).await.ok();
 }
 
 /// One release within its limit and before `until`; without an error when there was no answer.
-async fn attempt(part: &Part<'_>, until: Instant) -> Result<Release, Option<BackendError>> {
+async fn attempt(part: &Part<'_>, parting: Parting, until: Instant) -> Result<Release, Option<BackendError>> {
     let lease = part.renewing.lease();
     let limit = Pace::of(lease.ttl).request_limit.max(SHORTEST_ATTEMPT);
-    match timeout_at(until.min(Instant::now() + limit), part.backend.release(&lease.key, &lease.token)).await {
+    let parted = part.backend.part(&lease.key, &lease.token, parting);
+    match timeout_at(until.min(Instant::now() + limit), parted).await {
         Ok(answer) => answer.map_err(Some),
         Err(_) => Err(None),
     }

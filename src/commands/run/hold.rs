@@ -29,6 +29,8 @@ pub(super) struct Held {
     pub(super) lease_over: bool,
     /// An operator wanted it back: it is ours until it is given up.
     pub(super) asked_back: bool,
+    /// It was asked to end because the front had died.
+    pub(super) orphaned: bool,
 }
 
 /// How long the front may take to tell of a signal that came with the command's end: it may be stopped, or dying.
@@ -109,8 +111,8 @@ pub(super) async fn hold(
             stderr.notice(running::left_running(&settings.program, left));
         }
     }
-    let Job { lost, timed_out, lease_over, asked_back, .. } = job;
-    Held { exit, lost, timed_out, lease_over, asked_back }
+    let Job { lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
+    Held { exit, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
 }
 
 async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {

@@ -111,6 +111,7 @@ fn wanted<'a>(
         ttl: settings.ttl,
         kind: LeaseKind::Running,
         mode: settings.mode,
+        retention: settings.retention,
         patience: match contest.wait {
             Wait::Refuse => Patience::Refuse,
             // A lost connection is sought until the wait ends; the wait ends it first.

@@ -95,6 +95,7 @@ impl Place {
             kind,
             patience,
             mode: dlock::lock::Mode::Exclusive,
+            retention: dlock::lock::Retention::default(),
         }
     }
 

@@ -43,6 +43,7 @@ fn claim(name: &str, ttl: Duration) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: Mode::Exclusive,
+        retention: dlock::lock::Retention::default(),
     }
 }
 

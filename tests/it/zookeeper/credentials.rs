@@ -169,7 +169,8 @@ fn backend_of(server: &ZooKeeper, user: &str) -> ZooKeeperBackend {
     let access = Access { credentials: Some(credentials), acl: AclPolicy::Contenders, ..Access::default() };
     let servers = ConnectString::parse(&server.address()).expect("a valid connect string");
     let namespace = Namespace::new("dlock").expect("a valid namespace");
-    ZooKeeperBackend::open(&Config { servers, namespace, access, family: Family::Dlock }).expect("nothing is sent yet")
+    ZooKeeperBackend::open(&Config { servers, namespace, access, family: Family::Dlock, fence_floor: 0 })
+        .expect("nothing is sent yet")
 }
 
 #[tokio::test]

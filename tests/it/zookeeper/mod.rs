@@ -39,7 +39,7 @@ fn backend_at(connect_string: &str, namespace: &str) -> ZooKeeperBackend {
 fn backend_of(family: Family, connect_string: &str, namespace: &str) -> ZooKeeperBackend {
     let servers = ConnectString::parse(connect_string).expect("a valid connect string");
     let namespace = Namespace::new(namespace).expect("a valid namespace");
-    let config = Config { servers, namespace, access: Access::default(), family };
+    let config = Config { servers, namespace, access: Access::default(), family, fence_floor: 0 };
     ZooKeeperBackend::open(&config).expect("nothing is sent yet")
 }
 
@@ -60,6 +60,7 @@ fn claim(name: &str) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: dlock::lock::Mode::Exclusive,
+        retention: dlock::lock::Retention::default(),
     }
 }
 

@@ -182,10 +182,10 @@ fn a_running_record_that_nobody_cleared_holds_only_for_its_lock_delay() {
 fn a_release_before_its_minimum_time_leaves_the_key_held_until_then() {
     let now = |nanos| Now { boot_id: BOOT.to_owned(), boottime: at(nanos) };
     let record = Record { hold_until_boot_ns: Some(50), ..one_shot(100) };
-    let kept = record.released(&now(49));
+    let kept = record.left_by(Parting::Done, &now(49));
     assert_eq!((kept.phase, kept.standing(BOOT, at(49))), (WrittenPhase::HeldAtLeast, Standing::Until(at(50))));
-    assert_eq!(record.released(&now(50)), Record { fence: 7, ..Record::default() });
-    assert_eq!(one_shot(100).released(&now(49)), Record { fence: 7, ..Record::default() });
+    assert_eq!(record.left_by(Parting::Done, &now(50)), Record { fence: 7, ..Record::default() });
+    assert_eq!(one_shot(100).left_by(Parting::Done, &now(49)), Record { fence: 7, ..Record::default() });
 }
 
 #[test]

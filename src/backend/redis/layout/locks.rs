@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::Value;
 
+use super::super::contender::{kept_words, words};
 use super::super::ear::Ear;
 use super::super::examination;
 use super::super::failure::Failure;
@@ -22,15 +23,15 @@ use crate::lock::token::public_id;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, Finding, HolderEntry, KeyPattern, Lease, LeaseKind, LockBackend,
-    LockKey, LockStatus, Manner, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Revocation,
-    Ttl,
+    LockKey, LockStatus, Manner, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal,
+    Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
 const ACQUIRE: &str = include_str!("scripts/acquire.lua");
-const RENEW: &str = include_str!("scripts/renew.lua");
-const PROLONG: &str = include_str!("scripts/prolong.lua");
-const RELEASE: &str = include_str!("scripts/release.lua");
+const RENEW: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/renew.lua"));
+const PROLONG: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/prolong.lua"));
+const RELEASE: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/release.lua"));
 const REVOKE: &str = include_str!("scripts/revoke.lua");
 const STATUS: &str = include_str!("scripts/status.lua");
 
@@ -81,7 +82,9 @@ impl LayoutBackend {
             LeaseKind::OneShot => "one-shot",
         };
         let phase = format!("{phase} {}", millis(claim.ttl.duration()));
-        let args = [owner.as_str(), &millis(first_expiry(claim)), &phase, &claim.holder.to_json()];
+        let expiry = millis(first_expiry(claim) + claim.retention.lock_delay);
+        let holder = words(claim.retention) + &claim.holder.to_json();
+        let args = [owner.as_str(), &expiry, &phase, &holder];
         let request = eval(&self.layout.script(ACQUIRE), &place.keys(Some(&claim.token)), &args);
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
@@ -223,11 +226,19 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         let place = self.place(key)?;
         let this = (key.clone(), token.clone());
         let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
         let (owner, channel) = (self.layout.owner(token), place.channel().unwrap_or_default());
-        let request = eval(&self.layout.script(RELEASE), &place.keys(Some(token)), &[&owner, &channel, undo]);
+        let request = eval(
+            &self.layout.script(RELEASE),
+            &place.keys(Some(token)),
+            &[&owner, &channel, undo, kept_words(parting)],
+        );
         // Until an answer says otherwise; also when the caller drops this future.
         let mut again = !self.maybe_released.borrow_mut().insert(this.clone());
         let stood_before = self.route.is_linked(place.names.lock());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::super::reply::{bytes, time, whole};
-use super::super::value::ServerTime;
+use super::super::value::{ServerTime, delay, has_lapsed, parse_phase};
 use super::Layout;
 use crate::lock::token::public_id;
 use crate::lock::{Contention, Holder, HolderEntry, LockKey, LockState, LockStatus, Mode, Phase};
@@ -37,6 +37,7 @@ struct Record {
     since: ServerTime,
     phase: Phase,
     ttl: Duration,
+    delay: Duration,
     holder: Holder,
 }
 
@@ -90,14 +91,16 @@ pub(super) fn status(layout: Layout, key: LockKey, reply: &Value) -> Option<Lock
         _ => return Some(status),
     };
     let record = Record::parse(bytes(record)?);
+    let remaining = whole(left).map(Duration::from_millis);
+    let shown = |record: &Record| if has_lapsed(record.delay, remaining) { Phase::LockDelay } else { record.phase };
     status.state = LockState::Held(Mode::Exclusive);
     status.holders.push(HolderEntry {
         id,
         since: record.as_ref().and_then(|record| record.since.wall()),
         held_for: record.as_ref().map(|record| now.since(record.since)),
         ttl: record.as_ref().map(|record| record.ttl),
-        remaining: whole(left).map(Duration::from_millis),
-        phase: record.as_ref().map_or(Phase::Foreign, |record| record.phase),
+        remaining,
+        phase: record.as_ref().map_or(Phase::Foreign, shown),
         holder: record.map(|record| record.holder).unwrap_or_default(),
         fence: None,
     });
@@ -135,12 +138,9 @@ impl Record {
         let mut words = std::str::from_utf8(head).ok()?.strip_prefix("dlock/1 exclusive ")?.split_ascii_whitespace();
         Some(Self {
             since: ServerTime::from_micros(words.next()?.parse().ok()?),
-            phase: match words.next()? {
-                "one-shot" => Phase::OneShot,
-                "revoked" => Phase::Revoked,
-                _ => Phase::Running,
-            },
+            phase: parse_phase(words.next()?),
             ttl: Duration::from_millis(words.next()?.parse().ok()?),
+            delay: delay(words),
             holder: Holder::from_json(json),
         })
     }

@@ -10,7 +10,7 @@ use crate::backend::redis::reply::{self, Taken};
 use crate::backend::redis::value::{LockValue, ServerTime};
 use crate::backend::redis::{Contender, eval, first_expiry, lease_of, millis, unexpected};
 use crate::lock::validity::of_server_lease;
-use crate::lock::{BackendError, Claim, Contention, FencingToken, Lease, LeaseKind, OwnerToken};
+use crate::lock::{BackendError, Claim, Contention, FencingToken, Lease, LeaseKind, OwnerToken, Parting};
 use crate::sys::boottime::BootInstant;
 
 const TAKE: &str = concat!(include_str!("../scripts/base.lua"), include_str!("../scripts/masters/take.lua"));
@@ -47,7 +47,7 @@ impl MastersBackend {
             failed => failed,
         };
         let limit = node_limit(claim.ttl.duration());
-        self.release_on(&names, &claim.key, &claim.token, vote.touched(), limit, |_| false).await;
+        self.release_on(&names, &claim.key, (&claim.token, Parting::Unused), vote.touched(), limit, |_| false).await;
         outcome
     }
 

@@ -16,6 +16,7 @@ use redis::{Cmd, Value};
 use tokio::time::{Instant, timeout_at};
 
 use self::attempt::Outcome;
+use super::contender::kept_words;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::names::Names;
@@ -28,7 +29,8 @@ use crate::lock::backoff::jittered;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey,
-    LockStatus, Manner, Mode, Namespace, OwnerToken, Patience, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
+    LockStatus, Manner, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal,
+    Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -186,7 +188,7 @@ impl MastersBackend {
         &self,
         names: &Names,
         key: &LockKey,
-        token: &OwnerToken,
+        (token, parting): (&OwnerToken, Parting),
         masters: impl IntoIterator<Item = usize>,
         limit: Duration,
         decided: impl Fn(&Answers<bool>) -> bool,
@@ -195,7 +197,7 @@ impl MastersBackend {
         let request = |master: usize, again: &str| -> Cmd {
             let is_on_its_way = self.on_their_way.borrow().contains(&(master, key.clone(), token.clone()));
             let undo = if is_on_its_way { "undo" } else { "" };
-            eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again])
+            eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again, kept_words(parting)])
         };
         let ask = async |master: usize| {
             let node = &self.nodes[master];
@@ -327,11 +329,15 @@ impl LockBackend for MastersBackend {
     }
 
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError> {
+        self.part(key, token, Parting::Unused).await
+    }
+
+    async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         let names = Names::of(&self.namespace, key)?;
         let latest = self.attempts.borrow().get(&(key.clone(), token.clone())).cloned();
         let token = latest.unwrap_or_else(|| token.clone());
         let decided = |answers: &Answers<bool>| self.verdict_of(answers) != Verdict::Unknown;
-        let answers = self.release_on(&names, key, &token, self.everyone(), FIRST_CONTACT, decided).await;
+        let answers = self.release_on(&names, key, (&token, parting), self.everyone(), FIRST_CONTACT, decided).await;
         match self.verdict_of(&answers) {
             Verdict::Ours => Ok(Release::Released),
             Verdict::NotOurs => Ok(Release::NotHeld),

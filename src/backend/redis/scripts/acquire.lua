@@ -12,7 +12,7 @@ local me, mode = ARGV[1], ARGV[6]
 if type(lock.value) == 'table' then
   return lock.value
 end
-if has_receipt(me, 'undone') or has_receipt(me, 'released') then
+if is_over(me) then
   return { 'undone' }
 end
 local other = other_slots(mode)

@@ -38,6 +38,18 @@ local function write_receipt(token, kind, as_of)
   redis.call('PEXPIRE', KEYS[5], RECEIPT_MS)
 end
 
+-- Whether `token` has had its lease already.
+local function is_over(token)
+  return has_receipt(token, 'undone') or has_receipt(token, 'released') or has_receipt(token, 'kept')
+end
+
+-- What a contender says of itself as it is stored in a grant: `hold=<ms>` counts from now on.
+local function dated(words)
+  return (string.gsub(words, '^hold=(%d+)', function(ms)
+    return 'until=' .. digits(math.ceil(now_us / 1000) + ms)
+  end))
+end
+
 -- The lock as it stands; whoever changes it keeps this true.
 --   value, owner, mode, phase   the string at the main key and its parts
 --   generation                  which marker `holders` belongs to

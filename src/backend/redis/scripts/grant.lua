@@ -3,6 +3,7 @@
 -- Makes `token` a holder for `expiry` ms and returns its fencing token, 0 for a sharer. The number is stored first: a
 -- script that fails half-way (out of memory) may waste one, never grant without.
 local function grant(token, mode, ttl, expiry, phase, holder)
+  holder = dated(holder)
   if is_sharing(mode) then
     join(token, mode, phase, ttl, now_ms + expiry, holder)
     return 0

@@ -18,7 +18,7 @@ local queues = ARGV[8] ~= 'refuses'
 if type(lock.value) == 'table' then
   return lock.value
 end
-if has_receipt(me, 'undone') or has_receipt(me, 'released') then
+if is_over(me) then
   return { 'undone' }
 end
 
@@ -46,7 +46,8 @@ local function keep_place()
     local since = math.min(ticket, now_us)
     ticket = digits(ticket)
     redis.call('ZADD', KEYS[2], ticket, me)
-    redis.call('HSET', KEYS[4], me, 'dlock/1 ' .. mode .. ' ' .. digits(since) .. ' ' .. ARGV[2] .. ' ' .. ARGV[5])
+    local holder = string.match(ARGV[5], '{.*$') or ''
+    redis.call('HSET', KEYS[4], me, 'dlock/1 ' .. mode .. ' ' .. digits(since) .. ' ' .. ARGV[2] .. ' ' .. holder)
     -- Whoever may release runs with the same rights, as a rule: could it tell us?
     deaf = type(say(ARGV[8], WAKE .. 'nobody')) == 'table'
   end
@@ -76,10 +77,11 @@ local function take()
   if left > 0 then
     -- No longer than we live: each look keeps it on.
     local kept = math.min(left + CONFIRM_MS, tonumber(ARGV[9]))
+    local holder = string.match(ARGV[5], '{.*$') or ''
     if is_sharing(mode) then
-      join(me, mode, 'offered', ARGV[2], now_ms + kept, ARGV[5])
+      join(me, mode, 'offered', ARGV[2], now_ms + kept, holder)
     else
-      set_alone(me, mode, 'offered', ARGV[2], 0, kept, ARGV[5])
+      set_alone(me, mode, 'offered', ARGV[2], 0, kept, holder)
     end
     return { 'vanished', left }
   end

@@ -245,7 +245,7 @@ impl Scripts<'_> {
                 Said::Done(0)
             }
             Act::Release => {
-                let said = told(&self.run(RELEASE, &keys, &[&token, &prefix, "", ""]));
+                let said = told(&self.run(RELEASE, &keys, &[&token, &prefix, "", "", ""]));
                 // A token is used once.
                 self.tokens[who] = OwnerToken::random();
                 said

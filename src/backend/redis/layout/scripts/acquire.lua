@@ -1,5 +1,5 @@
 -- Follows a layout's own functions. Data of another type make the first read fail, before anything is written.
--- ARGV  1 owner, 2 first expiry ms, 3 phase and ttl, 4 holder data
+-- ARGV  1 owner, 2 first expiry ms, 3 phase and ttl, 4 words and holder data
 -- returns {'granted', now µs}
 --         {'undone'}                                       the owner was released before this request arrived
 --         {'held', owner, expiry ms, now µs, record,       expiry -1: none
@@ -22,9 +22,13 @@ if owner and owner ~= ARGV[1] then
     untold() and 1 or 0,
   }
 end
+-- `hold=<ms>` counts from now on.
+local words = string.gsub(ARGV[4], '^hold=(%d+)', function(ms)
+  return string.format('until=%.0f', math.ceil(now_us / 1000) + ms)
+end)
 -- The record first: without memory for it nothing is taken.
 redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[2], ARGV[1], 'dlock/1 exclusive ' .. now_us .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
+redis.call('HSET', KEYS[2], ARGV[1], 'dlock/1 exclusive ' .. now_us .. ' ' .. ARGV[3] .. ' ' .. words)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 write(ARGV[1], ARGV[2])
 return { 'granted', tonumber(now_us) }

@@ -8,15 +8,19 @@ local read, owner = pcall(owner_now)
 if not read or owner ~= ARGV[1] then
   return { 0 }
 end
-local record = redis.pcall('HGET', KEYS[2], owner)
-local phase, asked = string.match(type(record) == 'string' and record or '', '^dlock/1 exclusive %d+ (%S+) (%d+)')
+local words = words_of(owner)
+if is_tombstone(words) then
+  return { 0 }
+end
+local phase, asked = string.match(words, '^dlock/1 exclusive %d+ (%S+) (%d+)')
 local ttl = ARGV[2] ~= '' and ARGV[2] or asked
 if not ttl then
   return { 3 }
 end
-if phase ~= 'one-shot' and redis.call('PTTL', KEYS[1]) >= tonumber(ttl) then
+local expiry = ttl + (tonumber(string.match(words, ' delay=(%d+)') or '') or 0)
+if phase ~= 'one-shot' and redis.call('PTTL', KEYS[1]) >= expiry then
   return { 2 }
 end
-redis.call('PEXPIRE', KEYS[1], ttl)
-redis.call('PEXPIRE', KEYS[2], ttl)
+redis.call('PEXPIRE', KEYS[1], expiry)
+redis.call('PEXPIRE', KEYS[2], expiry)
 return { 1, tonumber(ttl), time[1] * 1000000 + time[2] }

@@ -8,9 +8,14 @@ local read, owner = pcall(owner_now)
 if not read or owner ~= ARGV[1] then
   return { 0, now_us }
 end
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+local words = words_of(owner)
+if is_tombstone(words) then
+  return { 0, now_us }
+end
+local expiry = ARGV[2] + (tonumber(string.match(words, ' delay=(%d+)') or '') or 0)
+if redis.call('PTTL', KEYS[1]) < expiry then
+  redis.call('PEXPIRE', KEYS[1], expiry)
+  redis.call('PEXPIRE', KEYS[2], expiry)
 end
 local record = redis.pcall('HGET', KEYS[2], owner)
 local is_revoked = type(record) == 'string' and string.match(record, '^dlock/1 exclusive %d+ revoked ')

@@ -12,7 +12,7 @@ local me = ARGV[1]
 if type(lock.value) == 'table' then
   return lock.value
 end
-if has_receipt(me, 'undone') or has_receipt(me, 'released') then
+if is_over(me) then
   return { 'undone' }
 end
 if lock.owner == me then
@@ -25,6 +25,6 @@ if not is_free() then
   end
   return { 'held', string.sub(lock.value or '', 1, 8192), taken_for(), now_us }
 end
-set_alone(me, 'exclusive', ARGV[4], ARGV[2], 0, ARGV[3], 'masters=' .. ARGV[6] .. ' ' .. ARGV[5])
+set_alone(me, 'exclusive', ARGV[4], ARGV[2], 0, ARGV[3], 'masters=' .. ARGV[6] .. ' ' .. dated(ARGV[5]))
 -- No lower than a single server would give: who moves from one to several masters goes on from there.
 return { 'granted', math.max(tonumber(redis.call('GET', KEYS[6]) or '') or 0, now_us), now_us }

@@ -1,0 +1,90 @@
+//! `--fence-floor`: what a fleet that came from Redis adds to ZooKeeper's small numbers.
+
+use serde_json::Value;
+
+use crate::support::{Dlock, Kind, Place};
+
+/// Above all that Redis gives out until the year 2112.
+const FLOOR: u64 = 4_503_599_627_370_496;
+const FLOOR_OPTION: &str = "4503599627370496";
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_else(|e| panic!("{text:?}: {e}"))
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+#[test]
+fn it_is_added_to_the_token_wherever_that_is_told() {
+    let place = Place::shared(Kind::ZooKeeper);
+    let directory = tempfile::tempdir().expect("the temporary directory takes files");
+    let file = directory.path().join("fence");
+    let path = file.to_str().expect("temporary directories have plain names");
+    let dlock = env!("CARGO_BIN_EXE_dlock");
+    // What the command sees; what status says meanwhile; what a run inside it is told.
+    let script = r#"echo "$DLOCK_FENCE"; cat "$0"; "$1" status --json job; "$1" list --json
+        "$1" run -n -k job -- sh -c 'echo "$DLOCK_FENCE"'"#;
+    let args = ["run", "--fence-floor", FLOOR_OPTION, "-k", "job", "--fence-file", path, "--"];
+    let args = args.into_iter().chain(["sh", "-c", script, path, dlock]);
+    let run = place.dlock_with(args).finish().succeeds();
+    let lines: Vec<&str> = run.said().lines().collect();
+    let told = number(lines[0]);
+    assert!(told > FLOOR && told < FLOOR + (1 << 50), "{}", run.account());
+    assert_eq!(number(lines[1]), told, "the file");
+    for (line, what) in [(lines[2], "status"), (lines[3], "list")] {
+        let status = parsed(line);
+        assert_eq!((&status[0]["fence"], &status[0]["holders"][0]["fence"]), (&told.into(), &told.into()), "{what}");
+    }
+    assert_eq!(number(lines[4]), told, "a run inside");
+    let acquired = place.dlock(["acquire", "--fence-floor", FLOOR_OPTION, "-k", "job", "--ttl", "30s", "--json"]);
+    let acquired = parsed(acquired.finish().succeeds().said());
+    let fence = acquired["keys"][0]["fence"].as_u64().expect("a number");
+    assert!(fence > told, "it rises: {fence} after {told}");
+    // The node holds ZooKeeper's own number: whoever looks without a floor sees that.
+    assert_eq!(place.status("job")["fence"], fence - FLOOR);
+    let floored = place.dlock(["status", "--json", "job"]).env("DLOCK_FENCE_FLOOR", FLOOR_OPTION).finish().succeeds();
+    assert_eq!(parsed(floored.said())[0]["fence"], fence);
+}
+
+#[test]
+fn a_lock_that_is_held_at_least_keeps_its_token() {
+    let place = Place::shared(Kind::ZooKeeper);
+    let args = ["run", "--fence-floor", "1000", "--hold-at-least", "1h", "-k", "job", "--"];
+    let run = place.dlock_with(args.into_iter().chain(["sh", "-c", "echo $DLOCK_FENCE"])).finish().succeeds();
+    let floored = place.dlock(["status", "--json", "--fence-floor", "1000", "job"]).finish().succeeds();
+    assert_eq!(parsed(floored.said())[0]["fence"], number(run.said()));
+}
+
+#[test]
+fn a_sum_beyond_63_bits_grants_nothing() {
+    let place = Place::shared(Kind::ZooKeeper);
+    let floor = i64::MAX.to_string();
+    for call in [&["run", "-k", "job", "--", "true"][..], &["acquire", "-k", "job", "--ttl", "10s"]] {
+        let mut args = call.to_vec();
+        args.splice(1..1, ["--fence-floor", floor.as_str()]);
+        place.dlock_with(args).finish().exits_with(78).complains(&["63 bits", "lower floor"]);
+        assert!(place.is_free("job"), "nothing is left in the way");
+    }
+    place.dlock(["run", "--fence-floor", floor.as_str(), "-s", "-k", "job", "--", "true"]).finish().succeeds();
+}
+
+#[test]
+fn nonsense_is_refused_and_so_is_a_backend_with_tokens_of_its_own() {
+    let place = Place::shared(Kind::ZooKeeper);
+    for floor in ["-1", "+1", "1.5", "much", "", "9223372036854775808"] {
+        let option = format!("--fence-floor={floor}");
+        let run = place.dlock(["run", &option, "-k", "job", "--", "true"]).finish().exits_with(64);
+        run.complains(&["--fence-floor"]);
+    }
+    for place in [Place::shared(Kind::Redis), Place::shared(Kind::File), Place::both()] {
+        let run = place.dlock(["run", "--fence-floor", "7", "-k", "job", "--", "true"]).finish().exits_with(64);
+        run.complains(&["--fence-floor belongs to the zk backend"]);
+        // From the environment it waits for the day on which ZooKeeper is all there is.
+        let call = place.dlock(["run", "-k", "job", "--", "sh", "-c", "echo $DLOCK_FENCE"]);
+        let run = call.env("DLOCK_FENCE_FLOOR", FLOOR_OPTION).finish().succeeds();
+        assert!(number(run.said()) < FLOOR, "{}", run.account());
+    }
+    Dlock::new(["run", "-b", "file", "-k", "job", "--", "true"]).env("DLOCK_FENCE_FLOOR", "x").finish().succeeds();
+}
