@@ -120,9 +120,9 @@ fn each_of_several_masters_is_looked_at_and_one_that_is_away_is_a_finding() {
 #[test]
 fn locks_of_another_layout_are_found_and_fail_where_two_may_hold_one() {
     let place = Place::private(Kind::Redis);
-    let key = |name: &str| format!("{name}:job", name = place.namespace);
+    let key = format!("{}:job", place.namespace);
     Findings::at(&place).exits_with(0).finds("layouts", "ok", &[]);
-    let redisson = place.dlock(["acquire", "-k", "job", "--ttl", "60s", "--layout", "redisson"]).finish().succeeds();
+    place.dlock(["acquire", "-k", "job", "--ttl", "60s", "--layout", "redisson"]).finish().succeeds();
     let found = Findings::at(&place).exits_with(0);
     found.finds("layouts", "warning", &["redisson (\\\"job\\\")", "another layout than dlock"]);
     let asked = place.dlock(["doctor", "--json", "--layout", "redisson"]);
@@ -130,8 +130,7 @@ fn locks_of_another_layout_are_found_and_fail_where_two_may_hold_one() {
     // Whose main key has another name: neither waits for the other.
     place.dlock(["acquire", "-k", "job", "--ttl", "60s", "--layout", "python-redis-lock"]).finish().succeeds();
     Findings::at(&place).exits_with(1).finds("layouts", "failed", &["held by two at once"]);
-    drop(redisson);
-    let () = ::redis::cmd("DEL").arg(key("job")).query(&mut place.redis()).expect("the server serves");
+    let () = ::redis::cmd("DEL").arg(&key).query(&mut place.redis()).expect("the server serves");
     Findings::at(&place).exits_with(0).finds("layouts", "warning", &["python-redis-lock"]);
 }
 
