@@ -53,6 +53,8 @@ mod watching;
 
 mod top;
 
+mod completing;
+
 // The project around it.
 mod install;
 
