@@ -55,6 +55,9 @@ mod top;
 
 mod completing;
 
+// As its users have it.
+mod examples;
+
 // The project around it.
 mod install;
 
