@@ -1,6 +1,7 @@
 //! One file for each subcommand, and what the one-shots among them share.
 
 mod acquire;
+mod complete;
 mod completions;
 mod contend;
 mod doctor;

@@ -57,6 +57,11 @@ mod watching;
 
 mod top;
 
+mod completing;
+
+// As its users have it.
+mod examples;
+
 // The project around it.
 mod install;
 

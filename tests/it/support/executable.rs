@@ -1,5 +1,6 @@
 //! Programs that the tests make.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -17,4 +18,11 @@ pub(crate) fn install_script(text: &str, target: &Path) {
     let source = tempfile::NamedTempFile::new().expect("the temporary directory takes files");
     std::fs::write(source.path(), text).expect("the file is ours");
     install_program(source.path(), target);
+}
+
+/// `PATH` with dlock in front.
+pub(crate) fn path_with_dlock() -> OsString {
+    let directory = Path::new(env!("CARGO_BIN_EXE_dlock")).parent().expect("it is in a directory");
+    let path = std::env::var_os("PATH").expect("PATH is set");
+    std::env::join_paths([directory.to_owned()].into_iter().chain(std::env::split_paths(&path))).expect("plain names")
 }
