@@ -53,6 +53,8 @@ mod watching;
 
 mod top;
 
+mod taking_back;
+
 // The project around it.
 mod install;
 
