@@ -57,6 +57,8 @@ mod watching;
 
 mod top;
 
+mod taking_back;
+
 mod completing;
 
 // As its users have it.

@@ -16,7 +16,7 @@ use super::super::reply::Renewed;
 use super::super::topology::Route;
 use super::super::value::ServerTime;
 use super::super::{Config, RENEWALS_PER_LEASE, eval, first_expiry, millis, revoking, unexpected};
-use super::reply::{self, Answer, Set};
+use super::reply::{self, Answer, Found, Set};
 use super::waiting::Waiting;
 use super::{Layout, Place};
 use crate::lock::token::public_id;
@@ -157,9 +157,16 @@ impl LayoutBackend {
 
     /// Whatever the library stores as the owner whom `shown` shows, if that is still the one.
     async fn owner_of(&self, place: &Place, shown: &HolderEntry) -> Result<Option<Vec<u8>>, BackendError> {
-        let reply = self.look(place).await?;
-        let owner = reply::owner(&reply).ok_or_else(|| unexpected(&*self.route))?;
-        Ok(owner.filter(|owner| public_id(&self.layout.secret_of(owner)) == shown.id))
+        match reply::found(&self.look(place).await?).ok_or_else(|| unexpected(&*self.route))? {
+            Found::Nothing => Ok(None),
+            Found::OwnedBy(owner) => {
+                Ok(Some(owner).filter(|owner| public_id(&self.layout.secret_of(owner)) == shown.id))
+            }
+            Found::Other(kind) => Err(BackendError::misconfigured(format!(
+                "what stands there is no lock of the layout {} but a {kind}; name the layout that it is of",
+                self.layout.name()
+            ))),
+        }
     }
 
     /// Whether what was answered last counts: last of all, as an answer may have been long on its way.

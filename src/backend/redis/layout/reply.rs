@@ -107,12 +107,24 @@ pub(super) fn status(layout: Layout, key: LockKey, reply: &Value) -> Option<Lock
     Some(status)
 }
 
-/// Who owns it, of what is the library's own.
-pub(super) fn owner(reply: &Value) -> Option<Option<Vec<u8>>> {
+/// What stands at the lock's name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    OwnedBy(Vec<u8>),
+    /// Data of another type, by its name.
+    Other(String),
+}
+
+pub(super) fn found(reply: &Value) -> Option<Found> {
     let Value::Array(parts) = reply else { return None };
     let [_, kind, owner, _, _] = parts.as_slice() else { return None };
     let owner = bytes(owner)?.to_vec();
-    Some((*kind == Value::Int(1)).then_some(owner))
+    Some(match kind {
+        Value::Int(1) => Found::OwnedBy(owner),
+        Value::Int(0) => Found::Other(String::from_utf8_lossy(&owner).into_owned()),
+        _ => Found::Nothing,
+    })
 }
 
 impl Held {
