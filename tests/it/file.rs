@@ -4,6 +4,7 @@ mod directory;
 mod leases;
 mod modes;
 mod place;
+mod retention;
 mod waiting;
 
 use std::fs;

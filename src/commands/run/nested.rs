@@ -104,7 +104,9 @@ fn holder<'a>(status: &'a LockStatus, above: &HeldAbove, settings: &RunSettings)
     let is_anonymous = settings.deployment.backend == BackendName::File && settings.deployment.namespace.is_empty();
     let is_it =
         |holder: &&HolderEntry| holder.id == above.token.id() || (is_anonymous && holder.phase == Phase::Foreign);
-    status.holders.iter().find(is_it)
+    // What keeps others out longer than its holder needs it is nobody's to use.
+    let is_left = |holder: &&HolderEntry| matches!(holder.phase, Phase::HeldAtLeast | Phase::LockDelay);
+    status.holders.iter().find(|holder| is_it(holder) && !is_left(holder))
 }
 
 fn lives(above: &HeldAbove) -> bool {

@@ -12,6 +12,7 @@ mod mute;
 mod partition;
 mod reading;
 mod replicas;
+mod retention;
 mod sentinel;
 mod server;
 mod transport;

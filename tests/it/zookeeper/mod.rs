@@ -13,6 +13,7 @@ mod partition;
 mod queueing;
 mod recipe;
 mod reports;
+mod retention;
 mod transport;
 mod wiretap;
 mod wrong_input;
