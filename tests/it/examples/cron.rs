@@ -64,6 +64,12 @@ fn one_of_three_hosts_makes_the_reports_and_nobody_says_a_word() {
     }
     first.lets_go();
     run.wait().succeeds().says_nothing();
+    // One whose clock is late.
+    let (name, last) = &hosts[2];
+    by_cron(last, name, &crontab, command).finish().succeeds().says_nothing();
+    assert_eq!(last.read("started"), "");
+    assert_eq!(place.status("reports")["holders"][0]["phase"], "held-at-least");
+    place.dlock(["release", "--force", "--yes", "-k", "reports"]).finish().succeeds();
     // The next time it is another's turn.
     let (name, second) = &hosts[1];
     let run = by_cron(second, name, &crontab, command).start();
@@ -118,12 +124,14 @@ fn what_looks_after_a_stuck_lock_at_three_in_the_morning_shows_the_holder() {
     let held = place.hold("reports");
     let readme = host.fitted(&example("cron/README.md"));
     let commands: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("    ")).collect();
-    assert_eq!(commands.len(), 2);
-    for command in commands {
-        let shown = host.sh(command).finish().succeeds();
-        assert!(shown.said().contains("reports") && shown.said().contains("held"), "{}", shown.account());
-    }
-    held.let_go();
+    let [server, look, take] = &commands[..] else { panic!("{commands:?}") };
+    let shown = host.sh(&format!("{server}\n{look}")).finish().succeeds();
+    assert!(shown.said().contains("reports") && shown.said().contains("held"), "{}", shown.account());
+    // Nobody is there to be asked.
+    let take = take.replace("--force", "--force --yes");
+    host.sh(&format!("{server}\n{take}")).finish().succeeds();
+    assert!(place.is_free("reports"));
+    held.wait().exits_with(79);
 }
 
 fn backup(host: &Host<'_>, status: i32) -> Dlock {
