@@ -32,12 +32,13 @@ Files:
 
 Exit status:
   run: the command's own; when a signal killed it, dlock dies of the same signal
-    1  doctor: a check failed
+    1  doctor: a check failed; release --force: you said no
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock, or output that could not be written
    71  the system refused a process or descriptor; the lock was released
-   75  not acquired: held, or waited too long (-E changes it)
+   75  not acquired: held, or waited too long (-E changes it);
+       release --force: another holds it by now
    77  authentication or permission refused
    78  configuration or server set-up wrong
    79  lease lost: while the command ran, or the token no longer holds the lock,

@@ -17,6 +17,7 @@ sentences_for_every_backend! {
     a_key_that_sorts_before_one_held_above_needs_a_bounded_wait,
     an_entry_of_a_run_that_is_gone_is_ignored,
     what_left_the_commands_session_is_waited_for_too,
+    an_operator_who_takes_the_lock_back_stops_the_one_in_the_background_too,
 }
 
 /// The binary, for scripts.
@@ -92,6 +93,15 @@ fn what_left_the_commands_session_is_waited_for_too(place: &Place) {
     assert!(!place.is_free("job"));
     background.open_the_gate();
     background.run.wait().succeeds();
+    assert!(place.is_free("job"));
+}
+
+fn an_operator_who_takes_the_lock_back_stops_the_one_in_the_background_too(place: &Place) {
+    let background = Background::start(place, "setsid");
+    place.dlock(["release", "--force", "--yes", "-k", "job"]).finish().succeeds();
+    // The command itself had ended well before.
+    background.run.wait().succeeds().mentions(&["an operator asked for \"job\" back", "stopping what still uses it"]);
+    assert!(background.run.tree().is_empty(), "something of it lives");
     assert!(place.is_free("job"));
 }
 
