@@ -17,7 +17,7 @@ pub use backend::Backend;
 pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
 pub use looking::{List, Status, Top};
-pub use retention::Retention;
+pub use retention::{LockDelay, Retention};
 pub use voice::Voice;
 
 const COMMAND: &str = "Command";
@@ -170,6 +170,9 @@ pub struct Acquire {
     /// From 1s to 366d.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
     pub ttl: Option<String>,
+
+    #[command(flatten)]
+    pub delay: LockDelay,
 
     #[command(flatten)]
     pub sharing: Sharing,

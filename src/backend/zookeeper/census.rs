@@ -147,7 +147,12 @@ fn described(
 }
 
 fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
-    let phase = node.phase();
+    let passed = node.timed().and_then(|_| age(node.stat.mzxid, node.stat.mtime, clock));
+    let left_of = |length: fn(&Record) -> Duration| Some(length(node.timed()?).saturating_sub(passed?));
+    let phase = match (node.phase(), left_of(Record::ttl), left_of(Record::kept_for)) {
+        (Phase::OneShot, Some(Duration::ZERO), Some(left)) if !left.is_zero() => Phase::LockDelay,
+        (phase, ..) => phase,
+    };
     HolderEntry {
         id: node.id(),
         holder: node.holder(),
@@ -156,9 +161,7 @@ fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Opti
         held_for: age(node.stat.mzxid, node.granted_ms(), clock)
             .filter(|_| lease::epoch(node.stat.mzxid) == lease::epoch(node.fence().0.cast_signed())),
         ttl: node.record.as_ref().map(Record::ttl),
-        remaining: node
-            .timed()
-            .and_then(|record| Some(record.ttl().saturating_sub(age(node.stat.mzxid, node.stat.mtime, clock)?))),
+        remaining: left_of(Record::kept_for),
         phase,
         fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| backend.fence(node.fence())).flatten(),
     }
