@@ -19,7 +19,7 @@ pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
 pub use forcing::Forcing;
 pub use looking::{List, Status, Top};
-pub use retention::Retention;
+pub use retention::{LockDelay, Retention};
 pub use voice::Voice;
 
 const COMMAND: &str = "Command";
@@ -177,6 +177,9 @@ pub struct Acquire {
     /// From 1s to 366d.
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true, help_heading = LOCK)]
     pub ttl: Option<String>,
+
+    #[command(flatten)]
+    pub delay: LockDelay,
 
     #[command(flatten)]
     pub sharing: Sharing,

@@ -16,10 +16,18 @@ pub struct Retention {
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub hold_at_least: Option<String>,
 
+    #[command(flatten)]
+    pub delay: LockDelay,
+}
+
+/// For how long nobody gets a lock that was not given up in good order.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = LOCK)]
+pub struct LockDelay {
     /// After a crash or a lost lease nobody gets the lock for this long beyond the TTL
     ///
     /// For a resource on which something of the command may still be under way. A release in good order frees the lock at
-    /// once. On ZooKeeper the session timeout is TTL + 1.5 DELAY, which has to lie in the server's range (else 78).
+    /// once. On ZooKeeper the session timeout of a run is TTL + 1.5 times this, which has to lie in the server's range (else 78).
     #[arg(long, value_name = "DURATION", allow_hyphen_values = true)]
     pub lock_delay: Option<String>,
 }

@@ -6,7 +6,7 @@ use crate::cli;
 use crate::error::{Attempt, Error, Fate};
 use crate::exit_code::Ending;
 use crate::lock::several::Wanted;
-use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged, Retention, backoff};
+use crate::lock::{Claim, Lease, LeaseKind, LockBackend, LockKey, OwnerToken, Patience, Prolonged, backoff};
 use crate::report::{self, Stderr};
 use crate::settings::{self, AcquireSettings, Environment, TokenOutput, Wait};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -114,7 +114,7 @@ fn wanted<'a>(backend: &'a dyn LockBackend, settings: &AcquireSettings) -> Vec<W
         ttl: settings.ttl,
         kind: LeaseKind::OneShot,
         mode: settings.mode,
-        retention: Retention::default(),
+        retention: settings.retention,
         patience: match settings.contest.wait {
             Wait::Refuse => Patience::Refuse,
             Wait::For(_) | Wait::Forever => Patience::Queue { reconnect_for: settings.ttl.duration() },

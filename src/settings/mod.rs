@@ -138,6 +138,7 @@ pub struct AcquireSettings {
     pub deployment: Deployment,
     pub ttl: Ttl,
     pub mode: Mode,
+    pub retention: Retention,
     pub contest: Contest,
     pub label: Option<String>,
     /// What runs above this call hold in the same place.
@@ -274,6 +275,7 @@ pub fn acquire(typed: &cli::Acquire, environment: &Environment) -> Result<Acquir
         keys,
         ttl,
         mode: mode::mode(&typed.sharing, environment, &deployment)?,
+        retention: retention::of_acquire(&typed.delay, environment, &deployment)?,
         contest,
         label: label(&typed.label, environment)?,
         output,

@@ -20,24 +20,41 @@ pub(super) fn retention(
     environment: &Environment,
     deployment: &Deployment,
 ) -> Result<Retention, Error> {
-    let length = |flag: Option<&String>, long: &str| match text(flag, long, environment)? {
-        None => Ok(Duration::ZERO),
-        Some(stated) => {
-            let length = duration::parse(&stated.value).map_err(|reason| stated.invalid(reason))?;
-            if length > LONGEST_TTL {
-                return Err(stated.invalid("no backend keeps a lock for longer than 366d"));
-            }
-            match refusal(long, deployment) {
-                Some(reason) if stated.level == Level::CommandLine && !length.is_zero() => Err(stated.invalid(reason)),
-                Some(_) => Ok(Duration::ZERO),
-                None => Ok(length),
-            }
-        }
-    };
     Ok(Retention {
-        hold_at_least: length(typed.hold_at_least.as_ref(), HOLD_AT_LEAST)?,
-        lock_delay: length(typed.lock_delay.as_ref(), "lock-delay")?,
+        hold_at_least: length(typed.hold_at_least.as_ref(), HOLD_AT_LEAST, environment, deployment)?,
+        ..of_acquire(&typed.delay, environment, deployment)?
     })
+}
+
+/// The same for `acquire`, whose lock nobody gives up but whoever wants it free.
+///
+/// # Errors
+/// As for [`retention`].
+pub(super) fn of_acquire(
+    typed: &cli::LockDelay,
+    environment: &Environment,
+    deployment: &Deployment,
+) -> Result<Retention, Error> {
+    let lock_delay = length(typed.lock_delay.as_ref(), "lock-delay", environment, deployment)?;
+    Ok(Retention { lock_delay, ..Retention::default() })
+}
+
+fn length(
+    flag: Option<&String>,
+    long: &str,
+    environment: &Environment,
+    deployment: &Deployment,
+) -> Result<Duration, Error> {
+    let Some(stated) = text(flag, long, environment)? else { return Ok(Duration::ZERO) };
+    let length = duration::parse(&stated.value).map_err(|reason| stated.invalid(reason))?;
+    if length > LONGEST_TTL {
+        return Err(stated.invalid("no backend keeps a lock for longer than 366d"));
+    }
+    match refusal(long, deployment) {
+        Some(reason) if stated.level == Level::CommandLine && !length.is_zero() => Err(stated.invalid(reason)),
+        Some(_) => Ok(Duration::ZERO),
+        None => Ok(length),
+    }
 }
 
 const HOLD_AT_LEAST: &str = "hold-at-least";

@@ -69,4 +69,6 @@ mod install;
 
 mod messages;
 
+mod rows;
+
 mod tidy;

@@ -210,7 +210,9 @@ impl Attempting<'_> {
         let kept = self.kept();
         let is_alike = before.phase == WrittenPhase::Group && before.sharing == sharing;
         let theirs = before.lock_delay_ms.filter(|_| is_alike);
-        let delay = theirs.into_iter().chain(kept.lock_delay_ms).max().map(Duration::from_millis);
+        // That of a lease is part of its end.
+        let ours = kept.lock_delay_ms.filter(|_| end.is_none());
+        let delay = theirs.into_iter().chain(ours).max().map(Duration::from_millis);
         let group = Record { key_hex: self.whole_key(), ..self.backend.group(&before, sharing, last, delay)? };
         // Before the entry: a lease must never outlast what keeps others out.
         if group != before {

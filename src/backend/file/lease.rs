@@ -12,14 +12,18 @@ use crate::sys::boottime::BootInstant;
 
 /// When a one-shot lease ends, as it is written.
 pub(super) struct LeaseEnd {
+    /// For others: with the lock delay.
     pub(super) at: BootInstant,
+    /// For whoever has the token.
+    pub(super) believed: BootInstant,
     pub(super) boot_id: String,
     pub(super) ttl_ms: u64,
 }
 
 impl LeaseEnd {
-    pub(super) fn after(ttl: Duration, now: Now) -> Self {
-        Self { at: now.boottime + ttl, boot_id: now.boot_id, ttl_ms: millis(ttl) }
+    pub(super) fn after(ttl: Duration, lock_delay: Duration, now: Now) -> Self {
+        let believed = now.boottime + ttl;
+        Self { at: believed + lock_delay, believed, boot_id: now.boot_id, ttl_ms: millis(ttl) }
     }
 }
 
@@ -54,14 +58,14 @@ impl FileBackend {
         let _guard = file.guard().await?;
         let mut current = file.read()?;
         let ownership = self.ownership(&file, &current.record, token)?;
-        let asked_ttl_ms = match &ownership {
+        let (asked_ttl_ms, delay_ms) = match &ownership {
             Ownership::Nothing => return Ok(Prolonged::NotHeld),
             Ownership::Process(_) => return Ok(Prolonged::HeldByRun),
-            Ownership::Lease => current.record.asked_ttl_ms.or(current.record.ttl_ms),
-            Ownership::Member(_, entry) => entry.asked_ttl_ms.or(entry.ttl_ms),
+            Ownership::Lease => (current.record.asked_ttl_ms.or(current.record.ttl_ms), current.record.lock_delay_ms),
+            Ownership::Member(_, entry) => (entry.asked_ttl_ms.or(entry.ttl_ms), entry.lock_delay_ms),
         };
         let ttl = ttl.or(asked_ttl_ms.map(Duration::from_millis)).unwrap_or_default();
-        let end = LeaseEnd::after(ttl, self.now()?);
+        let end = LeaseEnd::after(ttl, Duration::from_millis(delay_ms.unwrap_or_default()), self.now()?);
         if let Ownership::Member(index, entry) = ownership {
             self.set_member(&file, &mut current, (index, *entry), &end)?;
         } else {
@@ -69,7 +73,7 @@ impl FileBackend {
                 Record { ttl_ms: Some(end.ttl_ms), end_boot_ns: Some(end.at.as_nanos()), ..current.record.clone() };
             file.write(&mut current, renewed)?;
         }
-        Ok(Prolonged::Set { ttl, expires_at: Some(expires_at(end.at)) })
+        Ok(Prolonged::Set { ttl, expires_at: Some(expires_at(end.believed)) })
     }
 
     /// Releases what `token` holds, be it our own lock or a lease that any process may release.

@@ -101,6 +101,7 @@ fn holder(record: &Record, now: BootInstant, owned: bool) -> HolderEntry {
         remaining: record.end().map(|end| end.since(now)).or(delay.map(Duration::from_millis)),
         phase: match (delay, record.phase.shown()) {
             (Some(_), _) => Phase::LockDelay,
+            (None, Some(Phase::OneShot)) if is_in_delay(record.end(), record.lock_delay_ms, now) => Phase::LockDelay,
             // Owned and not written yet: somebody is stopped half-way.
             (None, phase) => phase.unwrap_or(Phase::Running),
         },
@@ -108,16 +109,26 @@ fn holder(record: &Record, now: BootInstant, owned: bool) -> HolderEntry {
     }
 }
 
+/// Whether nothing is left of a lease but its lock delay.
+fn is_in_delay(end: Option<BootInstant>, delay_ms: Option<u64>, now: BootInstant) -> bool {
+    let delay = Duration::from_millis(delay_ms.unwrap_or_default());
+    !delay.is_zero() && end.is_some_and(|end| end.since(now) <= delay)
+}
+
 fn member(entry: &Entry) -> HolderEntry {
     let now = BootInstant::now();
+    let end = entry.end_boot_ns.map(BootInstant::from_nanos);
     HolderEntry {
         id: public_id(entry.token.as_deref()),
         holder: entry.holder.clone(),
         since: entry.since_us.map(wall_time),
         held_for: entry.since_boot_ns.and_then(|then| elapsed(then, now)),
         ttl: entry.ttl_ms.map(Duration::from_millis),
-        remaining: entry.end_boot_ns.map(|end| BootInstant::from_nanos(end).since(now)),
-        phase: entry.phase.shown().unwrap_or(Phase::Running),
+        remaining: end.map(|end| end.since(now)),
+        phase: match entry.phase.shown() {
+            Some(Phase::OneShot) if is_in_delay(end, entry.lock_delay_ms, now) => Phase::LockDelay,
+            phase => phase.unwrap_or(Phase::Running),
+        },
         fence: None,
     }
 }

@@ -205,7 +205,10 @@ impl Attempting<'_> {
     pub(super) fn lease_end(&self) -> Result<Option<LeaseEnd>, BackendError> {
         match self.claim.kind {
             LeaseKind::Running => Ok(None),
-            LeaseKind::OneShot => Ok(Some(LeaseEnd::after(self.claim.ttl.duration(), self.backend.now()?))),
+            LeaseKind::OneShot => {
+                let (ttl, delay) = (self.claim.ttl.duration(), self.claim.retention.lock_delay);
+                Ok(Some(LeaseEnd::after(ttl, delay, self.backend.now()?)))
+            }
         }
     }
 
@@ -216,9 +219,9 @@ impl Attempting<'_> {
             ttl: self.claim.ttl.duration(),
             fence,
             requested_at: self.requested_at,
-            valid_until: end.map(|end| end.at),
+            valid_until: end.map(|end| end.believed),
             renew_every: end.map(|_| self.claim.ttl.duration() / RENEWALS_PER_LEASE),
-            expires_at: end.map(|end| expires_at(end.at)),
+            expires_at: end.map(|end| expires_at(end.believed)),
         }
     }
 

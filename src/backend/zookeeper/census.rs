@@ -147,16 +147,20 @@ fn described(
 }
 
 fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
-    let phase = node.phase();
+    let stat = node.stat.filter(|_| node.timed().is_some());
+    let passed = stat.and_then(|stat| age(stat.mzxid, stat.mtime, clock));
+    let left_of = |length: fn(&Record) -> Duration| Some(length(node.timed()?).saturating_sub(passed?));
+    let phase = match (node.phase(), left_of(Record::ttl), left_of(Record::kept_for)) {
+        (Phase::OneShot, Some(Duration::ZERO), Some(left)) if !left.is_zero() => Phase::LockDelay,
+        (phase, ..) => phase,
+    };
     HolderEntry {
         id: node.id(),
         holder: node.holder(),
         since: node.granted_ms().and_then(time_of_day),
         held_for: held_for(node, clock),
         ttl: node.record.as_ref().map(Record::ttl),
-        remaining: node
-            .timed()
-            .and_then(|record| Some(record.ttl().saturating_sub(age(node.stat?.mzxid, node.stat?.mtime, clock)?))),
+        remaining: left_of(Record::kept_for),
         phase,
         fence: (mode == Mode::Exclusive && phase != Phase::Foreign)
             .then(|| node.fence().and_then(|own| backend.fence(own)))

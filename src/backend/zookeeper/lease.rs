@@ -72,24 +72,27 @@ pub(super) async fn take(contest: &Contest<'_>, client: &Client, place: &Place) 
     };
     let record = contest.record(place).one_shot(&won, ttl.min(FIRST_GRANT), ttl);
     let mut requested_at = BootInstant::now();
-    let stored = match replace(client, contest.backend.acl(), &path, None, &record, ttl).await {
-        Ok(stored) => stored,
-        Err(Error::NoNode) => return Ok(Turn::Gone),
-        Err(error) if failure::leaves_the_outcome_open(&error) => {
-            // The name is known: look. The request waits for the connection.
-            let (data, stat) = match client.get_data(&path).await {
-                Ok(there) => there,
-                Err(Error::NoNode) => return Ok(Turn::Gone),
-                Err(error) => return Err(error.into()),
-            };
-            let node = Node::new("", data, stat);
-            match node.timed().filter(|stored| stored.is_owned_by(&contest.claim.token)) {
-                Some(stored) => stored.clone(),
-                None => return Ok(Turn::Again),
+    let stored =
+        match replace(client, contest.backend.acl(), &path, None, &record, ttl + contest.claim.retention.lock_delay)
+            .await
+        {
+            Ok(stored) => stored,
+            Err(Error::NoNode) => return Ok(Turn::Gone),
+            Err(error) if failure::leaves_the_outcome_open(&error) => {
+                // The name is known: look. The request waits for the connection.
+                let (data, stat) = match client.get_data(&path).await {
+                    Ok(there) => there,
+                    Err(Error::NoNode) => return Ok(Turn::Gone),
+                    Err(error) => return Err(error.into()),
+                };
+                let node = Node::new("", data, stat);
+                match node.timed().filter(|stored| stored.is_owned_by(&contest.claim.token)) {
+                    Some(stored) => stored.clone(),
+                    None => return Ok(Turn::Again),
+                }
             }
-        }
-        Err(error) => return Err(error.into()),
-    };
+            Err(error) => return Err(error.into()),
+        };
     place.made_persistent();
     let stamped = if ttl > FIRST_GRANT {
         requested_at = BootInstant::now();
@@ -237,8 +240,9 @@ pub(super) async fn prolong(
         let ttl = ttl.unwrap_or_else(|| record.asked());
         let renewed = record.with_ttl(ttl);
         let path = format!("{directory}/{}", node.name);
-        let stamped = if record.node_ttl().is_some_and(|kept_for| outgrows(kept_for, ttl)) {
-            match replace(&client, backend.acl(), &path, node.version(), &renewed, ttl).await {
+        let kept_for = renewed.kept_for();
+        let stamped = if record.node_ttl().is_some_and(|node_ttl| outgrows(node_ttl, kept_for)) {
+            match replace(&client, backend.acl(), &path, node.version(), &renewed, kept_for).await {
                 Ok(_) => client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode)),
                 Err(error) => Err(error),
             }

@@ -14,6 +14,7 @@ sentences! {
         when_the_front_dies_the_keeper_leaves_the_delay,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
+        a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
     ];
     redis: Place::shared(Kind::Redis), [
         a_release_in_good_order_frees_the_lock_at_once,
@@ -22,6 +23,7 @@ sentences! {
         when_the_front_dies_the_keeper_leaves_the_delay,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
+        a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         what_the_holder_believes_in_is_the_lease_alone,
         the_delay_begins_when_a_silent_network_has_stopped_the_command,
     ];
@@ -32,6 +34,7 @@ sentences! {
         when_the_front_dies_the_keeper_leaves_the_delay,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
+        a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         what_the_holder_believes_in_is_the_lease_alone,
         the_delay_begins_when_a_silent_network_has_stopped_the_command,
     ];
@@ -40,10 +43,12 @@ sentences! {
         after_a_crash_nobody_gets_in_before_the_delay_is_over,
     ];
     masters: crate::contract::three_masters(), [
+        a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         a_release_in_good_order_frees_the_lock_at_once,
         when_the_front_dies_the_keeper_leaves_the_delay,
     ];
     both: Place::both(), [
+        a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         a_release_in_good_order_frees_the_lock_at_once,
         when_the_front_dies_the_keeper_leaves_the_delay,
     ];
@@ -193,4 +198,24 @@ fn the_delay_begins_when_a_silent_network_has_stopped_the_command(place: &Place)
     assert_eq!(next.stdout(), "ready\n");
     next.let_go();
     next.wait().succeeds();
+}
+
+fn a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not(place: &Place) {
+    let acquire = ["acquire", "-k", "job", "--ttl", TTL_OPTION, "--lock-delay", DELAY_OPTION, "-n", "--json"];
+    let began = Instant::now();
+    let acquired = place.dlock(acquire).finish().succeeds();
+    let said: serde_json::Value = serde_json::from_str(acquired.said()).expect("JSON");
+    assert_eq!(said["ttl_ms"], u64::try_from(TTL.as_millis()).expect("it is short"), "{said}");
+    assert_eq!(phase_of(place), "one-shot");
+    within(TTL + LATE, "the lease ends", || phase_of(place) == "lock-delay");
+    place.dlock(["run", "-k", "job", "-n", "--", "true"]).finish().exits_with(75);
+    place.dlock(["run", "-k", "job", "-w", "30", "--", "true"]).finish().succeeds();
+    assert!(began.elapsed() >= TTL + DELAY, "after {:?}", began.elapsed());
+    let acquired = place.dlock(acquire).finish().succeeds();
+    let said: serde_json::Value = serde_json::from_str(acquired.said()).expect("JSON");
+    let token = said["token"].as_str().expect("a token");
+    place.dlock(["renew", "-k", "job", "--token", token, "--ttl", "1h"]).finish().succeeds();
+    assert_eq!(phase_of(place), "one-shot");
+    place.dlock(["release", "-k", "job", "--token", token]).finish().succeeds();
+    assert!(place.is_free("job"));
 }
