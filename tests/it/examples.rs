@@ -5,7 +5,9 @@ mod ci;
 mod cron;
 mod leader;
 mod orchestrators;
+mod readme;
 mod service;
+mod shells;
 
 use std::fs;
 use std::path::Path;
