@@ -5,6 +5,7 @@ mod ci;
 mod cron;
 mod leader;
 mod orchestrators;
+mod pages;
 mod readme;
 mod service;
 mod shells;
