@@ -164,3 +164,13 @@ Examples:
       dlock fence-check --file /srv/report.fence || exit
       mv report.new /srv/report
   ) 9>/srv/report.lock";
+
+pub(super) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  . <(dlock completions bash)                               in ~/.bashrc
+  dlock completions zsh >~/.zfunc/_dlock                    with fpath+=~/.zfunc before compinit
+  dlock completions fish >~/.config/fish/completions/dlock.fish
+
+They also complete the names of locks that are held or awaited: they ask where
+the line, the environment and the files say, for 300 ms at most, and are silent
+when there is no answer.";
