@@ -11,6 +11,8 @@ mod file;
 mod redis;
 mod redis_and_zookeeper;
 
+mod moving;
+
 mod zookeeper;
 
 // That it excludes.
