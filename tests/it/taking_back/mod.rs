@@ -3,6 +3,7 @@
 mod file;
 mod prompt;
 mod redis;
+mod retention;
 mod zookeeper;
 
 use nix::sys::signal::Signal;
