@@ -1,4 +1,17 @@
+# Values that dlock itself knows, locks that are held or awaited among them. Succeeds where they are what belongs here,
+# also when there are none.
+_dlock_values() {
+    local found
+    [[ "${BASH_VERSINFO[0]}" -ge 4 ]] || return 1
+    found=$(command dlock __complete bash "${COMP_WORDBREAKS}" "${COMP_LINE:0:COMP_POINT}" 2>/dev/null) || return 1
+    # No names of files in their place.
+    compopt +o default +o bashdefault
+    COMPREPLY=()
+    [[ -z "${found}" ]] || mapfile -t COMPREPLY <<<"${found}"
+}
+
 _dlock() {
+    _dlock_values && return 0
     local i cur prev opts cmd
     COMPREPLY=()
     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -900,7 +913,7 @@ _dlock() {
             return 0
             ;;
         dlock__subcmd__release)
-            opts="-k -b -q -v -h --key --token --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --fence-floor --strict --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
+            opts="-k -b -q -v -h --key --token --force --yes --now --id --backend --redis --redis-password-file --tls-ca --tls-cert --tls-key --wait-replicas --layout --zk --zk-auth-file --zk-acl --fence-floor --strict --dir --namespace --config --profile --quiet --verbose --log-format --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -915,6 +928,10 @@ _dlock() {
                     return 0
                     ;;
                 --token)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -29,7 +29,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -s V -l version -d 'Print vers
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "run" -d 'Run a command while holding a lock'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "release" -d 'Give up a lock that `acquire` took, or take one from its holder'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
@@ -144,6 +144,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand renew" -s v -l verbose -d 'S
 complete -c dlock -n "__fish_dlock_using_subcommand renew" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -d 'Name of the lock; may be given several times [default: $DLOCK_KEY, one on each line]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l token -d 'The owner token that `acquire` printed [default: $DLOCK_TOKEN]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l id -d 'Which holder, where there are several: its id, as `status` shows it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
@@ -162,6 +163,9 @@ complete -c dlock -n "__fish_dlock_using_subcommand release" -l config -d 'Read 
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l force -d 'Take the lock from its holder: its command is stopped, then the lock is free'
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l yes -d 'Do not ask; needed where there is no terminal'
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l now -d 'Free the lock at once, though its command may run on for as long as its lease would last'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand release" -s v -l verbose -d 'Say what dlock does'
@@ -278,7 +282,7 @@ complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print 
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took, or take one from its holder'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
@@ -287,3 +291,74 @@ complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_su
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'
 complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+
+# Values that dlock itself knows, locks that are held or awaited among them; else names of files.
+function __fish_dlock_values
+    set -l words (commandline -xpc 2>/dev/null; or commandline -opc)
+    set -e words[1]
+    command dlock __complete fish $words (commandline -ct) 2>/dev/null
+    or __fish_complete_path (commandline -ct)
+end
+
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s k -l key -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l stop-signal -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l on-lost -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l descendants -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand run" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s k -l key -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand acquire" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -s k -l key -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand renew" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -s k -l key -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand release" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -s k -l key -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand status" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand list" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand top" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l before -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand man" -f -a "(__fish_dlock_values)"

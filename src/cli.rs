@@ -3,6 +3,7 @@
 mod backend;
 mod checks;
 mod files;
+mod forcing;
 mod looking;
 mod retention;
 mod texts;
@@ -16,6 +17,7 @@ use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 pub use backend::Backend;
 pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
+pub use forcing::Forcing;
 pub use looking::{List, Status, Top};
 pub use retention::{LockDelay, Retention};
 pub use voice::Voice;
@@ -24,6 +26,7 @@ const COMMAND: &str = "Command";
 const LOCK: &str = "Lock";
 const WAITING: &str = "Waiting";
 const STOPPING: &str = "Stopping the command";
+const FORCING: &str = "Taking it from its holder";
 const OUTPUT: &str = "Output";
 
 /// Options that no `DLOCK_` variable stands for: they belong to one call. `--key` and `--token` have variables of
@@ -39,6 +42,10 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "fence-file",
     "file",
     "before",
+    "force",
+    "id",
+    "now",
+    "yes",
     "out",
     "help",
     "version",
@@ -225,14 +232,18 @@ pub struct Renew {
     pub voice: Voice,
 }
 
-/// Give up a lock that `acquire` took.
+/// Give up a lock that `acquire` took, or take one from its holder.
 ///
-/// Only the owner can: the token must still hold the lock (else 79).
+/// Only the owner can give it up: the token must still hold the lock (else 79). With --force it is taken from whoever
+/// holds it.
 #[derive(Debug, Args)]
 #[command(after_help = texts::RELEASE_EXAMPLES)]
 pub struct Release {
     #[command(flatten)]
     pub owned: Owned,
+
+    #[command(flatten)]
+    pub forcing: Forcing,
 
     #[command(flatten)]
     pub backend: Backend,

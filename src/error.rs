@@ -48,6 +48,10 @@ pub enum Error {
     #[error("cannot {attempt}: the token does not hold it; it was released already, or its lease ran out")]
     NotHeld { attempt: Attempt },
 
+    /// The lock was to be taken from somebody who does not hold it.
+    #[error("cannot take {} back: {reason}; nothing was done", Quoted(.key.as_str()))]
+    NotTheHolder { key: LockKey, reason: String },
+
     #[error("cannot {attempt}: {source}")]
     Backend { attempt: Attempt, source: BackendError },
 
@@ -79,6 +83,8 @@ pub enum Attempt {
     Acquire(LockKey),
     Renew(LockKey),
     Release(LockKey),
+    /// From its holder.
+    TakeBack(LockKey),
     Status(LockKey),
     List(Namespace),
     /// Where the locks live, as a whole.
@@ -91,6 +97,7 @@ impl fmt::Display for Attempt {
             Self::Acquire(key) => write!(f, "acquire {}", Quoted(key.as_str())),
             Self::Renew(key) => write!(f, "renew {}", Quoted(key.as_str())),
             Self::Release(key) => write!(f, "release {}", Quoted(key.as_str())),
+            Self::TakeBack(key) => write!(f, "take {} back", Quoted(key.as_str())),
             Self::Status(key) => write!(f, "look up {}", Quoted(key.as_str())),
             Self::List(namespace) => write!(f, "list namespace {}", Quoted(namespace.as_str())),
             Self::Examine => f.write_str("examine this deployment"),

@@ -10,7 +10,7 @@ use crate::lock::ErrorKind;
 
 /// The question was answered, or the thing done.
 pub const SUCCESS: u8 = 0;
-/// "No" to a question: a check of `doctor` failed.
+/// "No" to a question: a check of `doctor` failed, or somebody was asked and does not want it.
 pub const NO: u8 = 1;
 /// EX_USAGE: a bad option, value or combination.
 pub const USAGE: u8 = 64;
@@ -63,6 +63,7 @@ impl From<&Error> for Ending {
             Error::Usage(_) => USAGE,
             Error::Configuration(_) => CONFIGURATION,
             Error::NotAcquired(refusal) => refusal.status,
+            Error::NotTheHolder { .. } => NOT_ACQUIRED,
             Error::Lost { .. } | Error::NotHeld { .. } | Error::Fenced { .. } => LOST,
             Error::File { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => DENIED,
@@ -72,7 +73,7 @@ impl From<&Error> for Ending {
             Error::Backend { source, .. } => match source.kind {
                 ErrorKind::Unavailable => UNAVAILABLE,
                 ErrorKind::Denied => DENIED,
-                ErrorKind::Misconfigured => CONFIGURATION,
+                ErrorKind::Misconfigured | ErrorKind::Corrupt => CONFIGURATION,
                 ErrorKind::Usage => USAGE,
                 ErrorKind::System => SYSTEM,
             },
@@ -120,8 +121,10 @@ mod tests {
             (Error::system("x", os()), 71),
             (backend(BackendError::system("x")), 71),
             (Error::NotAcquired(Box::new(refusal)), 42),
+            (Error::NotTheHolder { key: key(), reason: "x".into() }, 75),
             (backend(BackendError::denied("x")), 77),
             (backend(BackendError::misconfigured("x")), 78),
+            (backend(BackendError::corrupt("x")), 78),
             (Error::Configuration("x".into()), 78),
             (Error::Lost { keys: key().into(), reason: "x".into() }, 79),
             (Error::NotHeld { attempt: Attempt::Release(key()) }, 79),

@@ -26,6 +26,8 @@ missing_packages() {
     command -v sudo >/dev/null || echo sudo
     command -v curl >/dev/null || echo curl
     command -v sqlite3 >/dev/null || echo sqlite3
+    command -v zsh >/dev/null || echo zsh
+    command -v fish >/dev/null || echo fish
     perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null || echo perl
 }
 
@@ -34,7 +36,7 @@ PATH=$PATH:${HOME:-/root}/.cargo/bin
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
 
 install_missing "the tests need a C linker, redis-server, openssl, java, ZooKeeper 3.8 as \
-/usr/share/java/zookeeper.jar, vi, less, make, strace, iproute2, sudo, curl, sqlite3 and perl"
+/usr/share/java/zookeeper.jar, vi, less, make, strace, iproute2, sudo, curl, sqlite3, zsh, fish and perl"
 
 [ "$(id -u)" -eq 0 ] ||
     printf 'tests/run.sh: not root: the tests about other users'"'"' files, directories, sudo, limits and networks check less\n' >&2

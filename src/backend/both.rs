@@ -12,7 +12,7 @@ use futures_util::future::join;
 use crate::lock::several::{Outcome, Wanted, acquire_all};
 use crate::lock::{
     Acquired, BackendError, Claim, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey, LockState,
-    LockStatus, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Ttl,
+    LockStatus, Manner, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -41,17 +41,19 @@ struct Kept {
     lease: Lease,
     valid_until: Cell<Option<BootInstant>>,
     confirmed_at: Cell<BootInstant>,
+    /// Somebody else has touched it since.
+    touched: Cell<bool>,
 }
 
 impl Kept {
     fn new(lease: Lease) -> Self {
         let (valid_until, confirmed_at) = (Cell::new(lease.valid_until), Cell::new(lease.requested_at));
-        Self { lease, valid_until, confirmed_at }
+        Self { lease, valid_until, confirmed_at, touched: Cell::new(false) }
     }
 
     fn is_due(&self) -> bool {
         let pace = self.lease.renew_every.unwrap_or_default();
-        BootInstant::now().since(self.confirmed_at.get()) >= pace.mul_f64(NEARLY_DUE)
+        self.touched.get() || BootInstant::now().since(self.confirmed_at.get()) >= pace.mul_f64(NEARLY_DUE)
     }
 
     /// Renews it, unless that has been done lately.
@@ -67,7 +69,14 @@ impl Kept {
         };
         self.valid_until.set(Some(valid_until));
         self.confirmed_at.set(asked_at);
+        self.touched.set(false);
         Ok(kind)
+    }
+
+    /// Completes when somebody else has touched it, so that the next renewal asks in any case.
+    async fn touched(&self, backend: &dyn LockBackend) {
+        backend.touched(&self.lease).await;
+        self.touched.set(true);
     }
 }
 
@@ -159,6 +168,19 @@ impl LockBackend for Both {
         })
     }
 
+    async fn touched(&self, lease: &Lease) {
+        let claimed = self.claimed(&lease.key, &lease.token);
+        match claimed.leases.get() {
+            Some([redis, zookeeper]) => {
+                tokio::select! {
+                    () = redis.touched(&*self.redis) => {}
+                    () = zookeeper.touched(&*self.zookeeper) => {}
+                }
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     async fn prolong(
         &self,
         key: &LockKey,
@@ -183,6 +205,15 @@ impl LockBackend for Both {
         let begun = self.claims.borrow().get(&(key.clone(), token.clone())).map(|claimed| claimed.begun.get());
         // Of another process' making: both.
         self.let_go(key, token, begun.unwrap_or(2), parting).await
+    }
+
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
+        // The token is Redis', and so is its fence.
+        let there = HolderEntry { fence: None, ..shown.clone() };
+        let (redis, zookeeper) =
+            join(self.redis.revoke(key, shown, manner), self.zookeeper.revoke(key, &there, manner)).await;
+        // Half a lock may be all that is left of it: of two answers the one that did more.
+        Ok(redis?.max(zookeeper?))
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

@@ -14,6 +14,7 @@ use super::guard::Guard;
 use super::supervisor::{Delivery, asks_to_end};
 use super::{CLOSE_INHERITED_AFTER, Deadline, tree};
 use crate::sys::boottime::Alarm;
+use crate::sys::lifeline::Lifeline;
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::{program_pages, signals};
 
@@ -33,6 +34,8 @@ pub struct Front {
     earlier_children: Vec<Pid>,
     /// When to close what was inherited, once a command exists.
     close_inherited_at: Option<Instant>,
+    /// While the command is being started the keeper hears of nothing else.
+    _life: Lifeline,
     /// Keeps the lock alive should the keeper die before the command's tree is dead.
     kept_open: Vec<OwnedFd>,
     phase: Phase,
@@ -77,13 +80,20 @@ pub enum Verdict {
 }
 
 impl Front {
-    pub(super) fn new(keeper: Pid, sources: Sources, deadline: Deadline, earlier_children: Vec<Pid>) -> Self {
+    pub(super) fn new(
+        keeper: Pid,
+        sources: Sources,
+        deadline: Deadline,
+        earlier_children: Vec<Pid>,
+        life: Lifeline,
+    ) -> Self {
         Self {
             keeper,
             sources,
             deadline,
             earlier_children,
             close_inherited_at: None,
+            _life: life,
             kept_open: Vec::new(),
             phase: Phase::Waiting,
         }

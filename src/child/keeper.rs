@@ -1,6 +1,6 @@
 //! The keeper's side: starts the command, hears what becomes of it, signals its tree.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::process::Command;
@@ -8,16 +8,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, geteuid, getpgid, getpid, getppid, getsid, setpgid, setsid};
+use nix::unistd::{Pid, geteuid, getpgid, getpid, getsid, setpgid, setsid};
 use thiserror::Error;
 
 use super::channel::{Channel, FromFront};
 use super::supervisor::{Delivery, Rest, asks_to_end};
 use super::tree::{self, Sent};
 use super::{CLOSE_INHERITED_AFTER, Deadline};
+use crate::sys::lifeline::LifelineWatch;
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::readiness::Readiness;
 use crate::sys::signals::{self, Inherited};
@@ -31,6 +31,7 @@ const SETTLES_AFTER: [Duration; 3] = [Duration::from_millis(20), Duration::from_
 pub struct KeeperStart {
     pub(super) front: Pid,
     pub(super) channel: Rc<Channel>,
+    pub(super) watch_on_front: RefCell<Option<LifelineWatch>>,
     pub(super) inherited: Inherited,
     pub(super) deadline: Deadline,
 }
@@ -40,6 +41,8 @@ pub struct KeeperStart {
 pub struct Keeper {
     front: Pid,
     channel: Readiness<Rc<Channel>>,
+    /// Until the command is executed.
+    watch_on_front: RefCell<Option<LifelineWatch>>,
     inherited: Inherited,
     deadline: Deadline,
     child_signals: Readiness<SignalFd>,
@@ -90,6 +93,7 @@ impl KeeperStart {
         Ok(Keeper {
             front: self.front,
             channel: Readiness::new(Rc::clone(&self.channel))?,
+            watch_on_front: RefCell::new(self.watch_on_front.take()),
             inherited: self.inherited,
             deadline: self.deadline,
             child_signals: Readiness::new(child_signals)?,
@@ -165,11 +169,11 @@ impl Keeper {
             return Err(SpawnError::Interrupted(signal));
         }
         // Until the command is executed this process stands still, and an exec can take its time (a network's disk): should
-        // the front die meanwhile, nobody else would end this process, and with it the command to be.
-        let tied = Tied::to_parent(self.front)?;
-        let pid = spawn::spawn_tied_to_this_thread(command, self.front, self.inherited, self.deadline.0)
+        // the front die meanwhile, nobody else would end the command to be. This process must live on, though: by the time
+        // it runs again the command may have come far, and what it has started is not tied to anybody.
+        let watch = self.watch_on_front.take().expect("a keeper starts one command");
+        let pid = spawn::spawn_tied_to_this_thread(command, self.front, &watch, self.inherited, self.deadline.0)
             .map_err(SpawnError::from)?;
-        drop(tied);
         self.command.set(Some(pid));
         if told.contains(&libc::SIGTSTP) {
             self.forward(libc::SIGTSTP);
@@ -282,24 +286,6 @@ impl Keeper {
         // A job that is killed while it is stopped does not stay stopped.
         self.command_continued();
         process::exit_now(0)
-    }
-}
-
-/// While it lives, this process dies when its parent does.
-struct Tied;
-
-impl Tied {
-    fn to_parent(parent: Pid) -> io::Result<Self> {
-        prctl::set_pdeathsig(Signal::SIGKILL)?;
-        let tied = Self;
-        // It may have died before the line above: then nobody will ever send that signal.
-        if getppid() == parent { Ok(tied) } else { Err(Errno::ECHILD.into()) }
-    }
-}
-
-impl Drop for Tied {
-    fn drop(&mut self) {
-        prctl::set_pdeathsig(None).ok();
     }
 }
 

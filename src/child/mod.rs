@@ -14,6 +14,7 @@ pub mod supervisor;
 mod terminal;
 pub mod tree;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub use keeper::{Keeper, KeeperStart, SpawnError, TreeChange};
 pub use terminal::Terminal;
 
 use crate::sys::boottime::BootInstant;
+use crate::sys::lifeline;
 use crate::sys::process::{self, Forked};
 use crate::sys::shared_page::SharedWord;
 use crate::sys::signals;
@@ -77,6 +79,7 @@ pub fn split() -> nix::Result<Side> {
     let (inherited, handled) = signals::take_over();
     let deadline = Deadline::new()?;
     let (front_end, keeper_end) = channel::pair()?;
+    let (fronts_life, watch_on_front) = lifeline::pair()?;
     // What `exec dlock` inherited from the program before it are not ours to kill.
     let earlier_children = if process::has_children() { tree::children(nix::unistd::getpid()) } else { Vec::new() };
     // Both are subreapers: the attribute is not inherited by a fork, and an orphan must fall to one of the two.
@@ -86,14 +89,15 @@ pub fn split() -> nix::Result<Side> {
     let sources = front::Sources::new(front_end, &handled)?;
     match process::fork_single_threaded()? {
         Forked::Parent { child: keeper } => {
-            drop(keeper_end);
-            Ok(Side::Front(Front::new(keeper, sources, deadline, earlier_children)))
+            drop((keeper_end, watch_on_front));
+            Ok(Side::Front(Front::new(keeper, sources, deadline, earlier_children, fronts_life)))
         }
         Forked::Child => {
-            drop(sources);
+            drop((sources, fronts_life));
             nix::sys::prctl::set_child_subreaper(true)?;
             nix::sys::prctl::set_name(KEEPER_NAME)?;
-            Ok(Side::Keeper(KeeperStart { front, channel: Rc::new(keeper_end), inherited, deadline }))
+            let (channel, watch_on_front) = (Rc::new(keeper_end), RefCell::new(Some(watch_on_front)));
+            Ok(Side::Keeper(KeeperStart { front, channel, watch_on_front, inherited, deadline }))
         }
     }
 }

@@ -126,7 +126,8 @@ Examples:
 pub(super) const RELEASE_EXAMPLES: &str = "\
 Examples:
   dlock release --key deploy --token \"$token\"
-  dlock release                                after eval \"$(dlock acquire --export …)\"";
+  dlock release                                after eval \"$(dlock acquire --export …)\"
+  dlock release --force --key deploy           stops the holder's command first";
 
 pub(super) const STATUS_EXAMPLES: &str = "\
 Examples:

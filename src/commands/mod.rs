@@ -1,10 +1,12 @@
 //! One file for each subcommand, and what the one-shots among them share.
 
 mod acquire;
+mod complete;
 mod completions;
 mod contend;
 mod doctor;
 mod fence;
+mod force;
 mod holder;
 mod list;
 mod man;
@@ -45,6 +47,9 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::Run(typed) => settings::run(typed, &environment).map(|settings| run::run(&settings)),
         Command::Acquire(typed) => acquire::acquire(&typed, &environment),
         Command::Renew(typed) => settings::renew(&typed, &environment).map(|settings| renew::renew(&settings)),
+        Command::Release(typed) if typed.forcing.force => {
+            settings::force(&typed, &environment).map(|settings| force::force(&settings))
+        }
         Command::Release(typed) => settings::release(&typed, &environment).map(|settings| release::release(&settings)),
         Command::Status(typed) => settings::status(&typed, &environment).map(|settings| status::status(&settings)),
         Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),

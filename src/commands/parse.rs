@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches, Parser};
 
+use super::complete;
 use crate::cli::{self, Cli, Command, Run};
 use crate::error::Error;
 use crate::exit_code::Ending;
@@ -16,6 +17,9 @@ use crate::sys::stdio::STDOUT;
 /// # Errors
 /// How the process ends when there is nothing to dispatch; everything has been said then.
 pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
+    if let Some(ending) = complete::asked(words) {
+        return Err(ending);
+    }
     if let Some(run) = run_alone(words) {
         return Ok(Cli { command: Command::Run(run) });
     }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::backend;
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
-use crate::lock::{KeyPattern, LockBackend, LockKey, LockStatus};
+use crate::lock::{HolderEntry, KeyPattern, LockBackend, LockKey, LockStatus, Manner, Revocation};
 use crate::report::{self, Stderr, screen};
 use crate::settings::{Deployment, ReportForm};
 use crate::sys::interrupt::Interrupts;
@@ -82,6 +82,19 @@ impl<'a> Asker<'a> {
                 Ok(statuses)
             }
         }
+    }
+
+    /// Asks `holder` to give `key` back, or frees it where nobody can be asked. Must not be dropped half-way, either.
+    ///
+    /// # Errors
+    /// When nobody knows whether that was done.
+    pub(super) async fn take_back(&mut self, key: &LockKey, holder: &HolderEntry) -> Result<Revocation, Error> {
+        let failed = |error| Error::backend(Attempt::TakeBack(key.clone()), error);
+        let backend = match &self.connected {
+            Some(backend) => backend,
+            None => self.connected.insert(backend::open(&self.deployment.target).map_err(failed)?),
+        };
+        backend.revoke(key, holder, Manner::Asking).await.map_err(failed)
     }
 
     pub(super) async fn close(self) {

@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Denied,
     /// The set-up is wrong: another type or layout at the key, a missing directory, a TTL out of range.
     Misconfigured,
+    /// What is stored of the lock cannot be read; [`mend`](super::LockBackend::mend) rewrites it.
+    Corrupt,
     /// The key or an option makes no sense to this backend.
     Usage,
     /// The operating system refused a descriptor or process.
@@ -45,6 +47,10 @@ impl BackendError {
         Self::new(ErrorKind::Misconfigured, message)
     }
 
+    pub fn corrupt(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
@@ -62,6 +68,6 @@ impl BackendError {
     /// Whether the outcome is known and will not be another: the user or the set-up was refused.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self.kind, ErrorKind::Denied | ErrorKind::Misconfigured | ErrorKind::Usage)
+        matches!(self.kind, ErrorKind::Denied | ErrorKind::Misconfigured | ErrorKind::Corrupt | ErrorKind::Usage)
     }
 }

@@ -120,8 +120,7 @@ impl Renewing {
         beat: &dyn Fn(Beat<'_>),
     ) -> io::Result<Ended> {
         if self.valid_until.get().is_none() || self.lease.renew_every.is_none() {
-            self.stopping.notified().await;
-            return Ok(Ended::Stopped);
+            return Ok(self.keep(backend).await);
         }
         let pace = Pace::of(self.lease.ttl);
         let mut timer = BootTimer::new()?;
@@ -166,6 +165,23 @@ impl Renewing {
                     beat(Beat::Failed(&error));
                     last_error = Some(error);
                 }
+            }
+        }
+    }
+
+    /// What needs no renewal is held until it is given up or asked back.
+    async fn keep(&self, backend: &dyn LockBackend) -> Ended {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stopping.notified() => return Ended::Stopped,
+                () = backend.touched(&self.lease) => {}
+            }
+            match backend.renew(&self.lease).await {
+                Ok(Renewal::Revoked { .. }) => return Ended::Revoked,
+                Ok(Renewal::Lost) => return Ended::Lost,
+                // Nobody but the operator writes there, and whoever tells of it tells again.
+                Ok(Renewal::Renewed { .. }) | Err(_) => {}
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod keep_alive;
 pub mod key;
 pub mod lease;
 pub mod pace;
+pub mod revocation;
 pub mod several;
 pub mod status;
 pub mod token;
@@ -25,6 +26,7 @@ pub use lease::{
     Acquired, Claim, Contention, Lease, LeaseKind, Mode, Parting, Patience, Progress, Prolonged, Release, Renewal,
     Retention, Ttl,
 };
+pub use revocation::{Manner, Revocation};
 pub use status::{HolderEntry, LockState, LockStatus, Phase, WaiterEntry};
 pub use token::{FencingToken, OwnerToken};
 
@@ -81,6 +83,21 @@ pub trait LockBackend {
     /// # Errors
     /// When the outcome is unknown.
     async fn release(&self, key: &LockKey, token: &OwnerToken) -> Result<Release, BackendError>;
+
+    /// Takes the lock from the holder that `status` has shown as `shown`, and from nobody else. Idempotent.
+    ///
+    /// # Errors
+    /// When the outcome is unknown, or the backend cannot do it.
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError>;
+
+    /// Makes what is stored of `key` readable again where it was [`ErrorKind::Corrupt`]. Whom the backend knows to hold
+    /// it without reading that goes on holding it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or nothing can be corrupt.
+    async fn mend(&self, _key: &LockKey) -> Result<(), BackendError> {
+        Err(BackendError::usage("there is nothing to rewrite"))
+    }
 
     /// Gives the lock up as [`LockBackend::release`] does, and leaves it taken for as long as the retention that it was
     /// claimed with says of this `parting`. The token owns nothing afterwards. Idempotent.

@@ -231,9 +231,11 @@ impl From<&Error> for Event {
 impl Event {
     fn of_attempt(self, attempt: &Attempt) -> Self {
         match attempt {
-            Attempt::Acquire(key) | Attempt::Renew(key) | Attempt::Release(key) | Attempt::Status(key) => {
-                self.of_key(key)
-            }
+            Attempt::Acquire(key)
+            | Attempt::Renew(key)
+            | Attempt::Release(key)
+            | Attempt::TakeBack(key)
+            | Attempt::Status(key) => self.of_key(key),
             Attempt::List(_) | Attempt::Examine => self,
         }
     }
@@ -266,7 +268,7 @@ fn kind(error: &BackendError) -> &'static str {
     match error.kind {
         ErrorKind::Unavailable => "unavailable",
         ErrorKind::Denied => "denied",
-        ErrorKind::Misconfigured => "misconfigured",
+        ErrorKind::Misconfigured | ErrorKind::Corrupt => "misconfigured",
         ErrorKind::Usage => "usage",
         ErrorKind::System => "system",
     }

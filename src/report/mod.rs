@@ -5,6 +5,7 @@ mod event;
 pub mod findings;
 pub mod json;
 pub mod overview;
+pub mod revocation;
 pub mod running;
 pub mod screen;
 mod table;
@@ -83,6 +84,7 @@ impl Stderr {
     /// interrupted knows.
     pub fn failure(self, error: &Error) {
         match error {
+            Error::NotTheHolder { .. } if self.voice.volume == Volume::Quiet => {}
             Error::NotAcquired(refusal) if refusal.status == 0 || self.voice.volume == Volume::Quiet => {}
             Error::Interrupted(_) => {}
             _ => self.say_last(error),

@@ -115,7 +115,9 @@ pub fn details(status: &LockStatus) -> Vec<String> {
     lines
 }
 
-fn holder_lines(entry: &HolderEntry) -> Vec<String> {
+/// The same of one holder.
+#[must_use]
+pub fn holder_lines(entry: &HolderEntry) -> Vec<String> {
     vec![
         format!("holder   {}", Who(&entry.holder)),
         format!("  state  {}", phase_name(entry.phase)),

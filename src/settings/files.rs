@@ -27,6 +27,8 @@ pub(super) struct Files {
     layers: Vec<Layer>,
     /// Each file that was looked for, in the same order.
     pub looked_for: Vec<LookedFor>,
+    /// Of all profiles that are there.
+    pub profiles: Vec<String>,
     /// What is unwise about them.
     pub warnings: Vec<String>,
     /// The variables that lead a nested dlock to the same files and profile.
@@ -77,7 +79,6 @@ impl Files {
     /// [`Error::Configuration`] when something in them is wrong, or a file or profile that was named is missing.
     pub(super) fn read(places: Vec<Place>, profile: Option<&Stated<String>>) -> Result<Self, Error> {
         let mut files = Self::default();
-        let mut profiles = Vec::new();
         for place in places {
             let text = read(&place)?;
             files.looked_for.push(LookedFor { path: place.path.clone(), found: text.is_some() });
@@ -97,12 +98,12 @@ impl Files {
                 if profile.is_some_and(|wanted| wanted.value == name) {
                     files.layers.push(Layer { level: place.profile, path: place.path.clone(), entries });
                 }
-                profiles.push(name);
+                files.profiles.push(name);
             }
             files.layers.push(Layer { level: place.base, path: place.path, entries: base });
         }
         match profile {
-            Some(wanted) if !profiles.contains(&wanted.value) => Err(unknown_profile(wanted, &profiles, &files)),
+            Some(wanted) if !files.profiles.contains(&wanted.value) => Err(unknown_profile(wanted, &files)),
             _ => Ok(files),
         }
     }
@@ -165,9 +166,9 @@ pub(super) fn has_password(urls: &str) -> bool {
         })
 }
 
-fn unknown_profile(wanted: &Stated<String>, known: &[String], files: &Files) -> Error {
+fn unknown_profile(wanted: &Stated<String>, files: &Files) -> Error {
     let similarity = |name: &&String| strsim::jaro_winkler(name, &wanted.value);
-    let nearest = known.iter().max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
+    let nearest = files.profiles.iter().max_by(|one, other| similarity(one).total_cmp(&similarity(other)));
     let hint = match nearest {
         Some(nearest) => format!("did you mean {}?", Quoted(nearest)),
         None => "no configuration file has any".to_owned(),

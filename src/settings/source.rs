@@ -116,6 +116,15 @@ impl Environment {
         Ok(Self { files, ..self.clone() })
     }
 
+    /// The names of the profiles that these files have; none when something in them is wrong.
+    #[must_use]
+    pub fn profiles(&self, typed: &cli::Files) -> Vec<String> {
+        let files = cli::Files { profile: None, ..typed.clone() };
+        let mut unchosen = self.clone();
+        unchosen.variables.retain(|(name, _)| *name != variable_of("profile"));
+        unchosen.with_files(&files).map(|environment| environment.files.profiles).unwrap_or_default()
+    }
+
     /// Services and `env -i` have no `HOME`; their user has the same file all the same.
     fn home(&self) -> Option<PathBuf> {
         let home = self.get("HOME").map(PathBuf::from).filter(|home| home.is_absolute());

@@ -4,6 +4,7 @@ pub mod boottime;
 pub mod entry;
 mod environment;
 pub mod interrupt;
+pub mod lifeline;
 pub mod lock_helper;
 pub mod ofd_lock;
 pub mod own_socket;

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::boottime::BootInstant;
 use super::environment::Environment;
+use super::lifeline::LifelineWatch;
 use super::process::{Blocking, Which, exit_now, wait_child};
 use super::shared_page::SharedWord;
 use super::signals::Inherited;
@@ -27,7 +28,8 @@ pub const TOO_LATE: Errno = Errno::ETIME;
 /// What `execvpe` puts on the stack apart from an argument list: a path and a few frames.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Starts `command` with the signal mask and dispositions in `inherited`; it dies when this process dies.
+/// Starts `command` with the signal mask and dispositions in `inherited`; it dies when this process dies, and until it
+/// is executed when the other side of `watch` does.
 ///
 /// Of `command` the program, the arguments and the changes of the environment count; everything else is inherited. The
 /// thread that calls this must live as long as the command may: the kernel takes its end for the parent's. Variables
@@ -38,6 +40,7 @@ const STACK_BYTES: usize = 64 * 1024;
 pub fn spawn_tied_to_this_thread(
     command: &Command,
     stood_for: Pid,
+    watch: &LifelineWatch,
     inherited: Inherited,
     deadline: SharedWord,
 ) -> io::Result<Pid> {
@@ -54,6 +57,7 @@ pub fn spawn_tied_to_this_thread(
         environment: &environment,
         envp: &envp,
         parent: nix::unistd::getpid(),
+        watch,
         inherited,
         deadline,
         error: None,
@@ -90,6 +94,7 @@ struct Start<'a> {
     environment: &'a Environment,
     envp: &'a [*const c_char],
     parent: Pid,
+    watch: &'a LifelineWatch,
     inherited: Inherited,
     deadline: SharedWord,
     /// Why the command was not executed.
@@ -116,6 +121,7 @@ impl Start<'_> {
         if nix::unistd::getppid() != self.parent {
             return Err(Errno::ECHILD);
         }
+        self.watch.kills_this_process()?;
         if BootInstant::from_nanos(self.deadline.load()).has_passed() {
             return Err(TOO_LATE);
         }

@@ -5,18 +5,20 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    A_WHILE, Kind, LOOK_FOR_ANOTHER_JOB, Place, Proxy, Running, STUBBORN, eventually, sentences, within,
+    A_WHILE, ExecGate, Kind, LOOK_FOR_ANOTHER_JOB, Place, Proxy, Running, STUBBORN, eventually, sentences, within,
 };
 
 sentences! {
     file: Place::shared(Kind::File), [
         a_killed_front_leaves_no_process_and_no_lock,
+        a_front_killed_while_the_keeper_has_not_noticed_the_start_leaves_no_process_and_no_lock,
         a_killed_keeper_leaves_no_process_and_no_lock,
         a_killed_command_frees_the_lock_at_once,
         a_killed_waiter_is_in_nobodys_way,
     ];
     redis: Place::shared(Kind::Redis), [
         a_killed_front_leaves_no_process_and_no_lock,
+        a_front_killed_while_the_keeper_has_not_noticed_the_start_leaves_no_process_and_no_lock,
         a_killed_keeper_leaves_no_process_and_no_lock,
         a_killed_command_frees_the_lock_at_once,
         a_killed_waiter_is_in_nobodys_way,
@@ -29,6 +31,7 @@ sentences! {
     ];
     zookeeper: Place::shared(Kind::ZooKeeper), [
         a_killed_front_leaves_no_process_and_no_lock,
+        a_front_killed_while_the_keeper_has_not_noticed_the_start_leaves_no_process_and_no_lock,
         a_killed_keeper_leaves_no_process_and_no_lock,
         a_killed_command_frees_the_lock_at_once,
         a_killed_waiter_is_in_nobodys_way,
@@ -87,6 +90,24 @@ fn a_killed_front_leaves_no_process_and_no_lock(place: &Place) {
     run.front().signal(Signal::SIGKILL);
     within(TTL, "nothing of the job is left", || run.job().is_empty());
     gets_in_alone(&next);
+    assert!(place.is_free("job"));
+}
+
+/// A keeper stands still until its command is executed, and on a loaded machine the command may have come far before it
+/// goes on. Dead with its front in that moment, it would leave to themselves what the command has started.
+fn a_front_killed_while_the_keeper_has_not_noticed_the_start_leaves_no_process_and_no_lock(place: &Place) {
+    let mut gate = ExecGate::before("/bin/sh");
+    let shell = gate.program.to_str().expect("a plain name");
+    let run = place.dlock(["run", "-k", "job", "--ttl", "60s", "--", shell, "-c", STUBBORN]).stdin_open().start();
+    gate.is_reached();
+    let keeper = run.keeper();
+    // It takes effect when the exec is done.
+    keeper.signal(Signal::SIGSTOP);
+    gate.open();
+    run.says("ready");
+    run.front().signal(Signal::SIGKILL);
+    keeper.signal(Signal::SIGCONT);
+    run.leaves_no_process();
     assert!(place.is_free("job"));
 }
 

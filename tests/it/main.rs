@@ -57,6 +57,13 @@ mod watching;
 
 mod top;
 
+mod taking_back;
+
+mod completing;
+
+// As its users have it.
+mod examples;
+
 // The project around it.
 mod install;
 

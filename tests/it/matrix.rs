@@ -77,7 +77,7 @@ fn dies(job: &Job, victims: &[Process], end: End) {
     job.successor_gets_in_alone();
     thaw(victims);
     job.ends(end);
-    eventually("nothing of the job is left", || job.run.job().is_empty());
+    job.run.leaves_no_process();
 }
 
 /// Front and keeper frozen at once: the exception that the README names. What wakes up looks at the deadline first.
@@ -109,12 +109,12 @@ fn goes_on(job: &mut Job, victims: &[Process]) {
     job.run.let_go();
     job.ends(End::Status(0));
     job.successor_gets_in_alone();
-    eventually("nothing of the job is left", || job.run.job().is_empty());
+    job.run.leaves_no_process();
 }
 
 fn leaves_the_queue(job: &mut Job, end: End) {
     job.ends(end);
-    eventually("nothing of it is left", || job.run.job().is_empty());
+    job.run.leaves_no_process();
     job.release_holder();
     job.successor_gets_in_alone();
 }

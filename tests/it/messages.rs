@@ -16,13 +16,16 @@ const ROOMS: [(&str, &str); 9] = [
     ("src/backend/tls", "TLS"),
 ];
 
-/// What servers and formats say, which is compared and not printed.
-const OF_OTHERS: [&str; 5] = [
+/// What servers, formats and shells say, which is compared and not printed.
+const OF_OTHERS: [&str; 8] = [
     "user executing the script can't",
     "max number of clients",
     "invalid DB index",
     "srvr is not executed",
     "1 … … … … …",
+    "_dlock_values && return 0",
+    "if [ \"$funcstack[1]\" = \"_dlock\" ]; then",
+    "…-l … -r",
 ];
 
 /// Fewer words are names, verbs and fragments of something else.

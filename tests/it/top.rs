@@ -35,13 +35,25 @@ fn assert_was_left_alone(terminal: &Terminal, modes: &nix::sys::termios::Termios
     assert_eq!(&terminal.modes(), modes);
 }
 
-sentences_for_every_backend![a_change_appears_by_itself];
+sentences_for_every_backend![a_change_appears_by_itself, x_asks_the_holder_for_the_lock];
 
 fn a_change_appears_by_itself(place: &Place) {
     let terminal = top(place);
     terminal.shows("nothing is held or awaited");
     let _holder = place.hold("job");
     terminal.shows("> job  held   exclusive");
+    terminal.types("q");
+    terminal.session.wait().succeeds();
+}
+
+fn x_asks_the_holder_for_the_lock(place: &Place) {
+    let holder = place.hold_for("job", "6s");
+    let terminal = top(place);
+    terminal.shows("> job");
+    terminal.types("xy");
+    terminal.shows("asked, its command is being stopped");
+    holder.wait().exits_with(79);
+    terminal.shows("nothing is held or awaited");
     terminal.types("q");
     terminal.session.wait().succeeds();
 }
@@ -131,6 +143,36 @@ fn a_window_of_40_columns_shows_who_holds_what_and_no_line_is_longer() {
     });
     assert!(frame.contains("> job  ") && frame.contains("HOLDER"), "{frame}");
     assert!(!frame.contains('\x1b'), "no style with --color never: {frame:?}");
+}
+
+#[test]
+fn x_takes_a_lock_back_after_a_yes_and_from_nobody_else() {
+    let place = Place::shared(Kind::Redis);
+    let first = place.acquire("job", "10m");
+    let terminal = top(&place);
+    terminal.shows("> job");
+    terminal.types("x");
+    terminal.shows("take \"job\" back?");
+    terminal.shows("y yes");
+    terminal.types("n");
+    terminal.shows("> job");
+    terminal.types("x");
+    terminal.shows("take \"job\" back?");
+    // Somebody else gets it while the operator thinks.
+    place.dlock(["release", "-k", "job", "--token", &first]).finish().succeeds();
+    let holder = place.hold_for("job", "6s");
+    terminal.types("y");
+    terminal.shows("changed hands, nothing was done: \"job\"");
+    terminal.types("\r");
+    terminal.shows("key      job");
+    terminal.types("x");
+    terminal.shows("its command is stopped first");
+    terminal.types("y");
+    terminal.shows("asked, its command is being stopped: \"job\"");
+    holder.wait().exits_with(79);
+    terminal.shows("nothing is held or awaited");
+    terminal.types("q");
+    terminal.session.wait().succeeds();
 }
 
 #[test]

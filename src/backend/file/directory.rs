@@ -243,8 +243,8 @@ pub(super) fn failed(path: &Path, errno: Errno) -> BackendError {
 
 /// A file whose content no dlock wrote: not to be overwritten, and nobody can tell whether it is held.
 pub(super) fn corrupt(path: &Path) -> BackendError {
-    BackendError::misconfigured(format!(
-        "{} holds no valid record of dlock; when no dlock uses it any more, move it away",
+    BackendError::corrupt(format!(
+        "{} holds no valid record of dlock; dlock release --force rewrites it",
         path.display()
     ))
 }

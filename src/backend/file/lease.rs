@@ -92,6 +92,7 @@ impl FileBackend {
             }
             contender.file.unlock_everything()?;
             contender.leave();
+            self.asked_back.borrow_mut().remove(token);
             return Ok(Release::Released);
         }
         let Some(file) = self.open_unused(key)? else { return Ok(Release::NotHeld) };
@@ -133,7 +134,7 @@ impl FileBackend {
     }
 
     /// A description that takes part in nothing.
-    fn open_unused(&self, key: &LockKey) -> Result<Option<LockFile>, BackendError> {
+    pub(super) fn open_unused(&self, key: &LockKey) -> Result<Option<LockFile>, BackendError> {
         let Some(place) = self.place()? else { return Ok(None) };
         let name = key.encoded();
         let Some((file, identity)) = place.open_file(&name, Missing::Leave)? else { return Ok(None) };

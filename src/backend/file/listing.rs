@@ -144,6 +144,6 @@ fn waiter(entry: &Entry, position: usize, now: BootInstant) -> WaiterEntry {
     }
 }
 
-fn public_id(secret: Option<&str>) -> String {
+pub(super) fn public_id(secret: Option<&str>) -> String {
     secret.and_then(|text| OwnerToken::parse(text).ok()).map_or_else(|| token::public_id(b""), |token| token.id())
 }

@@ -127,6 +127,11 @@ impl LockFile {
         self.write_at(&bytes, at)
     }
 
+    /// Writes `record` as the only one, with the guard held, whatever stood there.
+    pub(super) fn write_anew(&self, record: Record) -> Result<(), BackendError> {
+        self.write_at(&Current::alone(record), 0)
+    }
+
     /// Puts `entry` into the table, with the guard held, and returns how many others wait there.
     ///
     /// It only shows us to `status`: no room, no entry.
@@ -167,6 +172,11 @@ impl LockFile {
             return Ok(Some(index));
         }
         Ok(None)
+    }
+
+    /// Our entry as it is written now.
+    pub(super) fn own_written_entry(&self) -> Result<Option<Entry>, BackendError> {
+        self.entry.get().map_or(Ok(None), |index| self.read_entry(index))
     }
 
     pub(super) fn is_entered(&self) -> bool {

@@ -13,10 +13,12 @@ mod lock_file;
 mod locks;
 mod plain;
 mod records;
+mod revoking;
 mod vacancy;
 mod waiting;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashSet;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -25,8 +27,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use crate::lock::{
-    Acquired, BackendError, Claim, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Namespace, OwnerToken,
-    Parting, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Manner,
+    Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use contenders::Contenders;
@@ -64,6 +66,8 @@ pub struct FileBackend {
     contenders: Contenders<LockFile>,
     plain: Contenders<OwnedFd>,
     boot_id: OnceCell<String>,
+    /// Owners who know that an operator wants their lock back.
+    asked_back: RefCell<HashSet<OwnerToken>>,
 }
 
 impl FileBackend {
@@ -78,6 +82,7 @@ impl FileBackend {
             contenders: Contenders::new(),
             plain: Contenders::new(),
             boot_id: OnceCell::new(),
+            asked_back: RefCell::default(),
         })
     }
 
@@ -153,9 +158,13 @@ impl LockBackend for FileBackend {
     /// A kernel lock needs no renewal; what is answered is whether the lease is still ours.
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
         let forever = BootInstant::from_nanos(u64::MAX);
-        if self.contenders.granted(&lease.key, &lease.token).is_some()
-            || self.plain.granted(&lease.key, &lease.token).is_some()
-        {
+        if let Some(contender) = self.contenders.granted(&lease.key, &lease.token) {
+            return Ok(match self.is_asked_back(&contender.file, &lease.token)? {
+                true => Renewal::Revoked { valid_until: forever },
+                false => Renewal::Renewed { valid_until: forever },
+            });
+        }
+        if self.plain.granted(&lease.key, &lease.token).is_some() {
             return Ok(Renewal::Renewed { valid_until: forever });
         }
         Ok(match self.prolong(&lease.key, &lease.token, Some(lease.ttl)).await? {
@@ -163,6 +172,13 @@ impl LockBackend for FileBackend {
             Prolonged::HeldByRun => Renewal::Renewed { valid_until: forever },
             Prolonged::NotHeld => Renewal::Lost,
         })
+    }
+
+    async fn touched(&self, lease: &Lease) {
+        match self.contenders.granted(&lease.key, &lease.token) {
+            Some(contender) => self.until_asked_back(&contender.file, &lease.token).await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn prolong(
@@ -186,6 +202,14 @@ impl LockBackend for FileBackend {
 
     async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
         if self.is_plain() { self.give_up_plain(key, token) } else { self.give_up(key, token, parting).await }
+    }
+
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
+        self.take_back(key, shown, manner).await
+    }
+
+    async fn mend(&self, key: &LockKey) -> Result<(), BackendError> {
+        self.rewrite(key).await
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

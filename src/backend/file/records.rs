@@ -295,6 +295,13 @@ impl Current {
         }
     }
 
+    /// The bytes of both slots where `record` is to be the only one.
+    pub(super) fn alone(record: Record) -> Vec<u8> {
+        let (mut bytes, _) = Self { slot: 1, ..Self::default() }.replace(record);
+        bytes.resize(RECORDS_LEN, 0);
+        bytes
+    }
+
     /// Puts `record` in this one's place: the bytes, and where in the file they go. They leave this one readable until
     /// they are written completely.
     pub(super) fn replace(&mut self, mut record: Record) -> (Vec<u8>, usize) {

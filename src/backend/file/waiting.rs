@@ -308,6 +308,6 @@ impl Attempting<'_> {
 }
 
 /// `None` where the file's name tells it.
-fn whole_key(key: &LockKey, name: &str) -> Option<String> {
+pub(super) fn whole_key(key: &LockKey, name: &str) -> Option<String> {
     LockKey::decode(name).is_none().then(|| key_hex(key))
 }

@@ -15,6 +15,7 @@ mod node;
 mod quorum;
 mod reading;
 mod reply;
+mod revoking;
 mod script;
 mod stream;
 mod topology;
@@ -45,8 +46,9 @@ use crate::backend::tls::Tls;
 use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, KeyPattern, Lease, LeaseKind, LockBackend,
-    LockKey, LockStatus, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, HolderEntry, KeyPattern, Lease, LeaseKind,
+    LockBackend, LockKey, LockStatus, Manner, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged,
+    Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -373,6 +375,13 @@ impl LockBackend for RedisBackend {
         }
     }
 
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
+        let names = self.names(key)?;
+        let revocation = revoking::revoke(&*self.route, &names, shown, manner, FIRST_CONTACT).await?;
+        self.vouched(&names).await?;
+        Ok(revocation)
+    }
+
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
         reading::status(&*self.route, &self.namespace, key).await
     }
@@ -382,7 +391,7 @@ impl LockBackend for RedisBackend {
     }
 
     async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
-        examination::examine(&*self.route, &self.namespace, ttl, self.wait_replicas).await
+        examination::examine(&*self.route, &self.namespace, ttl, self.wait_replicas, None).await
     }
 
     async fn close(&self) {

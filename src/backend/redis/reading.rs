@@ -68,6 +68,14 @@ pub(super) async fn list(
     Ok(all)
 }
 
+/// What is stored of one key.
+pub(super) async fn raw(route: &dyn Route, names: &Names, limit: Duration) -> Result<Raw, BackendError> {
+    let request = eval(STATUS, &stored(names), &[&MOST_SHOWN.to_string()]);
+    let answer = route.ask_twice(names.lock(), &request, &request, limit).await.map_err(|failure| failure.error)?;
+    let one = reply::statuses(&answer).and_then(|(_, raws)| raws.into_iter().next());
+    one.ok_or_else(|| unexpected(route))
+}
+
 async fn scan(node: &Rc<Node>, namespace: &Namespace, pattern: &KeyPattern) -> Result<BTreeSet<LockKey>, BackendError> {
     let mut keys = BTreeSet::new();
     let mut cursor = b"0".to_vec();

@@ -135,8 +135,8 @@ fn described(
             status.waiters.push(WaiterEntry {
                 id: node.id(),
                 holder: node.holder(),
-                since: time_of_day(node.stat.ctime),
-                waited_for: age(node.stat.czxid, node.stat.ctime, clock),
+                since: node.stat.and_then(|stat| time_of_day(stat.ctime)),
+                waited_for: node.stat.and_then(|stat| age(stat.czxid, stat.ctime, clock)),
                 position: index - holding + 1,
                 mode,
             });
@@ -147,7 +147,7 @@ fn described(
 }
 
 fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
-    let passed = node.timed().and_then(|_| age(node.stat.mzxid, node.stat.mtime, clock));
+    let passed = node.timed().and_then(|_| age(node.stat?.mzxid, node.stat?.mtime, clock));
     let left_of = |length: fn(&Record) -> Duration| Some(length(node.timed()?).saturating_sub(passed?));
     let phase = match (node.phase(), left_of(Record::ttl), left_of(Record::kept_for)) {
         (Phase::OneShot, Some(Duration::ZERO), Some(left)) if !left.is_zero() => Phase::LockDelay,
@@ -156,13 +156,20 @@ fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Opti
     HolderEntry {
         id: node.id(),
         holder: node.holder(),
-        since: time_of_day(node.granted_ms()),
-        // A contender that had waited was granted under the leader of its last change; the others were when they came.
-        held_for: age(node.stat.mzxid, node.granted_ms(), clock)
-            .filter(|_| lease::epoch(node.stat.mzxid) == lease::epoch(node.fence().0.cast_signed())),
+        since: node.granted_ms().and_then(time_of_day),
+        held_for: held_for(node, clock),
         ttl: node.record.as_ref().map(Record::ttl),
         remaining: left_of(Record::kept_for),
         phase,
-        fence: (mode == Mode::Exclusive && phase != Phase::Foreign).then(|| backend.fence(node.fence())).flatten(),
+        fence: (mode == Mode::Exclusive && phase != Phase::Foreign)
+            .then(|| node.fence().and_then(|own| backend.fence(own)))
+            .flatten(),
     }
+}
+
+/// A contender that had waited was granted under the leader of its last change; the others were when they came.
+fn held_for(node: &Node, clock: Option<Stat>) -> Option<Duration> {
+    let stat = node.stat?;
+    age(stat.mzxid, node.granted_ms()?, clock)
+        .filter(|_| node.fence().is_some_and(|fence| lease::epoch(stat.mzxid) == lease::epoch(fence.0.cast_signed())))
 }

@@ -132,7 +132,7 @@ impl Contest<'_> {
         let holder = place::read(client, &self.directory, &[head]).await?.pop();
         Ok(Contention {
             others: crowd.holders.saturating_sub(1),
-            since: holder.as_ref().and_then(|node| time_of_day(node.granted_ms())),
+            since: holder.as_ref().and_then(|node| time_of_day(node.granted_ms()?)),
             held_for: holder.as_ref().and_then(|node| held_for(node, own?)),
             holder: holder.map(|node| node.holder()),
             ahead: Some(crowd.ahead.len().saturating_sub(crowd.holders)),
@@ -218,10 +218,10 @@ pub(super) async fn make_directory(
 /// clock since then.
 fn held_for(node: &Node, own: &Place) -> Option<Duration> {
     let (stat, created_at) = own.created_at()?;
-    if lease::epoch(node.stat.mzxid) != lease::epoch(stat.czxid) {
+    if lease::epoch(node.stat?.mzxid) != lease::epoch(stat.czxid) {
         return None;
     }
-    let before_us = stat.ctime.checked_sub(node.granted_ms())?;
+    let before_us = stat.ctime.checked_sub(node.granted_ms()?)?;
     let since_then = i64::try_from(BootInstant::now().since(created_at).as_millis()).ok()?;
     Some(Duration::from_millis(u64::try_from(before_us + since_then).unwrap_or(0)))
 }

@@ -2,8 +2,9 @@
 //! why a committed write is measured and every server is asked by itself.
 
 mod judgement;
+mod layouts;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use zookeeper_client::{Client, CreateMode, Error};
 
@@ -57,7 +58,10 @@ pub(super) async fn examine(backend: &ZooKeeperBackend, ttl: Ttl) -> Result<Vec<
         // Somebody else may use it by now: then it stays.
         client.delete(&top, None).await.ok();
     }
-    Ok(judge(&facts))
+    let mut findings = judge(&facts);
+    let strangers = layouts::judge(backend, &client).await;
+    findings.extend(strangers.map_err(|error| failure::explained(&backend.ensemble, "list the keys", &error))?);
+    Ok(findings)
 }
 
 /// What only a node of our own shows.
@@ -71,7 +75,8 @@ async fn below(
     let refusal = |verb, error: &Error| refusal(backend, verb, error);
     let place = format!("{directory}/doctor");
     let contender = CreateMode::Ephemeral.with_acls(backend.acl().of_contenders());
-    client.create(&place, b"", &contender).await.map_err(|error| refusal("enter a queue", &error))?;
+    let (made, _) = client.create(&place, b"", &contender).await.map_err(|error| refusal("enter a queue", &error))?;
+    facts.clock_ahead_s = Some(ahead_of_this_host(made.ctime));
     for _ in 0..WRITES {
         let sent = BootInstant::now();
         match session.commit_check(&place).await {
@@ -94,6 +99,13 @@ async fn below(
         Err(error) => return Err(refusal("take a one-shot lease", &error)),
     };
     Ok(())
+}
+
+/// Seconds; the way there is within what would be noticed.
+fn ahead_of_this_host(stamped_ms: i64) -> f64 {
+    let here = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let there = Duration::from_millis(u64::try_from(stamped_ms).unwrap_or_default());
+    there.as_secs_f64() - here.as_secs_f64()
 }
 
 fn refusal(backend: &ZooKeeperBackend, verb: &str, error: &Error) -> Refusal {

@@ -166,20 +166,20 @@ pub(super) async fn expire(
 
 /// When the lease of a node ends; one that has ended is removed.
 async fn judge(backend: &ZooKeeperBackend, client: &Client, directory: &str, node: &Node) -> Result<Expiry, Trouble> {
-    let Some(record) = node.timed() else { return Ok(Expiry::Never) };
+    let (Some(record), Some(stat)) = (node.timed(), node.stat) else { return Ok(Expiry::Never) };
     let path = format!("{directory}/{}", node.name);
     let asked_at = BootInstant::now();
     let clock = leaders_clock(backend, client).await?;
     let kept_for = record.kept_for();
-    let began = if epoch(clock.mzxid) == epoch(node.stat.mzxid) {
-        node.stat.mtime
+    let began = if epoch(clock.mzxid) == epoch(stat.mzxid) {
+        stat.mtime
     } else {
         // Two leaders' clocks are never compared: the lease starts anew under this one.
-        match client.set_data(&path, &node.data, Some(node.stat.version)).await {
+        match client.set_data(&path, &node.data, node.version()).await {
             Ok(_) => return Ok(Expiry::At(asked_at + kept_for + RESOLUTION)),
             Err(Error::NoNode | Error::BadVersion) => return Ok(Expiry::Changed),
             // Another user's, who alone may write to it: it starts anew for us, who have to remember that.
-            Err(Error::NoAuth) => backend.first_sight(&path, node.stat.mzxid, &clock),
+            Err(Error::NoAuth) => backend.first_sight(&path, stat.mzxid, &clock),
             Err(error) => return Err(error.into()),
         }
     };
@@ -188,7 +188,7 @@ async fn judge(backend: &ZooKeeperBackend, client: &Client, directory: &str, nod
         return Ok(Expiry::At(asked_at + (kept_for - age) + RESOLUTION));
     }
     // Under the version that was judged: a renewal in between wins.
-    match client.delete(&path, Some(node.stat.version)).await {
+    match client.delete(&path, node.version()).await {
         Ok(()) | Err(Error::NoNode | Error::BadVersion) => Ok(Expiry::Changed),
         Err(error) => Err(error.into()),
     }
@@ -242,12 +242,12 @@ pub(super) async fn prolong(
         let path = format!("{directory}/{}", node.name);
         let kept_for = renewed.kept_for();
         let stamped = if record.node_ttl().is_some_and(|node_ttl| outgrows(node_ttl, kept_for)) {
-            match replace(&client, backend.acl(), &path, Some(node.stat.version), &renewed, kept_for).await {
+            match replace(&client, backend.acl(), &path, node.version(), &renewed, kept_for).await {
                 Ok(_) => client.check_stat(&path).await.and_then(|stat| stat.ok_or(Error::NoNode)),
                 Err(error) => Err(error),
             }
         } else {
-            client.set_data(&path, &renewed.to_bytes(), Some(node.stat.version)).await
+            client.set_data(&path, &renewed.to_bytes(), node.version()).await
         };
         match stamped {
             Ok(stat) => return Ok(Prolonged::Set { ttl, expires_at: end_of(&stat, ttl) }),

@@ -18,6 +18,7 @@ mod path;
 mod place;
 mod proofs;
 mod queue;
+mod revoking;
 mod session;
 mod tombstone;
 mod tunnel;
@@ -37,8 +38,9 @@ pub use endpoint::{ConnectString, InvalidConnectString, Server, Transport};
 pub use family::Family;
 
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, KeyPattern, Lease, LockBackend, LockKey,
-    LockStatus, Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, HolderEntry, KeyPattern, Lease, LockBackend,
+    LockKey, LockStatus, Manner, Namespace, OwnerToken, Parting, Progress, Prolonged, Release, Renewal, Revocation,
+    Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use access::Approach;
@@ -203,7 +205,14 @@ impl LockBackend for ZooKeeperBackend {
         // locks are held for less, and need no watch.
         let (answer, ()) = tokio::join!(place.session().commit_check(&path), place.be_watched(&path));
         match answer {
-            Ok(Existence::Exists) => Ok(Renewal::Renewed { valid_until: place.session().valid_until() }),
+            Ok(Existence::Exists) => {
+                let valid_until = place.session().valid_until();
+                Ok(if place.is_asked_back() {
+                    Renewal::Revoked { valid_until }
+                } else {
+                    Renewal::Renewed { valid_until }
+                })
+            }
             Ok(Existence::Gone) => Ok(Renewal::Lost),
             Err(error) => Err(failure::explained(&self.ensemble, "renew the lease", &error)),
         }
@@ -258,6 +267,10 @@ impl LockBackend for ZooKeeperBackend {
         }
         self.forget(key, token);
         Ok(Release::NotHeld)
+    }
+
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
+        self.in_time("take the lock back", revoking::revoke(self, key, shown, manner)).await
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

@@ -70,15 +70,30 @@ impl Record {
         record
     }
 
+    /// The same contender, of whom an operator wants the lock back; granted at `since_ms`, as its node tells no more once
+    /// this is written.
+    pub(super) fn revoked(&self, since_ms: Option<i64>) -> Self {
+        let mut record = self.with("revoked", true);
+        record.fields.extend(since_ms.map(|since| ("since_ms".to_owned(), since.into())));
+        record
+    }
+
     /// The same contender, whose node will outlast what it believes in.
     pub(super) fn delaying(self, delay: Duration) -> Self {
         if delay.is_zero() { self } else { self.with("lock_delay_ms", millis(delay)) }
     }
 
     /// The same contender, gone; others are kept out for `length` more.
-    pub(super) fn tombstone(&self, lease: &str, length: Duration, fence: FencingToken, granted_ms: i64) -> Self {
-        let mut record = self.with("lease", lease).with("ttl_ms", millis(length)).with("since_ms", granted_ms);
-        record.fields.insert("fence".into(), fence.0.into());
+    pub(super) fn tombstone(
+        &self,
+        lease: &str,
+        length: Duration,
+        fence: Option<FencingToken>,
+        granted_ms: Option<i64>,
+    ) -> Self {
+        let mut record = self.with("lease", lease).with("ttl_ms", millis(length));
+        record.fields.extend(fence.map(|fence| ("fence".to_owned(), fence.0.into())));
+        record.fields.extend(granted_ms.map(|since| ("since_ms".to_owned(), since.into())));
         record.fields.remove("lock_delay_ms");
         record
     }
@@ -160,13 +175,24 @@ impl Record {
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) data: Vec<u8>,
-    pub(super) stat: Stat,
+    /// Not there for whom its ACL lets not even see that much.
+    pub(super) stat: Option<Stat>,
     pub(super) record: Option<Record>,
 }
 
 impl Node {
     pub(super) fn new(name: &str, data: Vec<u8>, stat: Stat) -> Self {
-        Self { name: name.to_owned(), record: Record::parse(&data), data, stat }
+        Self { name: name.to_owned(), record: Record::parse(&data), data, stat: Some(stat) }
+    }
+
+    /// One of whom no more than the name may be known.
+    pub(super) fn hidden(name: &str) -> Self {
+        Self { name: name.to_owned(), data: Vec::new(), stat: None, record: None }
+    }
+
+    /// What a change of it has to name, so that nobody else's in between is lost.
+    pub(super) fn version(&self) -> Option<i32> {
+        self.stat.map(|stat| stat.version)
     }
 
     /// Whether it goes with its session. Servers show neither containers nor TTL nodes in `ephemeralOwner`, with the
@@ -174,7 +200,7 @@ impl Node {
     pub(super) fn is_ephemeral(&self) -> bool {
         const CONTAINER: u64 = 0x8000_0000_0000_0000;
         const TTL_NODE: u64 = 0xff00_0000_0000_0000;
-        let owner = self.stat.ephemeral_owner.cast_unsigned();
+        let owner = self.stat.map_or(0, |stat| stat.ephemeral_owner.cast_unsigned());
         owner != 0 && owner != CONTAINER && owner & TTL_NODE != TTL_NODE
     }
 
@@ -215,18 +241,19 @@ impl Node {
     }
 
     /// When it was granted, if it is, by the clock of the leader of that time: milliseconds since 1970.
-    pub(super) fn granted_ms(&self) -> i64 {
-        let Some(record) = &self.record else { return self.stat.ctime };
-        match record.number("since_ms").and_then(|since| i64::try_from(since).ok()) {
+    pub(super) fn granted_ms(&self) -> Option<i64> {
+        let stat = self.stat?;
+        let Some(record) = &self.record else { return Some(stat.ctime) };
+        Some(match record.number("since_ms").and_then(|since| i64::try_from(since).ok()) {
             Some(since) => since,
-            None if record.is_set("granted") => self.stat.mtime,
-            None => self.stat.ctime,
-        }
+            None if record.is_set("granted") => stat.mtime,
+            None => stat.ctime,
+        })
     }
 
-    pub(super) fn fence(&self) -> FencingToken {
+    pub(super) fn fence(&self) -> Option<FencingToken> {
         let won = self.record.as_ref().and_then(|record| record.number("fence"));
-        FencingToken(won.unwrap_or(self.stat.czxid.cast_unsigned()))
+        won.or_else(|| self.stat.map(|stat| stat.czxid.cast_unsigned())).map(FencingToken)
     }
 }
 
@@ -324,21 +351,22 @@ mod tests {
         let record = entering(&token);
         let phase = |record: &Record, owner| Node::new("n", record.to_bytes(), stat(owner)).phase();
         assert_eq!(phase(&record, session), Phase::Running);
-        assert_eq!(phase(&record.with("revoked", true), session), Phase::Revoked);
+        assert_eq!(phase(&record.revoked(Some(1_500)), session), Phase::Revoked);
+        assert_eq!(Node::new("n", record.revoked(Some(1_500)).to_bytes(), stat(session)).granted_ms(), Some(1_500));
         let one_shot = record.one_shot(&stat(session), Duration::from_secs(10), Duration::from_secs(60));
         assert_eq!(phase(&one_shot, 0), Phase::OneShot);
         assert_eq!(phase(&one_shot.with("lease", "held-at-least"), 0), Phase::HeldAtLeast);
         assert_eq!(phase(&one_shot.with("lease", "lock-delay"), 0), Phase::LockDelay);
         let node = Node::new("n", one_shot.to_bytes(), stat(0));
-        assert_eq!((node.fence(), node.granted_ms()), (FencingToken(7), 1_000));
+        assert_eq!((node.fence(), node.granted_ms()), (Some(FencingToken(7)), Some(1_000)));
         assert_eq!(one_shot.asked(), Duration::from_secs(60));
     }
 
     #[test]
     fn the_grant_of_a_contender_that_waited_is_its_last_change() {
         let record = entering(&OwnerToken::random());
-        assert_eq!(Node::new("n", record.to_bytes(), stat(1)).granted_ms(), 1_000);
-        assert_eq!(Node::new("n", record.granted().to_bytes(), stat(1)).granted_ms(), 2_000);
+        assert_eq!(Node::new("n", record.to_bytes(), stat(1)).granted_ms(), Some(1_000));
+        assert_eq!(Node::new("n", record.granted().to_bytes(), stat(1)).granted_ms(), Some(2_000));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::node::Node;
 use super::queue::Queue;
 use super::session::Session;
 use super::{ZooKeeperBackend, failure};
-use crate::lock::{BackendError, Claim, LeaseKind, LockKey, OwnerToken, Parting, Release, Retention};
+use crate::lock::{BackendError, Claim, LeaseKind, LockKey, OwnerToken, Parting, Phase, Release, Retention};
 use crate::sys::boottime::BootInstant;
 
 /// How many reads are sent before the first answer is awaited.
@@ -35,6 +35,8 @@ pub(super) struct Place {
     stat: Cell<Option<(Stat, BootInstant)>>,
     standing: Cell<Standing>,
     watch: Watch,
+    /// An operator wants the lock back, or one of Curator's clients does.
+    asked_back: Cell<bool>,
 }
 
 /// The watch on one's own node while it holds. Dropping one that has not fired takes a request.
@@ -75,6 +77,7 @@ impl Place {
             stat: Cell::default(),
             standing: Cell::new(Standing::Waiting),
             watch: Watch::default(),
+            asked_back: Cell::new(false),
         }
     }
 
@@ -144,14 +147,19 @@ impl Place {
         self.standing.get() == Standing::Persistent
     }
 
-    /// Sets a watch on the node unless there is one.
+    pub(super) fn is_asked_back(&self) -> bool {
+        self.asked_back.get()
+    }
+
+    /// Sets a watch on the node unless there is one, and reads what was written there before.
     pub(super) async fn be_watched(&self, path: &str) {
         let Ok(client) = self.session.client() else { return };
         if self.watch.0.borrow().is_some() {
             return;
         }
         // The requests that follow say what became of the node.
-        if let Ok((_, watcher)) = client.check_and_watch_stat(path).await {
+        if let Ok((data, stat, watcher)) = client.get_and_watch_data(path).await {
+            self.asked_back.set(self.asked_back.get() || Node::new("", data, stat).phase() == Phase::Revoked);
             self.watch.0.replace(Some(Box::pin(watcher.changed())));
         }
     }
@@ -235,8 +243,12 @@ pub(super) async fn read_paths(client: &Client, paths: &[String]) -> Result<Vec<
             nodes.push(match answer.await {
                 Ok((data, stat)) => Some(Node::new(name, data, stat)),
                 Err(Error::NoNode) => None,
-                // To ask for the stamps needs no right.
-                Err(Error::NoAuth) => client.check_stat(path).await?.map(|stat| Node::new(name, Vec::new(), stat)),
+                // To ask for the stamps needs no right, up to 3.9.1: from then on (ZOOKEEPER-2590) that of reading.
+                Err(Error::NoAuth) => match client.check_stat(path).await {
+                    Ok(stat) => stat.map(|stat| Node::new(name, Vec::new(), stat)),
+                    Err(Error::NoAuth) => Some(Node::hidden(name)),
+                    Err(error) => return Err(error),
+                },
                 Err(error) => return Err(error),
             });
         }
@@ -290,7 +302,7 @@ pub(super) async fn release_by_token(
         else {
             return Ok(Release::NotHeld);
         };
-        match client.delete(&format!("{directory}/{}", node.name), Some(node.stat.version)).await {
+        match client.delete(&format!("{directory}/{}", node.name), node.version()).await {
             Ok(()) if holds => return Ok(Release::Released),
             // It was in the queue, or has changed in between: look again, there may be more of it.
             Ok(()) | Err(Error::NoNode | Error::BadVersion) => {}

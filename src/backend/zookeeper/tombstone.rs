@@ -1,12 +1,10 @@
 //! Leaving the place of a holder taken when that parts with it. What breaks it: an instant without a node in the place, and a
 //! session that is closed while its end is to keep others out.
 
-use std::time::Duration;
-
 use zookeeper_client::Error;
 
 use super::lease::replace;
-use super::node::{Node, Record};
+use super::node::Node;
 use super::place::{Place, Removal};
 use super::{ZooKeeperBackend, failure};
 use crate::lock::{BackendError, OwnerToken, Parting};
@@ -44,14 +42,14 @@ pub(super) async fn part(
         return settled(place, &path, Removal::Removed);
     }
     let ours = node.record.as_ref().filter(|record| record.is_owned_by(token));
-    let (true, Some(ours)) = (node.stat.ephemeral_owner == place.session().id(), ours) else {
+    let (true, Some(ours)) = (stat.ephemeral_owner == place.session().id(), ours) else {
         // Somebody has written over it, or it stands there in another's name: it is not ours to keep.
         place.session().may_close_for(&path);
         return place.remove(backend).await;
     };
-    let tombstone = |length: Duration| -> Record { ours.tombstone(lease, length, node.fence(), node.granted_ms()) };
     let length = until.remaining();
-    match replace(&client, backend.acl(), &path, None, &tombstone(length), length).await {
+    let tombstone = ours.tombstone(lease, length, node.fence(), node.granted_ms());
+    match replace(&client, backend.acl(), &path, None, &tombstone, length).await {
         Ok(_) => settled(place, &path, Removal::Removed),
         Err(Error::NoNode) => settled(place, &path, Removal::WasGone),
         Err(error) => Err(explained(error)),

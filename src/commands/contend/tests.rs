@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::lock::{
-    Acquired, Claim, Contention, Holder, KeyPattern, Lease, LeaseKind, LockBackend, LockStatus, Mode, OwnerToken,
-    Patience, Prolonged, Release, Renewal, Ttl,
+    Acquired, Claim, Contention, Holder, HolderEntry, KeyPattern, Lease, LeaseKind, LockBackend, LockStatus, Manner,
+    Mode, OwnerToken, Patience, Prolonged, Release, Renewal, Revocation, Ttl,
 };
 use crate::settings::{Voice, Volume};
 
@@ -53,6 +53,10 @@ impl LockBackend for Scripted {
     async fn release(&self, _: &LockKey, _: &OwnerToken) -> Result<Release, BackendError> {
         self.asked.borrow_mut().push("release");
         Ok(Release::NotHeld)
+    }
+
+    async fn revoke(&self, _: &LockKey, _: &HolderEntry, _: Manner) -> Result<Revocation, BackendError> {
+        unreachable!("a contender takes a lock from nobody")
     }
 
     async fn status(&self, _: &LockKey) -> Result<LockStatus, BackendError> {

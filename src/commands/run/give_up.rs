@@ -29,6 +29,9 @@ pub(super) enum GivenUp {
 
 /// Gives up what was held for the command that `held` tells of.
 pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
+    if held.asked_back && !held.lease_over {
+        return give_up(holding, stderr).await;
+    }
     // With one of them lost and the command stopped for it, the others are over soon in any case.
     if held.lease_over || (held.lost && !holding.parts().iter().any(Part::is_over)) {
         join_all(holding.parts().iter().map(give_up_the_lost)).await;

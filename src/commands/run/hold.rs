@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub(super) timed_out: bool,
     /// Nothing can be believed of the lease any more, whenever that began.
     pub(super) lease_over: bool,
+    /// An operator wanted it back: it is ours until it is given up.
+    pub(super) asked_back: bool,
     /// It was asked to end because the front had died.
     pub(super) orphaned: bool,
 }
@@ -109,7 +111,8 @@ pub(super) async fn hold(
             stderr.notice(running::left_running(&settings.program, left));
         }
     }
-    Held { exit, lost: job.lost, timed_out: job.timed_out, lease_over: job.lease_over, orphaned: job.front_gone }
+    let Job { lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
+    Held { exit, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
 }
 
 async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
@@ -143,6 +146,7 @@ struct Job<'a> {
     lost: bool,
     timed_out: bool,
     lease_over: bool,
+    asked_back: bool,
     front_gone: bool,
     /// The command's end, and by when it is judged: nobody knows yet whether a signal that reached dlock brought it about.
     unjudged: Option<(Exit, Instant)>,
@@ -181,6 +185,7 @@ impl<'a> Job<'a> {
             lost: false,
             timed_out: false,
             lease_over: false,
+            asked_back: false,
             front_gone: false,
             unjudged: None,
             within_reach: true,
@@ -302,6 +307,11 @@ impl<'a> Job<'a> {
         let is_believed =
             !self.holding.part(key).and_then(|part| part.renewing.valid_until()).is_some_and(BootInstant::has_passed);
         let mut is_news = !self.lost;
+        if matches!(why, Ok(Ended::Revoked)) && is_believed {
+            self.asked_back = true;
+            // The question was a renewal, too, and no beat tells of it.
+            publish_deadline(self.keeper, self.holding, self.settings);
+        }
         let event = match why {
             Ok(Ended::Unrenewed(_) | Ended::Revoked) if is_believed => Some(Event::Stop { grace: self.grace() }),
             Err(_) if is_believed => {

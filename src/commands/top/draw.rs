@@ -9,6 +9,7 @@ use crate::settings::Deployment;
 use crate::sys::window::Size;
 
 use super::state::{Scene, State};
+use super::taking::Taking;
 
 /// Whether anything but plain text may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +37,11 @@ const NOT_SELECTED: &str = "  ";
 /// Title, headings and the line at the bottom.
 const FRAME_ROWS: usize = 3;
 
-const KEYS: &str = "q quit  s sort  / filter  Enter inspect  ? help";
-const KEYS_INSPECTING: &str = "Esc back  j k scroll";
+const KEYS: &str = "q quit  ? help  s sort  / filter  Enter inspect  x take back";
+const KEYS_INSPECTING: &str = "Esc back  j k scroll  x take back";
+const KEYS_ASKING: &str = "y yes  any other key: no";
 
-const HELP: [&str; 13] = [
+const HELP: [&str; 15] = [
     "arrows, j, k       move",
     "PgUp, PgDn         move by a page",
     "Home, End, g, G    first, last",
@@ -48,10 +50,12 @@ const HELP: [&str; 13] = [
     "                   or that match this glob",
     "Esc                take the filter away",
     "Enter              all of one key",
+    "x                  take it from its holder,",
+    "                   once you have said yes",
     "q, Ctrl-C          quit",
     "Ctrl-Z             to the shell; fg comes back",
     "",
-    "dlock asks once a second and changes nothing",
+    "dlock looks once a second",
     "any key goes back",
 ];
 
@@ -62,6 +66,10 @@ pub(super) fn picture(state: &mut State, deployment: &Deployment, size: Size, pa
     match state.scene {
         Scene::Table | Scene::Filtering => table(state, deployment, size, &mut lines),
         Scene::Inspecting(scrolled) => inspection(state, scrolled, room + 1, &mut lines),
+        Scene::Asking => {
+            let question = state.taking.iter().flat_map(Taking::lines);
+            lines.extend(question.map(|line| (line, Style::Plain)));
+        }
         Scene::Help => lines.extend(HELP.map(|line| (line.to_owned(), Style::Plain))),
     }
     lines.truncate(size.rows.saturating_sub(1));
@@ -128,7 +136,11 @@ fn inspection(state: &mut State, scrolled: usize, room: usize, lines: &mut Vec<L
 }
 
 fn bottom(state: &State) -> Line {
+    if let Some(word) = &state.word {
+        return (Escaped(word).to_string(), Style::Strong);
+    }
     match state.scene {
+        Scene::Asking => (KEYS_ASKING.to_owned(), Style::Strong),
         Scene::Filtering => (format!("filter: {}_", Escaped(&state.filter)), Style::Strong),
         Scene::Table | Scene::Help => (KEYS.to_owned(), Style::Dim),
         Scene::Inspecting(_) => (KEYS_INSPECTING.to_owned(), Style::Dim),

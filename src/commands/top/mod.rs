@@ -2,12 +2,15 @@
 
 mod draw;
 mod state;
+mod taking;
 mod terminal;
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt as _;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::error::Error;
@@ -46,7 +49,8 @@ async fn top_with(asker: &mut Asker<'_>, settings: &TopSettings) -> Result<Endin
     let paint = if settings.voice.color == Color::Never { Paint::Plain } else { Paint::Styles };
     let terminal = WholeTerminal::take()?;
     let keys = EventStream::new();
-    let mut top = Top { state, deployment: &settings.deployment, paint, terminal, signals, keys };
+    let mut top =
+        Top { state, deployment: &settings.deployment, paint, terminal, signals, keys, decided: Rc::default() };
     loop {
         top.draw()?;
         let asked_at = Instant::now();
@@ -60,8 +64,22 @@ async fn top_with(asker: &mut Asker<'_>, settings: &TopSettings) -> Result<Endin
             Err(error) => return Err(error),
         }
         top.draw()?;
-        if let ControlFlow::Break(ending) = top.obeying(sleep_until(asked_at + EVERY)).await? {
+        let decided = Rc::clone(&top.decided);
+        let pause = async {
+            tokio::select! {
+                () = sleep_until(asked_at + EVERY) => {}
+                () = decided.notified() => {}
+            }
+        };
+        if let ControlFlow::Break(ending) = top.obeying(pause).await? {
             return Ok(ending);
+        }
+        if let Some(taking) = top.state.decided.take() {
+            let word = match top.obeying(asker.take_back(taking.key(), taking.holder())).await? {
+                ControlFlow::Continue(done) => done.map_or_else(|error| error.to_string(), |done| taking.told(done)),
+                ControlFlow::Break(ending) => return Ok(ending),
+            };
+            top.state.word = Some(word);
         }
     }
 }
@@ -73,6 +91,8 @@ struct Top<'a> {
     terminal: WholeTerminal,
     signals: Interrupts,
     keys: EventStream,
+    /// A question has been answered with yes.
+    decided: Rc<Notify>,
 }
 
 impl Top<'_> {
@@ -132,6 +152,10 @@ impl Top<'_> {
             };
         }
         Ok(match meaning(pressed).map(|key| self.state.press(key)) {
+            Some(Step::TakeBack) => {
+                self.decided.notify_one();
+                ControlFlow::Continue(())
+            }
             Some(Step::Quit) => ControlFlow::Break(Ending::SUCCESS),
             Some(Step::Draw) | None => ControlFlow::Continue(()),
         })

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
+use super::taking::Taking;
 use crate::lock::{HolderEntry, KeyPattern, LockKey, LockStatus};
 
 /// A key of the keyboard that means something here.
@@ -29,6 +30,8 @@ pub(super) enum Scene {
     Filtering,
     /// One key; the number of lines that are scrolled past.
     Inspecting(usize),
+    /// Whether the lock is to be taken from its holder.
+    Asking,
     Help,
 }
 
@@ -88,6 +91,8 @@ fn lease(status: &LockStatus) -> Duration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Draw,
+    /// [`State::decided`] is to be done.
+    TakeBack,
     Quit,
 }
 
@@ -103,6 +108,12 @@ pub(super) struct State {
     position: usize,
     /// Why there has been no answer since the one that is shown.
     pub(super) lost: Option<String>,
+    /// What became of the last thing that was done, until the next key.
+    pub(super) word: Option<String>,
+    /// The question of [`Scene::Asking`].
+    pub(super) taking: Option<Taking>,
+    /// The same, answered with yes and not done yet.
+    pub(super) decided: Option<Taking>,
     /// How many rows the window had for keys when it was last drawn, and the first of those shown.
     page: usize,
     top: usize,
@@ -118,6 +129,9 @@ impl State {
             selected: None,
             position: 0,
             lost: None,
+            word: None,
+            taking: None,
+            decided: None,
             page: 1,
             top: 0,
         };
@@ -129,7 +143,7 @@ impl State {
         self.answer = answer;
         self.lost = None;
         // The key that is inspected is looked for by its name, and may come back.
-        if !matches!(self.scene, Scene::Inspecting(_)) {
+        if !matches!(self.scene, Scene::Inspecting(_) | Scene::Asking) {
             self.settle();
         }
     }
@@ -174,6 +188,7 @@ impl State {
     }
 
     pub(super) fn press(&mut self, key: Key) -> Step {
+        self.word = None;
         match self.scene {
             Scene::Table => return self.press_in_table(key),
             Scene::Filtering => self.press_in_filter(key),
@@ -183,9 +198,11 @@ impl State {
                 Key::PageUp => self.scene = Scene::Inspecting(scrolled.saturating_sub(self.page)),
                 Key::PageDown => self.scene = Scene::Inspecting(scrolled.saturating_add(self.page)),
                 Key::First => self.scene = Scene::Inspecting(0),
+                Key::Letter('x') => self.ask(),
                 Key::Escape | Key::Enter | Key::Backspace | Key::Letter('q') => self.show_table(),
                 Key::Last | Key::Letter(_) => {}
             },
+            Scene::Asking => return self.press_in_question(key),
             // Whoever has read it presses anything.
             Scene::Help => self.show_table(),
         }
@@ -206,10 +223,40 @@ impl State {
             }
             Key::Letter('/') => self.scene = Scene::Filtering,
             Key::Letter('?') => self.scene = Scene::Help,
+            Key::Letter('x') => self.ask(),
             Key::Letter('q') => return Step::Quit,
             Key::Enter if self.selected.is_some() => self.scene = Scene::Inspecting(0),
             Key::Escape => self.filter_by(String::new()),
             Key::Enter | Key::Backspace | Key::Letter(_) => {}
+        }
+        Step::Draw
+    }
+
+    /// Asks whether the selected key is to be taken from its holder.
+    fn ask(&mut self) {
+        match self.selected().1.map(Taking::from) {
+            Some(Ok(taking)) => {
+                self.taking = Some(taking);
+                self.scene = Scene::Asking;
+            }
+            Some(Err(reason)) => self.word = Some(reason),
+            None => {}
+        }
+    }
+
+    fn press_in_question(&mut self, key: Key) -> Step {
+        match (key, &mut self.taking) {
+            (Key::Up | Key::Letter('k'), Some(taking)) => taking.up(),
+            (Key::Down | Key::Letter('j'), Some(taking)) => taking.down(),
+            (Key::Letter('y' | 'Y'), Some(_)) => {
+                self.decided = self.taking.take();
+                self.show_table();
+                return Step::TakeBack;
+            }
+            _ => {
+                self.taking = None;
+                self.show_table();
+            }
         }
         Step::Draw
     }

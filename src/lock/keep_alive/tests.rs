@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lock::{
-    Acquired, Claim, KeyPattern, LockKey, LockStatus, OwnerToken, Progress, Prolonged, Release, validity,
+    Acquired, Claim, HolderEntry, KeyPattern, LockKey, LockStatus, Manner, OwnerToken, Progress, Prolonged, Release,
+    Revocation, validity,
 };
 
 /// Long enough for a loaded machine to keep up with, short enough to wait for.
@@ -50,6 +51,10 @@ impl LockBackend for Scripted {
             Answer::Error => Err(BackendError::unavailable("scripted")),
             Answer::Never => std::future::pending().await,
         }
+    }
+
+    async fn revoke(&self, _: &LockKey, _: &HolderEntry, _: Manner) -> Result<Revocation, BackendError> {
+        unreachable!("a holder takes its lock from nobody")
     }
 
     async fn touched(&self, _: &Lease) {
@@ -161,6 +166,17 @@ fn a_revocation_ends_the_renewing_and_keeps_the_lease() {
     let backend = Scripted::new([Answer::Revoked]);
     assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Revoked);
     assert!(renewing.valid_until() > before);
+}
+
+#[test]
+fn what_needs_no_renewal_ends_when_it_was_touched_and_is_asked_back() {
+    let lease =
+        Lease { valid_until: None, renew_every: None, ..lease_asked_for_at(BootInstant::now()).lease().clone() };
+    let renewing = Renewing::new(lease);
+    let backend = Scripted::new([Answer::Revoked]);
+    backend.touched.set(true);
+    assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Revoked);
+    assert_eq!(backend.asked.get(), 1);
 }
 
 #[test]

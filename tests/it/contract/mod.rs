@@ -9,6 +9,7 @@ mod one_shot;
 mod reports;
 mod run;
 mod several;
+mod taking_back;
 
 use std::sync::OnceLock;
 

@@ -116,7 +116,7 @@ fn killing_a_process_of_dlock_frees_all_keys(place: &Place) {
         run.says("ready");
         let victim = if part == "front" { run.front() } else { run.keeper() };
         victim.signal(Signal::SIGKILL);
-        eventually("nothing of the job lives", || run.job().is_empty());
+        run.leaves_no_process();
         within(Duration::from_secs(20), "both keys are free", || place.is_free("a") && place.is_free("b"));
     }
 }

@@ -118,6 +118,23 @@ fn each_of_several_masters_is_looked_at_and_one_that_is_away_is_a_finding() {
 }
 
 #[test]
+fn locks_of_another_layout_are_found_and_fail_where_two_may_hold_one() {
+    let place = Place::private(Kind::Redis);
+    let key = format!("{}:job", place.namespace);
+    Findings::at(&place).exits_with(0).finds("layouts", "ok", &[]);
+    place.dlock(["acquire", "-k", "job", "--ttl", "60s", "--layout", "redisson"]).finish().succeeds();
+    let found = Findings::at(&place).exits_with(0);
+    found.finds("layouts", "warning", &["redisson (\\\"job\\\")", "another layout than dlock"]);
+    let asked = place.dlock(["doctor", "--json", "--layout", "redisson"]);
+    Findings::of(asked).exits_with(0).finds("layouts", "ok", &[]);
+    // Whose main key has another name: neither waits for the other.
+    place.dlock(["acquire", "-k", "job", "--ttl", "60s", "--layout", "python-redis-lock"]).finish().succeeds();
+    Findings::at(&place).exits_with(1).finds("layouts", "failed", &["held by two at once"]);
+    let () = ::redis::cmd("DEL").arg(&key).query(&mut place.redis()).expect("the server serves");
+    Findings::at(&place).exits_with(0).finds("layouts", "warning", &["python-redis-lock"]);
+}
+
+#[test]
 fn sentinels_are_counted_and_asked_whether_they_agree() {
     let watched = Watched::start();
     let found = Findings::at(&watched.place()).exits_with(0);

@@ -45,6 +45,22 @@ fn an_ensemble_is_counted_and_one_that_is_away_is_named() {
 }
 
 #[test]
+fn locks_of_another_layout_are_found_and_fail_where_two_may_hold_one() {
+    let place = Place::shared(Kind::ZooKeeper);
+    let theirs = place.dlock(["acquire", "-k", "job", "--ttl", "60s", "--layout", "kazoo"]).finish().succeeds();
+    let found = Findings::at(&place).exits_with(0);
+    found.finds("layouts", "warning", &["job", "kazoo", "status 78"]).finds("clock", "ok", &[]);
+    Findings::of(place.dlock(["doctor", "--json", "--layout", "kazoo"])).exits_with(0).finds("layouts", "ok", &[]);
+    let beside = format!("/{}/job/_c_6e2f6d9c-3b0a-4f5e-9d0a-0c8e1b2a3f4d-lock-", place.namespace);
+    place.zookeeper(async |client| {
+        let anyone = CreateMode::EphemeralSequential.with_acls(Acls::anyone_all());
+        client.create(&beside, b"", &anyone).await.expect("a contender");
+        Findings::at(&place).exits_with(1).finds("layouts", "failed", &["held by two at once"]);
+    });
+    place.dlock(["release", "-k", "job", "--layout", "kazoo", "--token", theirs.said()]).finish().succeeds();
+}
+
+#[test]
 fn a_namespace_in_which_this_user_may_not_create_fails() {
     let place = Place::shared(Kind::ZooKeeper);
     let top = format!("/{}", place.namespace);

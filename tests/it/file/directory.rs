@@ -23,11 +23,11 @@ fn a_corrupt_lock_file_is_reported_and_left_as_it_is() {
             for patience in [Patience::Refuse, Patience::Queue { reconnect_for: LONG }] {
                 let claim = place.claim("job", patience);
                 let failure = place.backend().acquire(&claim, &|_| {}).await.expect_err("nothing valid stands there");
-                assert_eq!(failure.kind, ErrorKind::Misconfigured);
+                assert_eq!(failure.kind, ErrorKind::Corrupt);
                 assert!(failure.message.contains("job"), "{failure}");
             }
             let failure = place.backend().status(&key("job")).await.expect_err("nothing valid stands there");
-            assert_eq!(failure.kind, ErrorKind::Misconfigured);
+            assert_eq!(failure.kind, ErrorKind::Corrupt);
         });
         assert_eq!(fs::read(place.file("job")).expect("a file of ours"), content);
     }
@@ -41,7 +41,7 @@ fn a_lock_file_cut_within_its_only_record_is_corrupt_and_one_cut_behind_it_is_no
         let lease = place.granted(&backend, "job").await;
         let whole = fs::read(place.file("job")).expect("a file of ours");
         fs::write(place.file("job"), &whole[..60]).expect("a file of ours");
-        assert_eq!(place.backend().status(&lease.key).await.expect_err("cut").kind, ErrorKind::Misconfigured);
+        assert_eq!(place.backend().status(&lease.key).await.expect_err("cut").kind, ErrorKind::Corrupt);
         fs::write(place.file("job"), &whole[..2048]).expect("a file of ours");
         assert_eq!(place.status("job").await.holders[0].id, lease.token.id());
     });

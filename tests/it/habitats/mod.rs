@@ -10,13 +10,12 @@ mod service;
 mod session_leader;
 mod wrappers;
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Dlock, Place, Process, Running, Terminal};
+use crate::support::{Dlock, Place, Process, Running, Terminal, path_with_dlock};
 
 /// What stands before a command that is started directly, and before one under dlock.
 const EITHER_WAY: [&str; 2] = ["", "dlock run -k job --"];
@@ -44,12 +43,6 @@ const REPEATS: &str = r#"echo started; while read -r line; do echo "read $line."
 fn at(place: &Place, call: Dlock) -> Dlock {
     let call = place.environment().into_iter().fold(call, |call, (name, value)| call.env(name, value));
     call.env("PATH", path_with_dlock())
-}
-
-fn path_with_dlock() -> OsString {
-    let directory = Path::new(env!("CARGO_BIN_EXE_dlock")).parent().expect("it is in a directory");
-    let path = std::env::var_os("PATH").expect("PATH is set");
-    std::env::join_paths([directory.to_owned()].into_iter().chain(std::env::split_paths(&path))).expect("plain names")
 }
 
 /// A script for a shell whose dlock calls lock at `place`, run in `directory`.

@@ -83,7 +83,7 @@ fn a_hang_up_of_a_shell_leaves_nothing_of_its_jobs_behind() {
     shell.terminal.enters("dlock run -k job -- sh tree");
     shell.terminal.shows("started");
     shell.terminal.hang_up();
-    eventually("nothing is left", || shell.terminal.session.job().is_empty());
+    shell.terminal.session.leaves_no_process();
     assert!(place.is_free("job") && place.is_free("background"));
 }
 
@@ -99,7 +99,7 @@ fn nohup_keeps_the_job_and_the_lock_when_the_terminal_goes() {
     shell.terminal.session.wait();
     assert!(!place.is_free("job"));
     std::fs::write(shell.directory.path().join("let-go"), "").expect("it is ours");
-    eventually("nothing is left", || shell.terminal.session.job().is_empty());
+    shell.terminal.session.leaves_no_process();
     assert_eq!(shell.read("noted"), "went on\n");
     assert!(place.is_free("job"));
 }

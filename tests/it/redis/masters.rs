@@ -127,6 +127,21 @@ fn a_held_lock_is_refused_and_waited_for_and_nothing_is_left_of_either() {
 }
 
 #[test]
+fn a_holder_is_asked_on_a_majority_and_heeds_it() {
+    let mut masters = Masters::start(3);
+    let force = ["release", "--force", "--yes", "-k", "job"];
+    let holder = masters.hold("6s");
+    masters.0[2].crash();
+    masters.dlock(force).finish().succeeds().mentions(&["asked", "give \"job\" back"]);
+    holder.wait().exits_with(79).mentions(&["an operator asked for it back"]);
+    masters.dlock(["acquire", "-k", "job", "--ttl", "9m"]).finish().succeeds();
+    masters.dlock(force).finish().succeeds().mentions(&["freed \"job\"", "one-shot"]);
+    masters.dlock(["acquire", "-k", "job", "--ttl", "9m"]).finish().succeeds();
+    masters.0[1].crash();
+    masters.dlock(force).finish().exits_with(69).complains(&["cannot take \"job\" back", "2 have to agree"]);
+}
+
+#[test]
 fn with_a_minority_away_the_lock_is_taken_kept_and_given_back() {
     let mut masters = Masters::start(5);
     masters.0[0].freeze();

@@ -1,14 +1,12 @@
 //! What the command leaves behind, and trees that are hard to end.
 
-use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    A_WHILE, Dlock, Kind, Place, eventually, install_program, sentences, sentences_for_every_backend, within,
+    A_WHILE, Kind, Place, eventually, install_program, run_out_of_reach, sentences, sentences_for_every_backend, within,
 };
 
 sentences_for_every_backend![what_is_left_behind_is_ignored_awaited_or_stopped_as_the_user_says];
@@ -141,27 +139,12 @@ fn a_process_is_found_whatever_it_is_called() {
 /// lease is renewed while it stands, 79 when it is lost."
 #[test]
 fn what_may_not_be_killed_is_named_and_keeps_the_lock() {
-    const NOBODY: u32 = 65534;
     if !nix::unistd::geteuid().is_root() {
         // Nobody else can make a program that becomes another user.
         return;
     }
     let place = Place::shared(Kind::Redis);
-    let directory = tempfile::tempdir().expect("the temporary directory takes files");
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let (dlock, becomes_root) = (directory.path().join("dlock"), directory.path().join("becomes-root"));
-    install_program(Path::new(env!("CARGO_BIN_EXE_dlock")), &dlock);
-    install_program(Path::new("/usr/bin/perl"), &becomes_root);
-    fs::set_permissions(&becomes_root, fs::Permissions::from_mode(0o4755)).expect("it is ours");
-
-    let becomes_root = becomes_root.to_str().expect("a plain name");
-    let script = "$< = $>; $( = $); $| = 1; print qq(ready\\n); sleep 1000;";
-    let mut args = vec!["run".to_owned()];
-    args.extend(place.options());
-    let rest = ["-k", "job", "--ttl", "4s", "--max-runtime", "2s", "--", becomes_root, "-e", script];
-    args.extend(rest.map(str::to_owned));
-    let run = Dlock::of_program(&dlock, &args).by_user(NOBODY).cwd(Path::new("/")).start();
-    run.says("ready");
+    let (_programs, run) = run_out_of_reach(&place, &["-k", "job", "--ttl", "4s", "--max-runtime", "2s"]);
     eventually("a warning tells how to write it", || run.stderr().contains("write: sudo dlock run"));
     within(A_WHILE, "at the stop it is named", || run.stderr().contains("not permitted"));
     let began = std::time::Instant::now();

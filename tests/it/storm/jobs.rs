@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::{BLOWS, Target};
-use crate::support::{Kind, Place, eventually};
+use crate::support::{Kind, Place};
 
 pub(super) const TTL: Duration = Duration::from_secs(3);
 
@@ -179,7 +179,7 @@ impl Jobs {
             outcomes.longest_ms = outcomes.longest_ms.max(began.elapsed().as_millis());
             // A look at every process of the machine: not after each job.
             if number.is_multiple_of(8) {
-                eventually("nothing of the job is left", || run.job().is_empty());
+                run.leaves_no_process();
             }
         }
         outcomes

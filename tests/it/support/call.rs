@@ -192,6 +192,23 @@ impl Running {
         self.job().into_iter().filter(|process| process.pid != self.pid && !process.comm.starts_with("lock-")).collect()
     }
 
+    /// Waits until no process of this call lives.
+    #[track_caller]
+    pub(crate) fn leaves_no_process(&self) {
+        let began = Instant::now();
+        while !self.job().is_empty() {
+            assert!(
+                began.elapsed() < A_WHILE,
+                "{} left processes: {:?}\nstdout: {}\nstderr: {}",
+                self.call,
+                self.job(),
+                self.stdout(),
+                self.stderr()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub(crate) fn mark(&self) -> String {
         self.mark.clone()
     }

@@ -1,7 +1,15 @@
 //! Programs that the tests make.
 
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::call::{Dlock, Running};
+use super::place::Place;
 
 /// Puts a copy of `source` at `target` that everybody may execute.
 ///
@@ -15,6 +23,34 @@ pub(crate) fn install_program(source: &Path, target: &Path) {
 /// The same with a script that is given as text.
 pub(crate) fn install_script(text: &str, target: &Path) {
     let source = tempfile::NamedTempFile::new().expect("the temporary directory takes files");
-    std::fs::write(source.path(), text).expect("the file is ours");
+    fs::write(source.path(), text).expect("the file is ours");
     install_program(source.path(), target);
+}
+
+/// `PATH` with dlock in front.
+pub(crate) fn path_with_dlock() -> OsString {
+    let directory = Path::new(env!("CARGO_BIN_EXE_dlock")).parent().expect("it is in a directory");
+    let path = std::env::var_os("PATH").expect("PATH is set");
+    std::env::join_paths([directory.to_owned()].into_iter().chain(std::env::split_paths(&path))).expect("plain names")
+}
+
+/// A run by nobody in particular whose command has become root, and may not be signalled. Only root can make one.
+#[track_caller]
+pub(crate) fn run_out_of_reach(place: &Place, options: &[&str]) -> (TempDir, Running) {
+    const NOBODY: u32 = 65534;
+    let directory = tempfile::tempdir().expect("the temporary directory takes files");
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let (dlock, becomes_root) = (directory.path().join("dlock"), directory.path().join("becomes-root"));
+    install_program(Path::new(env!("CARGO_BIN_EXE_dlock")), &dlock);
+    install_program(Path::new("/usr/bin/perl"), &becomes_root);
+    fs::set_permissions(&becomes_root, fs::Permissions::from_mode(0o4755)).expect("it is ours");
+
+    let becomes_root = becomes_root.to_str().expect("a plain name");
+    let script = "$< = $>; $( = $); $| = 1; print qq(ready\\n); sleep 1000;";
+    let mut args = vec!["run".to_owned()];
+    args.extend(place.options());
+    args.extend(options.iter().chain(&["--", becomes_root, "-e", script]).map(ToString::to_string));
+    let run = Dlock::of_program(&dlock, &args).by_user(NOBODY).cwd(Path::new("/")).start();
+    run.says("ready");
+    (directory, run)
 }

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use zookeeper_client::{Acls, Client, CreateMode, Error};
+use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Error, Permission};
 
 pub(super) use crate::support::free_port;
 use crate::support::{Leads, Server, eventually};
@@ -130,4 +130,14 @@ pub(super) async fn create(client: &Client, directory: &str, prefix: &str, data:
         .await
         .expect("a contender can be made");
     format!("{path}{sequence}")
+}
+
+/// A holder of whom we may know no more than the name.
+pub(super) async fn hidden_contender(outside: &Client, directory: &str) -> String {
+    // Nobody knows a password with this digest.
+    let somebody = [Acl::new(Permission::ALL, AuthId::new("digest", "somebody:3Zl3rWeDZlYX0ILBPcsXq8yN0xk="))];
+    let path = create(outside, directory, "_c_6e2f6d9c-3b0a-4f5e-9d0a-0c8e1b2a3f4d-lock-", "").await;
+    outside.set_acl(&path, &somebody, None).await.expect("it is ours");
+    assert!(matches!(outside.get_data(&path).await, Err(Error::NoAuth)), "it is hidden");
+    path
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use dlock::lock::{Acquired, ErrorKind, FencingToken, LockBackend, Patience, Progress, Release, Renewal, Ttl};
 use dlock::sys::boottime::BootInstant;
 
-use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Error, Permission};
+use zookeeper_client::{Acls, CreateMode};
 
-use super::ensemble::{ZooKeeper, contenders, create};
+use super::ensemble::{ZooKeeper, contenders, create, hidden_contender};
 use super::{Claim, TTL, backend, backend_at, claim, eventually, granted, in_time, one_shot, silently, waiting};
 
 #[tokio::test]
@@ -291,12 +291,7 @@ async fn a_directory_that_may_not_be_written_is_a_matter_of_permission() {
 async fn who_is_ahead_need_not_be_readable_to_be_waited_for() {
     let server = ZooKeeper::shared();
     let (ours, outside) = (backend(server), server.client().await);
-    // Nobody knows a password with this digest.
-    let somebody = [Acl::new(Permission::ALL, AuthId::new("digest", "somebody:3Zl3rWeDZlYX0ILBPcsXq8yN0xk="))];
-    let prefix = "_c_6e2f6d9c-3b0a-4f5e-9d0a-0c8e1b2a3f4d-lock-";
-    let path = create(&outside, "/dlock/hidden", prefix, "").await;
-    outside.set_acl(&path, &somebody, None).await.expect("it is ours");
-    assert!(matches!(outside.get_data(&path).await, Err(Error::NoAuth)), "it is hidden");
+    let path = hidden_contender(&outside, "/dlock/hidden").await;
     let (next, waits) = (waiting("hidden"), std::cell::Cell::new(false));
     let note = |_: Progress| waits.set(true);
     let freeing = async {

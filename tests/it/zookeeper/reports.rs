@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dlock::lock::{Acquired, KeyPattern, LockBackend, LockState, Mode, Phase};
 
-use super::ensemble::{ZooKeeper, create};
+use super::ensemble::{ZooKeeper, create, hidden_contender};
 use super::{backend, backend_at, claim, eventually, granted, key, one_shot, silently, waiting};
 
 #[tokio::test]
@@ -97,5 +97,21 @@ async fn without_a_namespace_keys_are_paths_and_are_listed_wherever_they_are() {
         .map(|status| status.key.as_str().to_owned())
         .collect();
     assert_eq!(listed, ["/paths/deep/er", "/paths/top"]);
+    ours.close().await;
+}
+
+#[tokio::test]
+async fn who_may_not_be_read_is_told_of_all_the_same() {
+    let server = ZooKeeper::shared();
+    let (ours, outside) = (backend(server), server.client().await);
+    let path = hidden_contender(&outside, "/dlock/unreadable").await;
+    let status = ours.status(&key("unreadable")).await.expect("the server serves");
+    assert_eq!(status.state, LockState::Held(Mode::Exclusive));
+    let [holder] = &status.holders[..] else { panic!("{status:?}") };
+    assert_eq!((holder.phase, holder.fence, holder.remaining), (Phase::Foreign, None, None));
+    let listed = ours.list(&KeyPattern::new("unreadable").expect("a pattern")).await.expect("the server serves");
+    let listed: Vec<&str> = listed.iter().flat_map(|status| &status.holders).map(|holder| holder.id.as_str()).collect();
+    assert_eq!(listed, [holder.id.as_str()]);
+    outside.delete(&path, None).await.expect("that is a right in the directory");
     ours.close().await;
 }

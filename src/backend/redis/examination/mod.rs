@@ -2,6 +2,7 @@
 //! whatever is refused is told as unknown, and never guessed.
 
 mod judgement;
+mod layouts;
 mod rights;
 mod ways;
 
@@ -15,6 +16,7 @@ use self::judgement::{Facts, Heard, judge};
 use self::rights::{Probe, probes, undone_probe};
 use super::ear::{Ear, Manner};
 use super::failure::Failure;
+use super::layout::Layout;
 use super::names::Names;
 use super::node::Node;
 use super::reply;
@@ -38,6 +40,7 @@ pub(super) async fn examine(
     namespace: &Namespace,
     ttl: Ttl,
     wait_replicas: u32,
+    layout: Option<Layout>,
 ) -> Result<Vec<Finding>, BackendError> {
     let mut findings = route.survey(FIRST_CONTACT).await.map_err(|failure| failure.error)?;
     let demands = Demands {
@@ -49,7 +52,7 @@ pub(super) async fn examine(
     let servers = route.servers(FIRST_CONTACT).await.map_err(|failure| failure.error)?;
     let mut failures = Vec::new();
     for node in &servers {
-        match examine_server(node, namespace, &demands).await {
+        match examine_server(node, namespace, &demands, layout).await {
             Ok(found) => findings.extend(found),
             Err(failure) => failures.push(failure.error),
         }
@@ -79,6 +82,7 @@ pub(super) async fn examine_server(
     node: &Node,
     namespace: &Namespace,
     demands: &Demands,
+    layout: Option<Layout>,
 ) -> Result<Vec<Finding>, Failure> {
     let key = LockKey::new(format!("dlock-doctor-{}", OwnerToken::random().id()))
         .map_err(|error| Failure::unanswered(BackendError::usage(error.to_string())))?;
@@ -89,7 +93,9 @@ pub(super) async fn examine_server(
     facts.info = told(node, &redis::cmd("INFO")).await?.map(|reply| sections(&reply));
     facts.config = config(node).await?;
     facts.heard = Some(listen(node, &names).await?);
-    Ok(judge(&facts, demands))
+    let mut findings = judge(&facts, demands);
+    findings.extend(layouts::judge(node, namespace, layout).await?);
+    Ok(findings)
 }
 
 /// The way there and back, and how far the clocks are apart.

@@ -12,16 +12,19 @@ use super::super::contender::{kept_words, words};
 use super::super::ear::Ear;
 use super::super::examination;
 use super::super::failure::Failure;
+use super::super::reply::Renewed;
 use super::super::topology::Route;
 use super::super::value::ServerTime;
-use super::super::{Config, RENEWALS_PER_LEASE, eval, first_expiry, millis, unexpected};
-use super::reply::{self, Answer, Set};
+use super::super::{Config, RENEWALS_PER_LEASE, eval, first_expiry, millis, revoking, unexpected};
+use super::reply::{self, Answer, Found, Set};
 use super::waiting::Waiting;
 use super::{Layout, Place};
+use crate::lock::token::public_id;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LeaseKind, LockBackend, LockKey,
-    LockStatus, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, HolderEntry, KeyPattern, Lease, LeaseKind, LockBackend,
+    LockKey, LockStatus, Manner, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal,
+    Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -29,6 +32,7 @@ const ACQUIRE: &str = include_str!("scripts/acquire.lua");
 const RENEW: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/renew.lua"));
 const PROLONG: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/prolong.lua"));
 const RELEASE: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/release.lua"));
+const REVOKE: &str = include_str!("scripts/revoke.lua");
 const STATUS: &str = include_str!("scripts/status.lua");
 
 /// Locks that an application's own library holds and awaits as well; exclusive only, without a fencing token, and
@@ -118,10 +122,14 @@ impl LayoutBackend {
             let mut granted_at = now;
             if first_expiry(claim) < ttl {
                 lease.requested_at = BootInstant::now();
-                granted_at = self.raise(&lease).await?.ok_or_else(|| {
-                    let url = self.route.masked();
-                    BackendError::unavailable(format!("{url} forgot the lease as soon as it was granted"))
-                })?;
+                granted_at = match self.raise(&lease).await? {
+                    Renewed::Ours(now) | Renewed::Revoked(now) => now,
+                    Renewed::Lost => {
+                        let url = self.route.masked();
+                        let sentence = format!("{url} forgot the lease as soon as it was granted");
+                        return Err(BackendError::unavailable(sentence));
+                    }
+                };
                 lease.valid_until = Some(lease.requested_at + of_server_lease(ttl));
             }
             lease.expires_at = granted_at.wall().map(|at| at + ttl);
@@ -130,18 +138,34 @@ impl LayoutBackend {
         Ok(lease)
     }
 
-    /// The server's time; `None`: not ours any more.
-    async fn raise(&self, lease: &Lease) -> Result<Option<ServerTime>, BackendError> {
+    async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
         let owner = self.layout.owner(&lease.token);
         let place = self.place(&lease.key)?;
         let keys = place.keys(Some(&lease.token));
         let request = eval(&self.layout.script(RENEW), &keys, &[&owner, &millis(lease.ttl)]);
         let asked = self.route.ask_vouched(place.names.lock(), &request, FIRST_CONTACT);
         let reply = asked.await.map_err(|failure| failure.error)?;
-        match super::super::reply::renewed(&reply) {
-            Some(super::super::reply::Renewed::Ours(now)) => Ok(Some(now)),
-            Some(super::super::reply::Renewed::Lost) => Ok(None),
-            Some(super::super::reply::Renewed::Revoked(_)) | None => Err(unexpected(&*self.route)),
+        super::super::reply::renewed(&reply).ok_or_else(|| unexpected(&*self.route))
+    }
+
+    /// What is stored of one lock.
+    async fn look(&self, place: &Place) -> Result<Value, BackendError> {
+        let request = eval(&self.layout.script(STATUS), &place.keys(None), &[""]);
+        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
+        asked.await.map_err(|failure| failure.error)
+    }
+
+    /// Whatever the library stores as the owner whom `shown` shows, if that is still the one.
+    async fn owner_of(&self, place: &Place, shown: &HolderEntry) -> Result<Option<Vec<u8>>, BackendError> {
+        match reply::found(&self.look(place).await?).ok_or_else(|| unexpected(&*self.route))? {
+            Found::Nothing => Ok(None),
+            Found::OwnedBy(owner) => {
+                Ok(Some(owner).filter(|owner| public_id(&self.layout.secret_of(owner)) == shown.id))
+            }
+            Found::Other(kind) => Err(BackendError::misconfigured(format!(
+                "what stands there is no lock of the layout {} but a {kind}; name the layout that it is of",
+                self.layout.name()
+            ))),
         }
     }
 
@@ -179,8 +203,9 @@ impl LockBackend for LayoutBackend {
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
         let valid_until = BootInstant::now() + of_server_lease(lease.ttl);
         Ok(match self.raise(lease).await? {
-            Some(_) => Renewal::Renewed { valid_until },
-            None => Renewal::Lost,
+            Renewed::Ours(_) => Renewal::Renewed { valid_until },
+            Renewed::Revoked(_) => Renewal::Revoked { valid_until },
+            Renewed::Lost => Renewal::Lost,
         })
     }
 
@@ -241,11 +266,20 @@ impl LockBackend for LayoutBackend {
         }
     }
 
-    async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
         let place = self.place(key)?;
-        let request = eval(&self.layout.script(STATUS), &place.keys(None), &[""]);
+        let Some(owner) = self.owner_of(&place, shown).await? else { return Ok(Revocation::Changed) };
+        let mut request = eval(&self.layout.script(REVOKE), &place.keys(None), &[]);
+        request.arg(owner).arg(place.channel().unwrap_or_default());
+        request.arg(if manner == Manner::AtOnce { "now" } else { "" });
         let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
         let reply = asked.await.map_err(|failure| failure.error)?;
+        self.vouched(key).await?;
+        revoking::revocation(&reply).ok_or_else(|| unexpected(&*self.route))
+    }
+
+    async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
+        let reply = self.look(&self.place(key)?).await?;
         reply::status(self.layout, key.clone(), &reply).ok_or_else(|| unexpected(&*self.route))
     }
 
@@ -257,7 +291,7 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn examine(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
-        examination::examine(&*self.route, &self.namespace, ttl, 0).await
+        examination::examine(&*self.route, &self.namespace, ttl, 0, Some(self.layout)).await
     }
 
     async fn close(&self) {

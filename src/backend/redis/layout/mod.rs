@@ -11,7 +11,7 @@ use super::names::Names;
 use crate::lock::{BackendError, LockKey, Namespace, OwnerToken};
 
 /// A library that dlock can share locks with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layout {
     /// `RLock` and the fair lock of Redisson.
     Redisson,

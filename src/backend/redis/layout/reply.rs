@@ -107,6 +107,26 @@ pub(super) fn status(layout: Layout, key: LockKey, reply: &Value) -> Option<Lock
     Some(status)
 }
 
+/// What stands at the lock's name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    OwnedBy(Vec<u8>),
+    /// Data of another type, by its name.
+    Other(String),
+}
+
+pub(super) fn found(reply: &Value) -> Option<Found> {
+    let Value::Array(parts) = reply else { return None };
+    let [_, kind, owner, _, _] = parts.as_slice() else { return None };
+    let owner = bytes(owner)?.to_vec();
+    Some(match kind {
+        Value::Int(1) => Found::OwnedBy(owner),
+        Value::Int(0) => Found::Other(String::from_utf8_lossy(&owner).into_owned()),
+        _ => Found::Nothing,
+    })
+}
+
 impl Held {
     /// Whom a contender waits for.
     pub(super) fn contention(&self) -> Contention {

@@ -11,7 +11,7 @@ impl MastersBackend {
     pub(super) async fn examined(&self, ttl: Ttl) -> Result<Vec<Finding>, BackendError> {
         let ttl = ttl.duration();
         let demands = Demands { ttl, request_limit: node_limit(ttl), station: Station::AmongMasters, wait_replicas: 0 };
-        let each = self.nodes.iter().map(|node| examine_server(node, &self.namespace, &demands));
+        let each = self.nodes.iter().map(|node| examine_server(node, &self.namespace, &demands, None));
         let (mut findings, mut failures) = (Vec::new(), Vec::new());
         for outcome in join_all(each).await {
             match outcome {

@@ -23,13 +23,14 @@ use super::names::Names;
 use super::node::Node;
 use super::quorum::{Quorum, Verdict, agreed_order};
 use super::reply::{self, Renewed, Set};
-use super::{PROLONG, RELEASE, RENEW, eval, millis, unexpected};
+use super::{PROLONG, RELEASE, RENEW, eval, millis, revoking, unexpected};
 use crate::backend::tls::Tls;
 use crate::lock::backoff::jittered;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{
-    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, KeyPattern, Lease, LockBackend, LockKey, LockStatus, Mode,
-    Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal, Ttl,
+    Acquired, BackendError, Claim, FIRST_CONTACT, Finding, HolderEntry, KeyPattern, Lease, LockBackend, LockKey,
+    LockStatus, Manner, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged, Release, Renewal,
+    Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 
@@ -340,6 +341,34 @@ impl LockBackend for MastersBackend {
         match self.verdict_of(&answers) {
             Verdict::Ours => Ok(Release::Released),
             Verdict::NotOurs => Ok(Release::NotHeld),
+            Verdict::Unknown => {
+                Err(self.too_few(answers.len(), answers.into_iter().filter_map(|(_, answer)| answer.err())))
+            }
+        }
+    }
+
+    async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
+        let names = Names::of(&self.namespace, key)?;
+        // Each master has recorded a number of its own until the holder told it the common one.
+        let shown = HolderEntry { fence: None, ..shown.clone() };
+        let ask = async |master: usize| {
+            let node = &self.nodes[master];
+            revoking::revoke(node, &names, &shown, manner, FIRST_CONTACT).await.map_err(Failure::unanswered)
+        };
+        let count = |answers: &Answers<Revocation>| {
+            let not_theirs = answers.iter().filter(|(_, answer)| *answer == Ok(Revocation::Changed)).count();
+            let done = answers.iter().filter(|(_, answer)| answer.is_ok()).count() - not_theirs;
+            self.quorum.verdict(done, not_theirs)
+        };
+        let decided = |answers: &Answers<Revocation>| count(answers) != Verdict::Unknown;
+        let answers = self.ask_all(self.everyone(), FIRST_CONTACT, &ask, decided).await;
+        match count(&answers) {
+            Verdict::NotOurs => Ok(Revocation::Changed),
+            // The holder takes the mark of any master for the word of all.
+            Verdict::Ours => {
+                let done = answers.into_iter().filter_map(|(_, answer)| answer.ok()).max();
+                Ok(done.unwrap_or(Revocation::Changed))
+            }
             Verdict::Unknown => {
                 Err(self.too_few(answers.len(), answers.into_iter().filter_map(|(_, answer)| answer.err())))
             }

@@ -23,7 +23,7 @@ use super::service::Service;
 use super::vote::Server;
 use crate::backend::tls::Tls;
 use crate::lock::backoff::jittered;
-use crate::lock::{BackendError, Finding};
+use crate::lock::{BackendError, ErrorKind, Finding};
 
 /// Pauses while a master is sought: a fail-over takes a second or more once the Sentinels have agreed on it.
 const SEEK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(500));
@@ -55,6 +55,7 @@ impl SentinelRoute {
         if let Some(linked) = self.linked() {
             return Ok(linked);
         }
+        let mut heard: Option<Failure> = None;
         loop {
             // Half of what is left: the rest is for the request.
             let half = || deadline.saturating_duration_since(Instant::now()) / 2;
@@ -71,12 +72,15 @@ impl SentinelRoute {
                     }
                 }
                 Err(none) if none.may_come => none.into(),
+                // The less time was left for the question, the less silence says.
+                Err(none) if none.error.kind == ErrorKind::Unavailable => return Err(heard.unwrap_or(none.into())),
                 Err(none) => return Err(none.into()),
             };
             let pause = jittered(SEEK.0, SEEK.1);
             if Instant::now() + pause >= deadline {
                 return Err(failure);
             }
+            heard = Some(failure);
             sleep(pause).await;
         }
     }

@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::Verdict;
 use crate::lock::{Finding, Ttl};
 
+/// What people still notice in the times that they are shown.
+const CLOCKS_APART_S: f64 = 1.0;
+
 /// What is known of an ensemble that grants sessions.
 #[derive(Debug)]
 pub(super) struct Facts {
@@ -18,6 +21,8 @@ pub(super) struct Facts {
     pub(super) members: Option<usize>,
     pub(super) refusal: Option<Refusal>,
     pub(super) slowest_write: Option<Duration>,
+    /// The leader's, in seconds; negative: behind this host's.
+    pub(super) clock_ahead_s: Option<f64>,
     pub(super) ttl_nodes: Ttls,
 }
 
@@ -32,6 +37,7 @@ impl Default for Facts {
             members: None,
             refusal: None,
             slowest_write: None,
+            clock_ahead_s: None,
             ttl_nodes: Ttls::NotTried,
         }
     }
@@ -53,8 +59,15 @@ pub(super) struct Refusal {
 }
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
-    let findings =
-        [servers(facts), ensemble(facts), Some(session(facts)), Some(access(facts)), writes(facts), ttls(facts)];
+    let findings = [
+        servers(facts),
+        ensemble(facts),
+        Some(session(facts)),
+        Some(access(facts)),
+        writes(facts),
+        clock(facts),
+        ttls(facts),
+    ];
     findings.into_iter().flatten().collect()
 }
 
@@ -164,6 +177,18 @@ fn writes(facts: &Facts) -> Option<Finding> {
     })
 }
 
+fn clock(facts: &Facts) -> Option<Finding> {
+    let ahead = facts.clock_ahead_s?;
+    let direction = if ahead < 0.0 { "behind" } else { "ahead of" };
+    let what = format!("the clock of {}'s leader is {:.3} s {direction} this host's", facts.at, ahead.abs());
+    Some(if ahead.abs() > CLOCKS_APART_S {
+        let why = "times in status are off, and a step of the leader's clock ends one-shot leases early or late";
+        Finding::warning("clock", what, why, "run NTP on all of them, and let it slew and not step")
+    } else {
+        Finding::ok("clock", what)
+    })
+}
+
 fn ttls(facts: &Facts) -> Option<Finding> {
     match facts.ttl_nodes {
         Ttls::Known => Some(Finding::ok("ttl-nodes", format!("{} has TTL nodes", facts.at))),
@@ -196,6 +221,7 @@ mod tests {
             servers: ["z1:1", "z2:1", "z3:1"].map(server).into(),
             members: Some(3),
             slowest_write: Some(Duration::from_millis(5)),
+            clock_ahead_s: Some(-0.02),
             ttl_nodes: Ttls::Known,
             ..Facts::default()
         }
@@ -204,7 +230,7 @@ mod tests {
     #[test]
     fn an_ordinary_ensemble_is_all_right() {
         assert!(judge(&facts()).iter().all(|one| one.grade == Grade::Ok));
-        assert_eq!(judge(&facts()).len(), 6);
+        assert_eq!(judge(&facts()).len(), 7);
     }
 
     #[test]
@@ -222,6 +248,7 @@ mod tests {
             (Facts { refusal: denied(false), ..facts() }, ("writes", Grade::Failed)),
             (Facts { slowest_write: Some(seconds(2)), ..facts() }, ("round-trip", Grade::Warning)),
             (Facts { slowest_write: Some(seconds(4)), ..facts() }, ("round-trip", Grade::Failed)),
+            (Facts { clock_ahead_s: Some(-600.0), ..facts() }, ("clock", Grade::Warning)),
             (Facts { ttl_nodes: Ttls::Unknown, ..facts() }, ("ttl-nodes", Grade::Warning)),
         ] {
             let worse: Vec<_> = judge(&facts).into_iter().filter(|one| one.grade != Grade::Ok).collect();

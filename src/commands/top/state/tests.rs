@@ -161,3 +161,63 @@ fn the_rows_scroll_only_when_the_selection_would_leave_them() {
     assert_eq!(state.visible(20), 0..9, "a larger window");
     assert_eq!(state.visible(0).len(), 1, "there is always a row");
 }
+
+#[test]
+fn a_lock_is_taken_back_only_after_a_yes_and_from_the_holder_that_was_shown() {
+    let mut state = State::new(three());
+    state.press(Key::Letter('x'));
+    assert_eq!(state.scene, Scene::Asking);
+    let asked: Vec<String> = state.taking.iter().flat_map(Taking::lines).collect();
+    assert!(asked[0].starts_with("take \"backup\" back?"), "{asked:?}");
+    assert!(asked.iter().any(|line| line.contains("command is stopped first")), "{asked:?}");
+    for no in [Key::Letter('n'), Key::Enter, Key::Escape, Key::Letter('q')] {
+        assert_eq!(state.press(no), Step::Draw);
+        assert!(state.scene == Scene::Table && state.taking.is_none() && state.decided.is_none(), "{no:?}");
+        state.press(Key::Letter('x'));
+    }
+    // Whoever has it by now is not the one that the question is about.
+    let mut next = held("backup", 0, 9, 0);
+    next.holders[0].id = "another".into();
+    state.answered(vec![next]);
+    assert_eq!(state.press(Key::Letter('y')), Step::TakeBack);
+    let decided = state.decided.take().expect("a decision");
+    assert_eq!((decided.key().as_str(), decided.holder().id.as_str()), ("backup", ""));
+    assert_eq!(state.scene, Scene::Table);
+}
+
+#[test]
+fn one_of_several_holders_is_chosen_and_nobody_is_asked_for_what_is_free() {
+    let mut several = held("pool", 1, 1, 0);
+    several.holders.push(several.holders[0].clone());
+    several.holders[1].id = "second".into();
+    let mut state = State::new(vec![several]);
+    state.press(Key::Letter('x'));
+    for key in [Key::Down, Key::Letter('j'), Key::Up, Key::Down] {
+        state.press(key);
+    }
+    state.press(Key::Letter('y'));
+    assert_eq!(state.decided.take().expect("a decision").holder().id, "second");
+
+    let mut awaited = held("free", 1, 1, 1);
+    awaited.holders.clear();
+    let mut state = State::new(vec![awaited]);
+    assert_eq!(state.press(Key::Letter('x')), Step::Draw);
+    assert_eq!(state.scene, Scene::Table);
+    assert!(state.word.as_deref().is_some_and(|word| word.contains("nobody holds")));
+    state.press(Key::Down);
+    assert_eq!(state.word, None);
+}
+
+#[test]
+fn the_question_and_its_answers_fit_into_40_columns() {
+    for phase in [Phase::Running, Phase::OneShot, Phase::HeldAtLeast, Phase::LockDelay, Phase::Revoked, Phase::Foreign]
+    {
+        let mut status = held("job", 1, 1, 0);
+        status.holders[0].phase = phase;
+        status.holders.push(status.holders[0].clone());
+        let taking = Taking::from(&status).expect("somebody holds it");
+        for line in taking.lines() {
+            assert!(line.chars().count() <= 40, "{line}");
+        }
+    }
+}
