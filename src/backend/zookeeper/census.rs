@@ -147,8 +147,7 @@ fn described(
 }
 
 fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Option<Stat>) -> HolderEntry {
-    let stat = node.stat.filter(|_| node.timed().is_some());
-    let passed = stat.and_then(|stat| age(stat.mzxid, stat.mtime, clock));
+    let passed = node.timed().and_then(|_| age(node.stat?.mzxid, node.stat?.mtime, clock));
     let left_of = |length: fn(&Record) -> Duration| Some(length(node.timed()?).saturating_sub(passed?));
     let phase = match (node.phase(), left_of(Record::ttl), left_of(Record::kept_for)) {
         (Phase::OneShot, Some(Duration::ZERO), Some(left)) if !left.is_zero() => Phase::LockDelay,

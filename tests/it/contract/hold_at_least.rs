@@ -22,6 +22,7 @@ sentences! {
         after_a_crash_only_the_lease_protects,
         a_run_inside_holds_nothing_of_its_own,
         it_can_come_from_the_environment_and_nonsense_is_refused,
+        an_operator_may_free_it_and_what_was_taken_back_is_not_held,
     ];
     redis: Place::shared(Kind::Redis), [
         a_command_that_ends_early_leaves_the_lock_taken_until_the_minimum_is_over,
@@ -36,6 +37,7 @@ sentences! {
         after_a_crash_only_the_lease_protects,
         a_run_inside_holds_nothing_of_its_own,
         it_can_come_from_the_environment_and_nonsense_is_refused,
+        an_operator_may_free_it_and_what_was_taken_back_is_not_held,
         after_a_lost_lease_nothing_is_held,
     ];
     zookeeper: Place::shared(Kind::ZooKeeper), [
@@ -51,6 +53,7 @@ sentences! {
         after_a_crash_only_the_lease_protects,
         a_run_inside_holds_nothing_of_its_own,
         it_can_come_from_the_environment_and_nonsense_is_refused,
+        an_operator_may_free_it_and_what_was_taken_back_is_not_held,
         after_a_lost_lease_nothing_is_held,
     ];
     sentinel: Watched::shared(), [
@@ -63,11 +66,13 @@ sentences! {
         readers_and_slots_are_held_like_any_other_lock,
     ];
     masters: crate::contract::three_masters(), [
+        an_operator_may_free_it_and_what_was_taken_back_is_not_held,
         a_command_that_ends_early_leaves_the_lock_taken_until_the_minimum_is_over,
         the_token_of_a_lock_that_is_only_held_at_least_owns_nothing,
         after_a_crash_only_the_lease_protects,
     ];
     both: Place::both(), [
+        an_operator_may_free_it_and_what_was_taken_back_is_not_held,
         a_command_that_ends_early_leaves_the_lock_taken_until_the_minimum_is_over,
         who_waits_gets_in_at_the_end_of_the_minimum_and_not_before,
         the_token_of_a_lock_that_is_only_held_at_least_owns_nothing,
@@ -267,6 +272,20 @@ fn after_a_lost_lease_nothing_is_held(place: &Place) {
     let run = place.dlock(args).start();
     run.says("ready");
     place.take_away("job");
+    run.wait().exits_with(79);
+    assert!(place.is_free("job"));
+}
+
+fn an_operator_may_free_it_and_what_was_taken_back_is_not_held(place: &Place) {
+    place.dlock(["run", "-k", "job", "--hold-at-least", LONG, "--", "true"]).finish().succeeds();
+    assert_eq!(phase_of(place, "job"), "held-at-least");
+    place.dlock(["release", "--force", "--yes", "-k", "job"]).finish().succeeds();
+    assert!(place.is_free("job"));
+    let script = "echo ready; exec sleep 60";
+    let run = place.dlock(["run", "-k", "job", "--ttl", TTL_OPTION, "--hold-at-least", LONG, "--", "sh", "-c", script]);
+    let run = run.start();
+    run.says("ready");
+    place.dlock(["release", "--force", "--yes", "-k", "job"]).finish().succeeds();
     run.wait().exits_with(79);
     assert!(place.is_free("job"));
 }

@@ -67,7 +67,7 @@ fn its_commands_run_as_they_stand() {
             count += 1;
         }
     }
-    assert_eq!(count, 11, "the commands are found");
+    assert_eq!(count, 12, "the commands are found");
 }
 
 /// Words that differ each time, as what they stand for.
