@@ -59,6 +59,8 @@ mod watching;
 
 mod top;
 
+mod crowded;
+
 mod taking_back;
 
 mod completing;

@@ -11,6 +11,7 @@ use crate::support::{Kind, Place, Running, eventually, sentences_for_every_backe
 sentences_for_every_backend! {
     a_run_inside_uses_the_lock_that_is_held_above_it,
     what_is_held_above_is_not_given_up_by_a_run_inside,
+    a_circle_of_runs_inside_each_other_waits_for_nobody,
     a_run_in_the_background_keeps_the_lock_when_the_command_has_ended,
     a_signal_to_the_outer_run_stops_the_one_in_the_background_before_the_release,
     a_run_inside_takes_further_keys_beside_those_held_above,
@@ -47,6 +48,13 @@ fn what_is_held_above_is_not_given_up_by_a_run_inside(place: &Place) {
     run.let_go();
     run.wait().succeeds().says_nothing_on_stderr();
     assert!(place.is_free("job"));
+}
+
+fn a_circle_of_runs_inside_each_other_waits_for_nobody(place: &Place) {
+    let script = r#"exec "$dlock" run -k key -w 10 -- sh -c '
+        exec "$dlock" run -k job -k key -- sh -c "exec \"\$dlock\" run -k key -k job -k other -w 10 -- sh -c \"exit 7\""'"#;
+    outer(place, &[], script).wait().exits_with(7).says_nothing_on_stderr();
+    assert!(place.is_free("job") && place.is_free("key") && place.is_free("other"));
 }
 
 /// A command that leaves a run inside it in the background, and the file whose end it waits for.
