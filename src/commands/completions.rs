@@ -20,7 +20,7 @@ const ZSH_ENDS: &str = "\nif [ \"$funcstack[1]\" = \"_dlock\" ]; then\n";
 /// # Errors
 /// When standard output does not take the script.
 pub(super) fn completions(typed: &cli::Completions) -> Result<Ending, Error> {
-    report::print(&script(typed.shell)).map_err(|source| Error::Output { source })?;
+    report::show(&script(typed.shell)).map_err(|source| Error::Output { source })?;
     Ok(Ending::SUCCESS)
 }
 

@@ -50,5 +50,5 @@ fn verdict(findings: &[Finding]) -> Ending {
 }
 
 fn print(text: &str) -> Result<(), Error> {
-    report::print(text).map_err(|source| Error::Output { source })
+    report::show(text).map_err(|source| Error::Output { source })
 }

@@ -33,7 +33,7 @@ pub(super) fn man(typed: &cli::Man) -> Result<Ending, Error> {
             known.join(", ")
         )));
     };
-    report::print(text).map_err(|source| Error::Output { source })?;
+    report::show(text).map_err(|source| Error::Output { source })?;
     Ok(Ending::SUCCESS)
 }
 

@@ -24,7 +24,7 @@ pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
         return Ok(Cli { command: Command::Run(run) });
     }
     Cli::try_parse_from(words).map_err(|mistake| match mistake.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match report::print(&help(words, mistake)) {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match report::show(&help(words, mistake)) {
             Ok(()) => Ending::SUCCESS,
             Err(source) => super::failed(&Error::Output { source }, stderr(words)),
         },

@@ -54,5 +54,5 @@ pub(super) fn print(statuses: &[LockStatus], form: ReportForm, deployment: &Depl
         ReportForm::Table => report::table(statuses),
         ReportForm::Json => report::json::statuses(statuses, deployment),
     };
-    report::print(&text).map_err(|source| Error::Output { source })
+    report::show(&text).map_err(|source| Error::Output { source })
 }

@@ -130,6 +130,17 @@ pub fn print(text: &str) -> io::Result<()> {
     write_all(STDOUT, text.as_bytes())
 }
 
+/// The same for somebody to read: whoever closes the pipe has read enough.
+///
+/// # Errors
+/// When not all of it was taken for another reason.
+pub fn show(text: &str) -> io::Result<()> {
+    match print(text) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
 /// The sentence as one line of ours. Only our name is coloured: the words are the same for everybody.
 fn text_line(sentence: &str, colour: Option<&str>) -> String {
     let name = match colour {

@@ -1,7 +1,7 @@
 //! What `status` and `list` tell, to people and as JSON.
 
 use super::listed;
-use crate::support::{Kind, Place, install_script, sentences, sentences_of_the_contract};
+use crate::support::{Dlock, Kind, Place, install_script, sentences, sentences_of_the_contract};
 
 sentences_of_the_contract![
     status_of_a_free_key_is_free,
@@ -11,6 +11,7 @@ sentences_of_the_contract![
     status_never_sends_control_characters_of_a_holder_to_the_terminal,
     list_shows_what_is_held_or_awaited_sorted_by_key,
     list_takes_a_pattern_whose_star_matches_a_slash,
+    whoever_has_read_enough_may_close_the_pipe,
 ];
 
 sentences! {
@@ -119,6 +120,28 @@ fn list_shows_what_is_held_or_awaited_sorted_by_key(place: &Place) {
     at("c");
     run.let_go();
     run.wait().succeeds();
+}
+
+fn whoever_has_read_enough_may_close_the_pipe(place: &Place) {
+    let holder = place.hold("job");
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("there are descriptors");
+        drop(reader);
+        writer
+    };
+    let looks: [&[&str]; 4] = [&["list", "--json"], &["list"], &["status", "job"], &["doctor", "--json"]];
+    for call in looks {
+        let ended = place.dlock_with(call.iter().copied()).stdout_to(closed()).start().wait();
+        assert!(matches!(ended.status.code(), Some(0 | 1)), "{}", ended.account());
+        ended.says_nothing_on_stderr();
+    }
+    let verdict = place.dlock(["status", "--exit-code", "job"]).stdout_to(closed()).start().wait();
+    verdict.exits_with(75).says_nothing_on_stderr();
+    for call in ["man", "help"] {
+        Dlock::new([call]).stdout_to(closed()).start().wait().succeeds().says_nothing_on_stderr();
+    }
+    holder.let_go();
+    holder.wait().succeeds();
 }
 
 fn list_takes_a_pattern_whose_star_matches_a_slash(place: &Place) {
