@@ -257,6 +257,7 @@ pub struct Release {
 
 /// Print the completion script for a shell.
 #[derive(Debug, Args)]
+#[command(after_help = texts::COMPLETIONS_EXAMPLES)]
 pub struct Completions {
     /// The shell
     #[arg(value_name = "SHELL")]

@@ -23,7 +23,17 @@ const NEARLY_DUE: f64 = 0.9;
 pub(super) struct Both {
     redis: Box<dyn LockBackend>,
     zookeeper: Box<dyn LockBackend>,
+    fences: Fences,
     claims: RefCell<HashMap<(LockKey, OwnerToken), Rc<Claimed>>>,
+}
+
+/// Whose fencing tokens count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fences {
+    /// Those who lock on Redis alone know no others.
+    OfRedis,
+    /// Nobody locks on Redis alone any more, and some lock in ZooKeeper alone: the higher of the two, which Redis is told.
+    AboveZooKeepers,
 }
 
 /// What has become of a claim of ours.
@@ -88,8 +98,8 @@ enum Kind {
 }
 
 impl Both {
-    pub(super) fn new(redis: Box<dyn LockBackend>, zookeeper: Box<dyn LockBackend>) -> Self {
-        Self { redis, zookeeper, claims: RefCell::default() }
+    pub(super) fn new(redis: Box<dyn LockBackend>, zookeeper: Box<dyn LockBackend>, fences: Fences) -> Self {
+        Self { redis, zookeeper, fences, claims: RefCell::default() }
     }
 
     fn claimed(&self, key: &LockKey, token: &OwnerToken) -> Rc<Claimed> {
@@ -136,8 +146,16 @@ impl LockBackend for Both {
         match acquire_all(&wanted, &claimed.begun, &tell).await.map_err(|(_, error)| error)? {
             Outcome::Granted(holding) => {
                 let leases = holding.leases();
-                let [redis, zookeeper] =
+                let [mut redis, zookeeper] =
                     <[Lease; 2]>::try_from(leases).expect("two were wanted, and all or none are granted");
+                if self.fences == Fences::AboveZooKeepers
+                    && let Some(fence) = zookeeper.fence.filter(|fence| Some(*fence) > redis.fence)
+                {
+                    if self.redis.raise_fence(&redis, fence).await? == Renewal::Lost {
+                        return Ok(Acquired::Lost);
+                    }
+                    redis.fence = Some(fence);
+                }
                 let lease = together(&redis, &zookeeper);
                 claimed.leases.set([Kept::new(redis), Kept::new(zookeeper)]).ok();
                 Ok(Acquired::Granted(lease))
@@ -249,7 +267,7 @@ impl LockBackend for Both {
     }
 }
 
-/// The two leases as one: over with the first, and with the fencing token of Redis, whose fleet may not know ZooKeeper's.
+/// The two leases as one: over with the first, and with the fencing token that Redis keeps.
 fn together(redis: &Lease, zookeeper: &Lease) -> Lease {
     fn first<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
         one.into_iter().chain(other).min()

@@ -43,6 +43,12 @@ pub fn open(target: &Target) -> Result<Box<dyn LockBackend>, BackendError> {
         Target::RedisMasters(config) => Box::new(redis::masters::MastersBackend::open(config)?),
         Target::RedisLayout(config, layout) => Box::new(redis::LayoutBackend::open(config, *layout)),
         Target::ZooKeeper(config) => Box::new(zookeeper::ZooKeeperBackend::open(config)?),
-        Target::Both(redis, zookeeper) => Box::new(both::Both::new(open(redis)?, open(zookeeper)?)),
+        Target::Both(redis, zookeeper) => {
+            let fences = match &**zookeeper {
+                Target::ZooKeeper(config) if config.fence_floor > 0 => both::Fences::AboveZooKeepers,
+                _ => both::Fences::OfRedis,
+            };
+            Box::new(both::Both::new(open(redis)?, open(zookeeper)?, fences))
+        }
     })
 }

@@ -13,6 +13,7 @@ pub struct Forcing {
     /// Shows the holder, asks, and breaks just that one: if another has the lock by then, nothing is done (75). Its dlock
     /// stops the command with its grace and releases; the lock stays taken until it did or its lease has run out, and
     /// dlock waits for that. A one-shot lease or another program's lock has nobody to ask, and is deleted at once.
+    /// The key has to be named: $DLOCK_KEY is that of the run around this call.
     #[arg(long, conflicts_with = "token")]
     pub force: bool,
 

@@ -32,12 +32,13 @@ Files:
 
 Exit status:
   run: the command's own; when a signal killed it, dlock dies of the same signal
-    1  doctor: a check failed
+    1  doctor: a check failed; release --force: you said no
    64  usage: a bad option, value or combination
    69  backend unreachable or refusing service
    70  a defect in dlock, or output that could not be written
    71  the system refused a process or descriptor; the lock was released
-   75  not acquired: held, or waited too long (-E changes it)
+   75  not acquired: held, or waited too long (-E changes it);
+       release --force: another holds it by now
    77  authentication or permission refused
    78  configuration or server set-up wrong
    79  lease lost: while the command ran, or the token no longer holds the lock,
@@ -163,3 +164,13 @@ Examples:
       dlock fence-check --file /srv/report.fence || exit
       mv report.new /srv/report
   ) 9>/srv/report.lock";
+
+pub(super) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  . <(dlock completions bash)                               in ~/.bashrc
+  dlock completions zsh >~/.zfunc/_dlock                    with fpath+=~/.zfunc before compinit
+  dlock completions fish >~/.config/fish/completions/dlock.fish
+
+They also complete the names of locks that are held or awaited: they ask where
+the line, the environment and the files say, for 300 ms at most, and are silent
+when there is no answer.";

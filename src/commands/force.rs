@@ -172,7 +172,9 @@ impl Forcing<'_> {
     async fn look(&self, key: &LockKey, asked: &HolderEntry) -> Result<Option<HolderEntry>, BackendError> {
         let status = self.backend.status(key).await?;
         let found = status.holders.into_iter().find(|holder| holder.is_same_as(asked));
-        let is_marked = found.as_ref().is_none_or(|holder| holder.phase == Phase::Revoked);
+        // A lock delay after its lease is for one that did not stop, and is not cut short.
+        let is_marked = |holder: &HolderEntry| matches!(holder.phase, Phase::Revoked | Phase::LockDelay);
+        let is_marked = found.as_ref().is_none_or(is_marked);
         if !is_marked && self.backend.revoke(key, asked, Manner::Asking).await? != Revocation::Asked {
             return Ok(None);
         }

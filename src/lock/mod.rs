@@ -66,6 +66,14 @@ pub trait LockBackend {
         std::future::pending::<()>().await;
     }
 
+    /// Has an exclusive holder be known by `fence`, which is higher than its own, and every later one by a higher one yet.
+    ///
+    /// # Errors
+    /// When the outcome is unknown, or the backend cannot do it.
+    async fn raise_fence(&self, _lease: &Lease, _fence: FencingToken) -> Result<Renewal, BackendError> {
+        Err(BackendError::usage("these fencing tokens cannot be raised"))
+    }
+
     /// Sets a one-shot lease to `ttl` from now (`None`: what it was acquired with); a lease that a running command
     /// holds is only ever prolonged.
     ///

@@ -117,6 +117,12 @@ pub fn lost(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<Ended
     event.with("reason", reason).with("action", action)
 }
 
+/// An operator wants it back, and of the command there is only what it has left behind.
+#[must_use]
+pub fn asked_back_late(key: &LockKey) -> String {
+    format!("an operator asked for {} back; stopping what still uses it", Quoted(key.as_str()))
+}
+
 /// Said when the command is asked to end.
 #[must_use]
 pub fn timed_out(program: &OsStr, limit: Option<Duration>) -> Event {

@@ -124,6 +124,7 @@ pub(super) fn resolve(typed: &cli::Backend, environment: &Environment) -> Result
         BackendName::Both => {
             let redis = redis_located(typed, environment, &namespace, layout, &mut variables)?;
             let zookeeper = zookeeper_located(typed, environment, &namespace, layout, &mut variables)?;
+            refuse_floor_of_masters(&redis.target, &zookeeper.target)?;
             Located {
                 endpoint: format!("{} and {}", redis.endpoint, zookeeper.endpoint),
                 variable: None,
@@ -260,7 +261,7 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
         ("--zk", ZOOKEEPER, typed.zk.is_some()),
         ("--zk-auth-file", ZOOKEEPER, typed.zk_auth_file.is_some()),
         ("--zk-acl", ZOOKEEPER, typed.zk_acl.is_some()),
-        ("--fence-floor", &[BackendName::ZooKeeper], typed.fence_floor.is_some()),
+        ("--fence-floor", ZOOKEEPER, typed.fence_floor.is_some()),
         ("--strict", REMOTE, typed.strict),
         ("--dir", &[BackendName::File], typed.dir.is_some()),
     ];
@@ -274,6 +275,18 @@ fn refuse_foreign_flags(typed: &cli::Backend, backend: BackendName) -> Result<()
         several => format!("the {} backends", several.join(" and ")),
     };
     Err(Error::usage(format!("{flag} belongs to {owner}, and the backend chosen is {backend}")))
+}
+
+/// Redis has to be told what a floor makes of a token, and several masters would have to agree on it once more.
+fn refuse_floor_of_masters(redis: &Target, zookeeper: &Target) -> Result<(), Error> {
+    match (redis, zookeeper) {
+        (Target::Redis(_), _) => Ok(()),
+        (_, Target::ZooKeeper(config)) if config.fence_floor > 0 => Err(Error::usage(
+            "--fence-floor with redis+zk needs one Redis: give one --redis URL, or leave it out until no host uses \
+             redis+zk any more",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn namespace(typed: &cli::Backend, environment: &Environment) -> Result<Namespace, Error> {

@@ -5,7 +5,10 @@ mod ci;
 mod cron;
 mod leader;
 mod orchestrators;
+mod pages;
+mod readme;
 mod service;
+mod shells;
 
 use std::fs;
 use std::path::Path;

@@ -70,6 +70,39 @@ fn a_sum_beyond_63_bits_grants_nothing() {
     place.dlock(["run", "--fence-floor", floor.as_str(), "-s", "-k", "job", "--", "true"]).finish().succeeds();
 }
 
+/// The hosts that have no floor yet go on from there.
+#[test]
+fn on_both_it_is_zookeepers_token_and_redis_is_told() {
+    let place = Place::both();
+    let floored = |fence: &str| {
+        let args = ["run", "--fence-floor", FLOOR_OPTION, "-k", "job", "--", "sh", "-c", fence];
+        number(place.dlock(args).finish().succeeds().said())
+    };
+    let plain =
+        || number(place.dlock(["run", "-k", "job", "--", "sh", "-c", "echo $DLOCK_FENCE"]).finish().succeeds().said());
+    let before = plain();
+    let first = floored("echo $DLOCK_FENCE");
+    assert!(before < FLOOR && first > FLOOR, "{before} {first}");
+    let second = plain();
+    let third = floored("echo $DLOCK_FENCE");
+    assert!(first < second && second < third, "{first} {second} {third}");
+    let dlock = env!("CARGO_BIN_EXE_dlock");
+    let script = format!("echo $DLOCK_FENCE; {dlock} status --json job");
+    let args = ["run", "--fence-floor", FLOOR_OPTION, "-k", "job", "--", "sh", "-c", &script];
+    let shown = place.dlock(args).finish().succeeds();
+    let (told, status) = shown.said().split_once('\n').expect("two lines");
+    assert_eq!(parsed(status)[0]["holders"][0]["fence"], number(told));
+    let key = format!("{{{}:job}}:dlock:fence", place.namespace);
+    let left: i64 = ::redis::cmd("PTTL").arg(key).query(&mut place.redis()).expect("the server serves");
+    assert!(left > 365 * 24 * 3_600_000, "it is kept: {left}");
+    let beyond = ["run", "--fence-floor", "9007199254740991", "-k", "job", "--", "true"];
+    place.dlock(beyond).finish().exits_with(78).complains(&["beyond what Redis can count to", "lower --fence-floor"]);
+    assert!(place.is_free("job"));
+    let masters = ["run", "--redis", "redis://r1,redis://r2,redis://r3", "--zk", "z1", "-b", "redis+zk", "-k", "job"];
+    let masters = masters.into_iter().chain(["--fence-floor", "7", "--", "true"]);
+    Dlock::new(masters).finish().exits_with(64).complains(&["--fence-floor", "needs one Redis"]);
+}
+
 #[test]
 fn nonsense_is_refused_and_so_is_a_backend_with_tokens_of_its_own() {
     let place = Place::shared(Kind::ZooKeeper);
@@ -78,7 +111,7 @@ fn nonsense_is_refused_and_so_is_a_backend_with_tokens_of_its_own() {
         let run = place.dlock(["run", &option, "-k", "job", "--", "true"]).finish().exits_with(64);
         run.complains(&["--fence-floor"]);
     }
-    for place in [Place::shared(Kind::Redis), Place::shared(Kind::File), Place::both()] {
+    for place in [Place::shared(Kind::Redis), Place::shared(Kind::File)] {
         let run = place.dlock(["run", "--fence-floor", "7", "-k", "job", "--", "true"]).finish().exits_with(64);
         run.complains(&["--fence-floor belongs to the zk backend"]);
         // From the environment it waits for the day on which ZooKeeper is all there is.

@@ -11,6 +11,8 @@ mod file;
 mod redis;
 mod redis_and_zookeeper;
 
+mod moving;
+
 mod zookeeper;
 
 // That it excludes.
@@ -57,6 +59,8 @@ mod watching;
 
 mod top;
 
+mod crowded;
+
 mod taking_back;
 
 mod completing;
@@ -68,5 +72,7 @@ mod examples;
 mod install;
 
 mod messages;
+
+mod rows;
 
 mod tidy;

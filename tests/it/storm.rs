@@ -6,7 +6,6 @@
 mod cluster;
 mod ensemble;
 mod failovers;
-mod history;
 mod jobs;
 mod masters;
 
@@ -15,8 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::Signal;
 
+use crate::support::history::{Overlap, Stay, falling_fences, overlaps, stays};
 use crate::support::{Kind, Place, eventually, soak_time};
-use history::{Overlap, falling_fences, overlaps, stays};
 use jobs::{Jobs, Outcomes, Ports, TTL};
 
 /// What befalls the server beside the clients' own misfortunes.
@@ -113,7 +112,7 @@ fn follows_a_flush(overlap: &Overlap, flushed_at: &[u64]) -> bool {
 }
 
 /// By CLOCK_BOOTTIME: the server's wall clock is this machine's.
-fn granted_at(stay: &history::Stay) -> u64 {
+fn granted_at(stay: &Stay) -> u64 {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later than 1970");
     let ago = u64::try_from(wall.as_micros()).expect("it is not yet the year 500000").saturating_sub(stay.fence);
     jobs::boottime().saturating_sub(ago * 1000)
@@ -160,7 +159,7 @@ fn an_overlap_is_a_flushs_only_when_the_flush_lies_between_the_grants() {
     let stay = |seconds_after: i64| {
         let fence = u64::try_from(now.as_micros()).expect("a number of this century") - 60_000_000;
         let fence = fence.saturating_add_signed(seconds_after * 1_000_000);
-        history::Stay { job: String::new(), key: String::new(), fence, began: 0, last: 1 }
+        Stay { job: String::new(), key: String::new(), fence, began: 0, last: 1 }
     };
     let follows =
         |earlier, later| follows_a_flush(&Overlap { earlier: stay(earlier), later: stay(later) }, &[flushed_at]);

@@ -13,6 +13,7 @@ pub mod masters;
 mod names;
 mod node;
 mod quorum;
+mod raising;
 mod reading;
 mod reply;
 mod revoking;
@@ -79,7 +80,6 @@ const PROLONG: &str = concat!(
     include_str!("scripts/queue.lua"),
     include_str!("scripts/prolong.lua")
 );
-const RENEW: &str = include_str!("scripts/renew.lua");
 
 /// What a one-shot is granted until its grant has been learnt of: a lease that nobody knows of ends this soon.
 const UNCONFIRMED_ONE_SHOT: Duration = Duration::from_secs(10);
@@ -254,18 +254,6 @@ impl RedisBackend {
             _ => Err(unexpected(&*self.route)),
         }
     }
-
-    async fn raise(&self, names: &Names, lease: &Lease, limit: Duration) -> Result<Renewed, BackendError> {
-        // A script with one name is carried out also while the slot moves to another node.
-        let mut keys = vec![names.lock().to_owned()];
-        if lease.fence.is_none() {
-            keys.extend([names.side("holders"), names.side("receipts")]);
-        }
-        let request = eval(RENEW, &keys, &[lease.token.secret(), &millis(lease.ttl)]);
-        let asked = self.route.ask_vouched(names.lock(), &request, limit);
-        let reply = asked.await.map_err(|failure| failure.error)?;
-        reply::renewed(&reply).ok_or_else(|| unexpected(&*self.route))
-    }
 }
 
 #[async_trait(?Send)]
@@ -324,6 +312,10 @@ impl LockBackend for RedisBackend {
             Renewed::Revoked(_) => Renewal::Revoked { valid_until },
             Renewed::Lost => Renewal::Lost,
         })
+    }
+
+    async fn raise_fence(&self, lease: &Lease, fence: FencingToken) -> Result<Renewal, BackendError> {
+        self.raise_fence_of(lease, fence).await
     }
 
     async fn prolong(

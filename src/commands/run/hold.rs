@@ -307,6 +307,7 @@ impl<'a> Job<'a> {
         let is_believed =
             !self.holding.part(key).and_then(|part| part.renewing.valid_until()).is_some_and(BootInstant::has_passed);
         let mut is_news = !self.lost;
+        let was_asked_back = self.asked_back;
         if matches!(why, Ok(Ended::Revoked)) && is_believed {
             self.asked_back = true;
             // The question was a renewal, too, and no beat tells of it.
@@ -334,6 +335,8 @@ impl<'a> Job<'a> {
         if is_news && self.supervisor.exit().is_none() && self.unjudged.is_none() {
             self.lost = true;
             self.stderr.say(running::lost(self.settings, key, why));
+        } else if self.asked_back && !was_asked_back && !self.lost {
+            self.stderr.notice(running::asked_back_late(key));
         }
         if self.lease_over {
             self.survivors.lock_is_lost();

@@ -1,8 +1,9 @@
 //! bash, zsh and fish on a terminal: a person types some letters, the tab key and return.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::support::{Kind, Place, Terminal, path_with_dlock, silent_server};
+use crate::support::{CTRL_C, Kind, Place, Terminal, eventually, path_with_dlock, silent_server};
 
 /// An interactive shell with dlock's completions, whose dlock calls lock at a place.
 struct Shell {
@@ -51,14 +52,40 @@ impl Shell {
         shell
     }
 
-    /// Types the line, whose tabs are the key, and return; waits for `answer`.
+    /// Types the line, whose tabs are the key, and return; waits for `answer`. On a machine that has no time dlock answers too
+    /// late, which is no answer: then the line is typed again.
     #[track_caller]
     fn answers(&self, line: &str, answer: &str) {
-        self.terminal.types(line);
-        self.terminal.types("\r");
-        self.terminal.shows(answer);
-        self.terminal.enters("echo on''ward");
-        self.terminal.shows("onward");
+        for _ in 0..5 {
+            let from = self.terminal.everything().len();
+            self.terminal.types(line);
+            self.terminal.types("\r");
+            self.terminal.enters("echo on''ward");
+            if self.shows_soon(from, "onward") && self.terminal.everything()[from..].contains(answer) {
+                self.terminal.shows("onward");
+                return;
+            }
+            // A quote may be open. What follows the key at once would be lost with it.
+            self.terminal.types(CTRL_C);
+            let from = self.terminal.everything().len();
+            eventually("the shell asks for a new line", || {
+                self.terminal.enters("echo ba''ck");
+                self.shows_soon(from, "back")
+            });
+        }
+        panic!("{}: {answer:?} is not the answer to {line:?}: {}", self.name, self.terminal.everything());
+    }
+
+    /// Whether `text` is shown behind `from` before a slow machine would have to be very slow.
+    fn shows_soon(&self, from: usize, text: &str) -> bool {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            if self.terminal.everything()[from..].contains(text) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
     }
 }
 

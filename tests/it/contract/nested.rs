@@ -11,12 +11,14 @@ use crate::support::{Kind, Place, Running, eventually, sentences_for_every_backe
 sentences_for_every_backend! {
     a_run_inside_uses_the_lock_that_is_held_above_it,
     what_is_held_above_is_not_given_up_by_a_run_inside,
+    a_circle_of_runs_inside_each_other_waits_for_nobody,
     a_run_in_the_background_keeps_the_lock_when_the_command_has_ended,
     a_signal_to_the_outer_run_stops_the_one_in_the_background_before_the_release,
     a_run_inside_takes_further_keys_beside_those_held_above,
     a_key_that_sorts_before_one_held_above_needs_a_bounded_wait,
     an_entry_of_a_run_that_is_gone_is_ignored,
     what_left_the_commands_session_is_waited_for_too,
+    an_operator_who_takes_the_lock_back_stops_the_one_in_the_background_too,
 }
 
 /// The binary, for scripts.
@@ -46,6 +48,13 @@ fn what_is_held_above_is_not_given_up_by_a_run_inside(place: &Place) {
     run.let_go();
     run.wait().succeeds().says_nothing_on_stderr();
     assert!(place.is_free("job"));
+}
+
+fn a_circle_of_runs_inside_each_other_waits_for_nobody(place: &Place) {
+    let script = r#"exec "$dlock" run -k key -w 10 -- sh -c '
+        exec "$dlock" run -k job -k key -- sh -c "exec \"\$dlock\" run -k key -k job -k other -w 10 -- sh -c \"exit 7\""'"#;
+    outer(place, &[], script).wait().exits_with(7).says_nothing_on_stderr();
+    assert!(place.is_free("job") && place.is_free("key") && place.is_free("other"));
 }
 
 /// A command that leaves a run inside it in the background, and the file whose end it waits for.
@@ -92,6 +101,15 @@ fn what_left_the_commands_session_is_waited_for_too(place: &Place) {
     assert!(!place.is_free("job"));
     background.open_the_gate();
     background.run.wait().succeeds();
+    assert!(place.is_free("job"));
+}
+
+fn an_operator_who_takes_the_lock_back_stops_the_one_in_the_background_too(place: &Place) {
+    let background = Background::start(place, "setsid");
+    place.dlock(["release", "--force", "--yes", "-k", "job"]).finish().succeeds();
+    // The command itself had ended well before.
+    background.run.wait().succeeds().mentions(&["an operator asked for \"job\" back", "stopping what still uses it"]);
+    assert!(background.run.tree().is_empty(), "something of it lives");
     assert!(place.is_free("job"));
 }
 

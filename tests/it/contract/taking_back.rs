@@ -27,6 +27,10 @@ sentences! {
         a_one_shot_lease_is_deleted_at_once,
         the_id_of_somebody_else_takes_nothing,
     ];
+    sentinel: Watched::shared(), [
+        a_holder_that_is_asked_stops_its_command_and_releases,
+        a_one_shot_lease_is_deleted_at_once,
+    ];
     cluster: Place::on_cluster(), [
         a_holder_that_is_asked_stops_its_command_and_releases,
         several_holders_have_to_be_told_apart,

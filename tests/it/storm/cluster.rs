@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::go_through;
-use super::history::{falling_fences, overlaps, stays};
 use super::jobs::{Jobs, Ports};
+use crate::support::history::{falling_fences, overlaps, stays};
 use crate::support::{Cluster, eventually};
 
 /// Between two names that are moved: long enough that somebody asks while a lock is here and its queue there.

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::go_through;
-use super::history::{falling_fences, overlaps, stays};
 use super::jobs::{Jobs, Ports, random};
+use crate::support::history::{falling_fences, overlaps, stays};
 use crate::support::{Proxy, Server, eventually};
 
 /// What has befallen the servers, how often.

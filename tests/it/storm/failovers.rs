@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::history::{Overlap, falling_fences, overlaps, stays};
 use super::jobs::{self, Jobs, Outcomes, Ports, TTL};
+use crate::support::history::{Overlap, falling_fences, overlaps, stays};
 use crate::support::{A_WHILE, Place, Watched, ask, eventually, soak_time, within};
 
 /// How a master comes to be another.

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::{BLOWS, Target};
+use crate::support::history::NOTES;
 use crate::support::{Kind, Place};
 
 pub(super) const TTL: Duration = Duration::from_secs(3);
@@ -22,19 +23,6 @@ const FROZEN_FOR: Duration = Duration::from_secs(4);
 
 /// One job is struck in so many that are looked at: most must go undisturbed.
 const ONE_IN: u8 = 3;
-
-/// Writes a line when it begins, a sign of life every few milliseconds, and a line at its end.
-const NOTES: &str = r#"
-use Time::HiRes qw(clock_gettime sleep);
-my ($log, $job) = @ARGV;
-open(my $history, ">>", $log) or die $!;
-my $now;
-sub note { $now = clock_gettime(7); syswrite($history, sprintf("%s %s %s %s %.0f\n", $_[0], $job, $ENV{DLOCK_KEY}, $ENV{DLOCK_FENCE}, $now * 1e9)) }
-note("begin");
-my $until = $now + rand(0.08);
-while ($now < $until) { sleep 0.003; note("tick") }
-note("end");
-"#;
 
 /// How the runs ended.
 #[derive(Debug, Clone, Copy, Default)]

@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use super::go_through;
-use super::history::{falling_fences, overlaps, stays};
 use super::jobs::{Jobs, Ports};
+use crate::support::history::{falling_fences, overlaps, stays};
 use crate::support::{Server, eventually};
 
 const MASTERS: usize = 5;

@@ -6,6 +6,7 @@ mod clock;
 mod cluster;
 mod exec_gate;
 mod executable;
+pub(crate) mod history;
 mod meddling;
 mod place;
 mod processes;

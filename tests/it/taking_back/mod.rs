@@ -3,6 +3,7 @@
 mod file;
 mod prompt;
 mod redis;
+mod retention;
 mod zookeeper;
 
 use nix::sys::signal::Signal;
@@ -97,5 +98,27 @@ fn a_loss_that_is_only_told_is_none_that_an_operator_asks_for(place: &Place) {
     let holder = run(place, &["--ttl", "6s", "--on-lost", "warn"], "echo ready; exec sleep 60");
     force(place, ["-k", "job"]).finish().succeeds();
     holder.wait().exits_with(79).mentions(&["stopping \"sh\""]);
+    assert!(place.is_free("job"));
+}
+
+#[test]
+fn what_makes_no_sense_is_64_and_takes_nothing() {
+    let place = Place::shared(Kind::Redis);
+    let token = place.acquire("job", "10m");
+    for (words, complaint) in [
+        (&["-k", "job", "--yes"][..], "--force"),
+        (&["-k", "job", "--now"], "--force"),
+        (&["-k", "job", "--id", "0badcafe"], "--force"),
+        (&["-k", "job", "--force", "--yes", "--token", &token], "cannot be used with '--token"),
+        (&["--force", "--yes"], "no --key given"),
+        (&["-k", "", "--force", "--yes"], "--key"),
+    ] {
+        let call = place.dlock_with(["release"].into_iter().chain(words.iter().copied()));
+        // Those of a run around the call are not meant.
+        call.env("DLOCK_KEY", "job").finish().exits_with(64).complains(&[complaint]);
+    }
+    assert!(!place.is_free("job"));
+    // Nor is the token: whoever forces has none.
+    force(&place, ["-k", "job"]).env("DLOCK_TOKEN", "nonsense").finish().succeeds();
     assert!(place.is_free("job"));
 }

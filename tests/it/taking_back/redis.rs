@@ -28,6 +28,21 @@ fn what_another_program_holds_is_deleted_at_once() {
 }
 
 #[test]
+fn a_lease_that_has_only_its_delay_left_has_nobody_to_ask() {
+    let place = Place::shared(Kind::Redis);
+    let value = r#"0123456789abcdef0123456789abcdef dlock/1 exclusive running 1 30000 9 delay=600000 {"host":"gone"}"#;
+    put(&place, &["SET", value, "PX", "500000"]);
+    assert_eq!(phase(&place), "lock-delay");
+    force(&place, ["-k", "job"]).finish().succeeds().mentions(&["freed \"job\"", "nothing ran under it"]);
+    assert!(place.is_free("job"));
+    // The same while the lease itself lasts.
+    put(&place, &["SET", value, "PX", "601500"]);
+    let forced = force(&place, ["-k", "job"]).start();
+    eventually("only the delay is left", || phase(&place) == "lock-delay");
+    assert!(!forced.has_ended() && !place.is_free("job"), "{}", forced.stderr());
+}
+
+#[test]
 fn a_marker_that_has_lost_its_holders_is_deleted() {
     let place = Place::shared(Kind::Redis);
     let reader = run(&place, &["-s", "--ttl", "10s"], "echo ready; cat >/dev/null");

@@ -14,7 +14,7 @@ use crate::lock::{BackendError, Claim, Contention, FencingToken, Lease, LeaseKin
 use crate::sys::boottime::BootInstant;
 
 const TAKE: &str = concat!(include_str!("../scripts/base.lua"), include_str!("../scripts/masters/take.lua"));
-const FENCE: &str = include_str!("../scripts/masters/fence.lua");
+const FENCE: &str = include_str!("../scripts/fence.lua");
 
 /// How long a recorded number outlives the longest lease under it; what a single server's does.
 const FENCE_LIFE: Duration = Duration::from_secs(24 * 3600);

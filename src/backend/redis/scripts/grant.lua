@@ -10,7 +10,9 @@ local function grant(token, mode, ttl, expiry, phase, holder)
   end
   local last = tonumber(redis.call('GET', KEYS[6]) or '') or 0
   local fence = math.max(last + 1, now_us)
-  redis.call('SET', KEYS[6], digits(fence), 'PX', digits(DAY_MS + ttl))
+  -- One that the clock would not reach by itself has been raised for those who count otherwise.
+  local life = last > now_us and 366 * DAY_MS or DAY_MS
+  redis.call('SET', KEYS[6], digits(fence), 'PX', digits(life + ttl))
   set_alone(token, mode, phase, ttl, fence, expiry, holder)
   return fence
 end

@@ -10,9 +10,11 @@
 
 local me, WAKE, is, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == 'now'
 
--- Nobody runs under the others, or nobody that could be asked.
-local function can_be_asked(phase)
-  return phase ~= 'one-shot' and phase ~= 'held-at-least' and phase ~= 'lock-delay'
+-- Nobody runs under the others, or nobody that could be asked; where nothing but the delay is left the lease is over.
+local function can_be_asked(phase, words, left)
+  local delay = tonumber(string.match(words, '^[^{]* delay=(%d+)') or '') or 0
+  local runs = phase ~= 'one-shot' and phase ~= 'held-at-least' and phase ~= 'lock-delay'
+  return runs and not now and (delay == 0 or left > delay)
 end
 
 local function free()
@@ -29,7 +31,7 @@ elseif is == 'text' then
   local foreign = type(lock.value) == 'string' and not is_marked()
   return foreign and string.sub(lock.value, 1, 8192) == me and free() or 0
 elseif is == 'owner' and lock.owner == me and lock.mode == 'exclusive' and lock.phase ~= 'offered' then
-  if not now and can_be_asked(lock.phase) then
+  if can_be_asked(lock.phase, lock.value, redis.call('PTTL', KEYS[1])) then
     local marked = string.gsub(lock.value, '^(%S+ %S+ %S+) %S+', '%1 revoked', 1)
     redis.call('SET', KEYS[1], marked, 'KEEPTTL')
     return 2
@@ -41,7 +43,7 @@ end
 
 local sharer = is == 'sharer' and sharer_of(me)
 if sharer and sharer.phase ~= 'offered' then
-  if not now and is_marked() and can_be_asked(sharer.phase) then
+  if is_marked() and can_be_asked(sharer.phase, sharer.rest, sharer.ends - now_ms) then
     redis.call('HSET', KEYS[7], me, digits(sharer.ends) .. ' revoked ' .. sharer.rest)
     return 2
   end

@@ -8,8 +8,11 @@ if not read or owner ~= ARGV[1] then
   return 0
 end
 local record = redis.pcall('HGET', KEYS[2], owner)
-local phase = string.match(type(record) == 'string' and record or '', '^dlock/1 exclusive %d+ (%S+)')
-if ARGV[3] == '' and phase and phase ~= 'one-shot' then
+local phase, words = string.match(type(record) == 'string' and record or '', '^dlock/1 exclusive %d+ (%S+)([^{]*)')
+-- Where nothing but the delay is left the lease is over.
+local delay = tonumber(string.match(words or '', ' delay=(%d+)') or '') or 0
+local runs = (phase == 'running' or phase == 'revoked') and (delay == 0 or redis.call('PTTL', KEYS[1]) > delay)
+if ARGV[3] == '' and runs then
   -- Written into what is there: the expiry stays.
   local marked = string.gsub(record, '^(dlock/1 exclusive %d+) %S+', '%1 revoked', 1)
   redis.call('HSET', KEYS[2], owner, marked)

@@ -1,27 +1,40 @@
-//! What the jobs of a storm wrote down, and what is wrong with it.
+//! What jobs under a lock wrote down, and what is wrong with it.
 
 use std::collections::BTreeMap;
 
+/// A command for perl, with a log and a name: writes a line when it begins, a sign of life every few milliseconds, and a line at its end.
+pub(crate) const NOTES: &str = r#"
+use Time::HiRes qw(clock_gettime sleep);
+my ($log, $job) = @ARGV;
+open(my $history, ">>", $log) or die $!;
+my $now;
+sub note { $now = clock_gettime(7); syswrite($history, sprintf("%s %s %s %s %.0f\n", $_[0], $job, $ENV{DLOCK_KEY}, $ENV{DLOCK_FENCE}, $now * 1e9)) }
+note("begin");
+my $until = $now + rand(0.08);
+while ($now < $until) { sleep 0.003; note("tick") }
+note("end");
+"#;
+
 /// One command under the lock, by CLOCK_BOOTTIME of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stay {
-    pub(super) job: String,
-    pub(super) key: String,
-    pub(super) fence: u64,
-    pub(super) began: u64,
+pub(crate) struct Stay {
+    pub(crate) job: String,
+    pub(crate) key: String,
+    pub(crate) fence: u64,
+    pub(crate) began: u64,
     /// When it last did anything: its end, or the last sign of life of one that was killed.
-    pub(super) last: u64,
+    pub(crate) last: u64,
 }
 
 /// Two that did something at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Overlap {
-    pub(super) earlier: Stay,
-    pub(super) later: Stay,
+pub(crate) struct Overlap {
+    pub(crate) earlier: Stay,
+    pub(crate) later: Stay,
 }
 
 /// Reads lines of `begin|tick|end JOB KEY FENCE NANOSECONDS`.
-pub(super) fn stays(text: &str) -> Vec<Stay> {
+pub(crate) fn stays(text: &str) -> Vec<Stay> {
     let mut stays: BTreeMap<&str, Stay> = BTreeMap::new();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -38,7 +51,7 @@ pub(super) fn stays(text: &str) -> Vec<Stay> {
 }
 
 /// Every pair in which the one that began earlier did something after the other had begun.
-pub(super) fn overlaps(stays: &[Stay]) -> Vec<Overlap> {
+pub(crate) fn overlaps(stays: &[Stay]) -> Vec<Overlap> {
     let mut found = Vec::new();
     for of_key in by_key(stays).values() {
         for (at, later) in of_key.iter().enumerate() {
@@ -50,7 +63,7 @@ pub(super) fn overlaps(stays: &[Stay]) -> Vec<Overlap> {
 }
 
 /// Every pair of successive holders of a key whose fences do not rise.
-pub(super) fn falling_fences(stays: &[Stay]) -> Vec<Overlap> {
+pub(crate) fn falling_fences(stays: &[Stay]) -> Vec<Overlap> {
     let mut found = Vec::new();
     for of_key in by_key(stays).values() {
         let falls = of_key.windows(2).filter(|pair| pair[0].fence >= pair[1].fence);
