@@ -23,9 +23,7 @@ pub(super) async fn part(
         return place.remove(backend).await;
     };
     // Also when this future is dropped half-way: the end of the session would take the node along at once.
-    if parting.delays() {
-        place.session().leave_open_for(&path);
-    }
+    place.session().leave_open_for(&path);
     let explained = |error: Error| failure::explained(&backend.ensemble, "leave the lock taken", &error);
     // Of an earlier try, perhaps, and then the session may be over.
     let client = match place.session().is_over() {

@@ -211,3 +211,25 @@ fn both_layouts_expire_a_lock_delay_after_the_lease() {
         server.command::<()>(&["FLUSHALL"]);
     }
 }
+
+#[test]
+fn a_server_without_memory_still_leaves_what_was_asked_for() {
+    let server = Server::start(&[]);
+    let place = Place::at_port(Kind::Redis, server.port);
+    let script = "echo ready; cat >/dev/null";
+    let own = ["run", "-k", "job", "--hold-at-least", "1h", "--", "sh", "-c", script];
+    let own = place.dlock(own).stdin_open().start();
+    let others = shared(&server, "redisson", &["run", "-k", "job", "--hold-at-least", "1h", "--", "sh", "-c", script]);
+    let others = others.stdin_open().start();
+    own.says("ready");
+    others.says("ready");
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    for run in [own, others] {
+        run.let_go();
+        run.wait().succeeds().says_nothing_on_stderr();
+    }
+    server.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    assert_eq!(place.status("job")["holders"][0]["phase"], "held-at-least");
+    let status = shared(&server, "redisson", &["status", "--json", "job"]).finish().succeeds();
+    assert!(status.said().contains("\"held-at-least\""), "{}", status.account());
+}

@@ -17,9 +17,10 @@ if mine then
   if held > 0 or delayed > 0 then
     local phase = held > delayed and 'held-at-least' or 'lock-delay'
     local record = string.gsub(redis.call('HGET', KEYS[2], owner), '^(dlock/1 exclusive %d+) %S+', '%1 ' .. phase)
-    redis.call('HSET', KEYS[2], owner, record)
+    -- The record last: a server without memory takes it after a write that needs none.
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.max(held, delayed)))
     redis.call('PEXPIRE', KEYS[2], string.format('%.0f', math.max(held, delayed)))
+    redis.call('HSET', KEYS[2], owner, record)
   else
     redis.call('DEL', KEYS[1], KEYS[2])
   end
