@@ -48,6 +48,9 @@ fetch() {
     touch "$directory/complete"
 }
 
+# As many at a time as tests/run.sh has.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 4 ? 2 * $(nproc) : 8))}
+
 [ "$#" -gt 0 ] || set -- 3.9.5
 for version in "$@"; do
     directory=$PWD/target/zookeeper/$version
