@@ -1,5 +1,7 @@
 //! `dlock release`: give up locks that `acquire` took.
 
+use std::time::Duration;
+
 use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
 use crate::lock::Release;
@@ -16,7 +18,7 @@ pub(super) fn release(settings: &ReleaseSettings) -> Ending {
             let attempt = Attempt::Release(key.clone());
             let released = backend.release(key, &settings.token).await;
             match released.map_err(|error| Error::backend(attempt.clone(), error))? {
-                Release::Released => stderr.detail(running::released(key)),
+                Release::Released => stderr.detail(running::released(key, Duration::ZERO)),
                 Release::NotHeld => return Err(Error::NotHeld { attempt }),
             }
             Ok(())

@@ -116,5 +116,5 @@ async fn tell(
 
     let held = hold::hold(keeper, &holding, &mut users, settings, stderr).await;
     keeper.deadline().set(None);
-    Ok(ending::status(held, give_up::give_up_after(held, &holding, stderr).await))
+    Ok(ending::status(held, give_up::give_up_after(held, &holding, settings.retention, stderr).await))
 }

@@ -87,6 +87,16 @@ pub struct Retention {
     pub lock_delay: Duration,
 }
 
+impl Retention {
+    /// For how long others are still kept out when a holder since `granted_at` parts with its lock now.
+    #[must_use]
+    pub fn stays(self, parting: Parting, granted_at: BootInstant) -> Duration {
+        let minimum = (granted_at + self.hold_at_least).remaining();
+        let minimum = if parting.keeps_the_minimum() { minimum } else { Duration::ZERO };
+        minimum.max(if parting.delays() { self.lock_delay } else { Duration::ZERO })
+    }
+}
+
 /// Why a holder parts with its lock, which decides how much of its retention is left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parting {

@@ -46,8 +46,13 @@ pub fn renewal_failed(key: &LockKey, error: &BackendError, left: Option<Duration
 }
 
 #[must_use]
-pub fn released(key: &LockKey) -> Event {
-    Event::new(Name::Released, format!("released {}", Quoted(key.as_str()))).of_key(key)
+pub fn released(key: &LockKey, stays_taken: Duration) -> Event {
+    let quoted = Quoted(key.as_str());
+    if stays_taken.is_zero() {
+        return Event::new(Name::Released, format!("released {quoted}")).of_key(key);
+    }
+    let sentence = format!("released {quoted}, which stays taken for another {}", Rough(stays_taken));
+    Event::new(Name::Released, sentence).of_key(key).with("stays_taken_ms", whole_ms(stays_taken))
 }
 
 /// A signal that reached dlock while the command ran, and what became of it.

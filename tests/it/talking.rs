@@ -10,6 +10,7 @@ use crate::support::{Dlock, Kind, Place, Pty, Running, eventually, sentences_for
 
 sentences_for_every_backend![
     a_run_and_a_one_shot_tell_what_they_take_and_give_up,
+    what_keeps_others_out_after_the_release_is_told_with_it,
     whoever_waits_and_whoever_gives_up_tells_who_is_in_the_way,
 ];
 
@@ -70,6 +71,20 @@ fn a_run_and_a_one_shot_tell_what_they_take_and_give_up(place: &Place) {
     assert_eq!(verbose.stderr().lines().count(), 2, "{}", verbose.account());
     verbose.mentions(&["acquired \"job\" with fencing token", " on "]).mentions(&["released \"job\""]);
     place.dlock(["run", "-q", "-k", "job", JSON, "--", "true"]).finish().succeeds().says_nothing();
+}
+
+fn what_keeps_others_out_after_the_release_is_told_with_it(place: &Place) {
+    let run = place.dlock(["run", "-k", "job", "--hold-at-least", "1h", JSON, "--", "true"]).finish().succeeds();
+    let told = events(run.stderr());
+    assert_eq!(names(&told), ["acquired", "released"], "{}", run.account());
+    let stays = told[1]["stays_taken_ms"].as_u64().expect("a number");
+    assert!((3_500_000..3_600_000).contains(&stays), "{}", told[1]);
+    place.dlock(["release", "--force", "--yes", "-k", "job"]).finish().succeeds();
+    let run = place.dlock(["run", "-v", "-k", "job", "--hold-at-least", "1h", "--", "true"]).finish().succeeds();
+    run.mentions(&["released \"job\", which stays taken for another 59m"]);
+    place.dlock(["release", "--force", "--yes", "-k", "job"]).finish().succeeds();
+    let run = place.dlock(["run", "-v", "-k", "job", "--lock-delay", "20s", "--", "true"]).finish().succeeds();
+    assert!(!run.stderr().contains("stays taken"), "{}", run.account());
 }
 
 fn whoever_waits_and_whoever_gives_up_tells_who_is_in_the_way(place: &Place) {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::hold::Held;
 use crate::lock::pace::Pace;
 use crate::lock::several::{Holding, Part};
-use crate::lock::{BackendError, Parting, Release, backoff};
+use crate::lock::{BackendError, Parting, Release, Retention, backoff};
 use crate::report::{Stderr, running};
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
@@ -28,7 +28,7 @@ pub(super) enum GivenUp {
 }
 
 /// Gives up what was held for the command that `held` tells of.
-pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
+pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, retention: Retention, stderr: Stderr) -> GivenUp {
     if held.asked_back && !held.lease_over {
         return give_up(holding, stderr).await;
     }
@@ -37,27 +37,28 @@ pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, stderr: Std
         join_all(holding.parts().iter().map(give_up_the_lost)).await;
         return GivenUp::Unknown;
     }
-    give_up_all(holding, if held.orphaned { Parting::Orphaned } else { Parting::Done }, stderr).await
+    let parting = if held.orphaned { Parting::Orphaned } else { Parting::Done };
+    give_up_all(holding, parting, retention, stderr).await
 }
 
 /// Frees all at once: nothing has been done under them.
 pub(super) async fn give_up(holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
-    give_up_all(holding, Parting::Unused, stderr).await
+    give_up_all(holding, Parting::Unused, Retention::default(), stderr).await
 }
 
 /// Releases all leases, and says so where that did not work.
-async fn give_up_all(holding: &Holding<'_>, parting: Parting, stderr: Stderr) -> GivenUp {
+async fn give_up_all(holding: &Holding<'_>, parting: Parting, retention: Retention, stderr: Stderr) -> GivenUp {
     let given_up = join_all(holding.parts().iter().map(async |part| {
         if part.is_over() {
             give_up_the_lost(part).await;
             return GivenUp::Unknown;
         }
-        give_up_one(part, parting, stderr).await
+        give_up_one(part, parting, retention, stderr).await
     }));
     given_up.await.into_iter().min().unwrap_or(GivenUp::Released)
 }
 
-async fn give_up_one(part: &Part<'_>, parting: Parting, stderr: Stderr) -> GivenUp {
+async fn give_up_one(part: &Part<'_>, parting: Parting, retention: Retention, stderr: Stderr) -> GivenUp {
     let (key, renewing) = (part.key(), &part.renewing);
     let pace = Pace::of(renewing.lease().ttl);
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
@@ -65,7 +66,7 @@ async fn give_up_one(part: &Part<'_>, parting: Parting, stderr: Stderr) -> Given
     loop {
         match attempt(part, parting, until).await {
             Ok(Release::Released) => {
-                stderr.detail(running::released(key));
+                stderr.detail(running::released(key, retention.stays(parting, renewing.lease().requested_at)));
                 return GivenUp::Released;
             }
             // An attempt whose answer was lost may have released it.
