@@ -1,6 +1,6 @@
 //! `--strict`: a server of which `doctor` would warn grants nothing.
 
-use crate::support::{Dlock, Kind, Place, Server};
+use crate::support::{Dlock, Kind, Place, Server, eventually};
 
 /// Nothing that is held there can be forgotten: every write is on disk before it is answered.
 fn trustworthy() -> Server {
@@ -62,8 +62,16 @@ fn a_single_zookeeper_server_and_an_ensemble_without_ttl_nodes_are_refused() {
 }
 
 #[test]
+fn a_server_that_nobody_has_a_copy_of_is_refused() {
+    refused(&at(&trustworthy()), &["0 replicas", "add a replica"]);
+}
+
+#[test]
 fn a_good_server_grants_as_it_does_without() {
     let server = trustworthy();
+    let _replica = Server::redis(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
+    eventually("it follows", || server.command::<String>(&["INFO", "replication"]).contains("state=online"));
+    server.command::<()>(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     let place = at(&server);
     place.dlock(["run", "--strict", "-k", "job", "--", "true"]).finish().succeeds().says_nothing();
     let strict = place.dlock(["run", "-k", "job", "--", "sh", "-c", "echo $DLOCK_STRICT"]);

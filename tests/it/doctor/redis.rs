@@ -9,6 +9,9 @@ const RIGHTS: &str = "+eval +select +time +scan +type +get +set +del +pttl +pexp
                       +hmget +hgetall +zadd +zrem +zcard +zrange +zrank +zscore +zremrangebyrank +zremrangebyscore \
                       +subscribe +publish +pubsub|numsub";
 
+/// What is said of a server without a replica.
+const LONE: (&str, &str) = ("replicas", "warning");
+
 fn at(server: &Server) -> Place {
     Place::at_port(Kind::Redis, server.port)
 }
@@ -25,23 +28,32 @@ fn examined_by(server: &Server, rights: &str) -> Findings {
 #[test]
 fn a_server_that_keeps_what_it_answered_is_all_right() {
     let place = Place::private(Kind::Redis);
-    Findings::at(&place).exits_with(0).finds_only(&[]).finds("persistence", "ok", &["appendfsync always"]);
+    let found = Findings::at(&place).exits_with(0);
+    found.finds_only(&[LONE]).finds("persistence", "ok", &["appendfsync always"]).finds(
+        "replicas",
+        "warning",
+        &["0 replicas"],
+    );
 }
 
 #[test]
 fn eviction_fails_where_memory_is_limited_and_warns_where_it_is_not() {
     let server = Server::redis(&["--maxmemory-policy", "allkeys-lru"]);
     let place = at(&server);
-    Findings::at(&place).exits_with(0).finds_only(&[("eviction", "warning")]);
+    Findings::at(&place).exits_with(0).finds_only(&[("eviction", "warning"), LONE]);
     server.command::<()>(&["CONFIG", "SET", "maxmemory", "100mb"]);
     let found = Findings::at(&place).exits_with(1);
-    found.finds_only(&[("eviction", "failed")]).finds("eviction", "failed", &["allkeys-lru", "set maxmemory-policy"]);
+    found.finds_only(&[("eviction", "failed"), LONE]).finds(
+        "eviction",
+        "failed",
+        &["allkeys-lru", "set maxmemory-policy"],
+    );
 }
 
 #[test]
 fn a_server_that_forgets_is_warned_about() {
     let server = Server::redis(&["--appendonly", "no", "--save", ""]);
-    Findings::at(&at(&server)).exits_with(0).finds_only(&[("persistence", "warning")]);
+    Findings::at(&at(&server)).exits_with(0).finds_only(&[("persistence", "warning"), LONE]);
     // One at a time: Redis 6.2 takes no more.
     server.command::<()>(&["CONFIG", "SET", "appendfsync", "everysec"]);
     server.command::<()>(&["CONFIG", "SET", "appendonly", "yes"]);
@@ -73,7 +85,7 @@ fn a_user_with_the_rights_of_the_manual_may_lock_and_not_look() {
     found.finds_only(&[("settings", "warning")]).finds("permissions", "ok", &[]);
     found.finds("settings", "warning", &["INFO and CONFIG GET"]);
     let found = examined_by(&server, &format!("{RIGHTS} +info +config|get")).exits_with(0);
-    found.finds_only(&[]);
+    found.finds_only(&[LONE]);
     assert_eq!(server.command::<Vec<String>>(&["KEYS", "*"]), [""; 0]);
 }
 

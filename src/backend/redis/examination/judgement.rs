@@ -247,6 +247,12 @@ fn replicas(facts: &Facts, demands: &Demands) -> Option<Finding> {
             "when it fails nobody can take its place, and its locks cannot be taken or renewed",
             "add a replica on another host",
         ),
+        (0, Station::Alone) => Finding::warning(
+            "replicas",
+            what,
+            "while it is away its locks can be neither taken nor renewed, and with its disk they are forgotten",
+            "add a replica on another host, with Sentinels that name the master, if that matters",
+        ),
         (1.., Station::AmongMasters) => Finding::warning(
             "replicas",
             what,

@@ -55,7 +55,8 @@ fn replicas_are_judged_by_who_may_promote_them() {
         let facts = facts(&[("role", "master"), ("connected_slaves", count)], &[("min-replicas-to-write", least)]);
         grade(replicas(&facts, &Demands { wait_replicas, ..demands(station) })).expect("it is a master")
     };
-    assert_eq!(with("0", "0", Station::Alone, 0), Grade::Ok);
+    assert_eq!(with("0", "0", Station::Alone, 0), Grade::Warning);
+    assert_eq!(with("0", "0", Station::AmongMasters, 0), Grade::Ok);
     assert_eq!(with("0", "0", Station::UnderSentinels, 0), Grade::Warning);
     assert_eq!(with("2", "0", Station::UnderSentinels, 0), Grade::Warning);
     assert_eq!(with("2", "1", Station::UnderSentinels, 0), Grade::Ok);
