@@ -40,6 +40,10 @@ const TELLS_WITHIN: Duration = Duration::from_secs(1);
 /// at a file of this host.
 const USERS_LOOK: Duration = Duration::from_millis(100);
 
+/// A run inside the command stops using the lock as it ends: an instant later it is gone.
+const LAST_STEPS: Duration = Duration::from_millis(250);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 enum Happened {
     Lease(EndedLease),
     Front(FromFront),
@@ -105,14 +109,24 @@ pub(super) async fn hold(
         holding.stop();
         renewing.await;
     }
-    if process::has_children() {
-        let left = keeper.count_tree();
-        if left > 0 {
-            stderr.notice(running::left_running(&settings.program, left));
-        }
+    let left = left_behind(keeper, if job.was_used_below { LAST_STEPS } else { Duration::ZERO }).await;
+    if left > 0 {
+        stderr.notice(running::left_running(&settings.program, left));
     }
     let Job { lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
     Held { exit, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
+}
+
+/// How many processes of the command live on, `patience` later if there are any now.
+async fn left_behind(keeper: &Keeper, patience: Duration) -> usize {
+    let until = Instant::now() + patience;
+    loop {
+        let left = if process::has_children() { keeper.count_tree() } else { 0 };
+        if left == 0 || Instant::now() >= until {
+            return left;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
@@ -154,6 +168,8 @@ struct Job<'a> {
     within_reach: bool,
     /// When to look again whether the lock is still being used by runs inside the command, which has ended.
     users_at: Option<BootInstant>,
+    /// A run inside the command still used the lock when the command ended.
+    was_used_below: bool,
     tree_gone: bool,
 }
 
@@ -190,6 +206,7 @@ impl<'a> Job<'a> {
             unjudged: None,
             within_reach: true,
             users_at: None,
+            was_used_below: false,
             tree_gone: false,
         }
     }
@@ -275,6 +292,7 @@ impl<'a> Job<'a> {
             return self.on(Event::Ended { exit, rest });
         }
         self.users_at = Some(BootInstant::now() + USERS_LOOK);
+        self.was_used_below = true;
         self.stderr.notice(running::still_used(&self.settings.program, &self.settings.keys));
         self.on(Event::Ended { exit, rest: Rest::UsesTheLock })
     }
