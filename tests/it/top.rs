@@ -163,6 +163,8 @@ fn x_takes_a_lock_back_after_a_yes_and_from_nobody_else() {
     let holder = place.hold_for("job", "6s");
     terminal.types("y");
     terminal.shows("changed hands, nothing was done: \"job\"");
+    // For an instant there was nothing to be shown, and there may still be.
+    terminal.shows("> job  held");
     terminal.types("\r");
     terminal.shows("key      job");
     terminal.types("x");
