@@ -207,6 +207,26 @@ def a_one_shot_lease_stands_ahead_of_the_library_and_behind_it(pair, agent):
     dlock(pair, 79, "release", "-k", pair.path, "--token", token)
 
 
+def what_is_held_at_least_keeps_the_library_out_to_its_end(pair, agent):
+    began = time.monotonic()
+    run = Run(pair, "--hold-at-least", "8s").holds()
+    ahead = Waiter(pair)
+    # The library looks at no lease: whoever of dlock's waits behind it sees to the end of this one.
+    behind = Run(pair).waits()
+    run.leaves()
+    assert state(pair)["holders"][0]["phase"] == "held-at-least", state(pair)
+    library_is_refused(pair, agent)
+    ahead.is_outside()
+    answer = ahead.agent.answer(within=8 + NOTICE)
+    took = time.monotonic() - began
+    assert answer == "yes", f"the library answers {answer!r}"
+    assert 8 <= took < 8 + NOTICE, f"it got in after {took:.3f} s"
+    behind.is_outside()
+    ahead.leaves()
+    behind.holds()
+    behind.leaves()
+
+
 def the_lease_of_a_holder_that_dies_passes_to_the_other_side(pair, agent):
     agent.expect("yes", "lock", "write", pair.path)
     waiter = Run(pair).waits()
@@ -371,6 +391,7 @@ CHECKS = [
     the_library_is_refused_waits_and_gets_in_after_dlock_let_go,
     both_are_served_in_the_order_in_which_they_came,
     a_one_shot_lease_stands_ahead_of_the_library_and_behind_it,
+    what_is_held_at_least_keeps_the_library_out_to_its_end,
     the_lease_of_a_holder_that_dies_passes_to_the_other_side,
     every_mode_of_dlock_stands_ahead_of_the_library_and_behind_it,
     several_of_dlock_hold_at_once_and_the_library_waits_for_the_last,
