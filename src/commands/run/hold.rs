@@ -114,7 +114,9 @@ pub(super) async fn hold(
         stderr.notice(running::left_running(&settings.program, left));
     }
     let Job { lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
-    Held { exit, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
+    // The command may have died with the front, and its end have been heard of first.
+    let orphaned = front_gone || (!settings.retention.lock_delay.is_zero() && keeper.front_is_dead());
+    Held { exit, lost, timed_out, lease_over, asked_back, orphaned }
 }
 
 /// How many processes of the command live on, `patience` later if there are any now.

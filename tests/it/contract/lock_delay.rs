@@ -12,6 +12,7 @@ sentences! {
         after_a_crash_nobody_gets_in_before_the_delay_is_over,
         a_slot_of_a_crashed_holder_stays_taken_for_the_delay,
         when_the_front_dies_the_keeper_leaves_the_delay,
+        when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
@@ -21,6 +22,7 @@ sentences! {
         after_a_crash_nobody_gets_in_before_the_delay_is_over,
         a_slot_of_a_crashed_holder_stays_taken_for_the_delay,
         when_the_front_dies_the_keeper_leaves_the_delay,
+        when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
@@ -32,6 +34,7 @@ sentences! {
         after_a_crash_nobody_gets_in_before_the_delay_is_over,
         a_slot_of_a_crashed_holder_stays_taken_for_the_delay,
         when_the_front_dies_the_keeper_leaves_the_delay,
+        when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
@@ -46,11 +49,13 @@ sentences! {
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         a_release_in_good_order_frees_the_lock_at_once,
         when_the_front_dies_the_keeper_leaves_the_delay,
+        when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
     ];
     both: Place::both(), [
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         a_release_in_good_order_frees_the_lock_at_once,
         when_the_front_dies_the_keeper_leaves_the_delay,
+        when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
     ];
 }
 
@@ -148,6 +153,22 @@ fn when_the_front_dies_the_keeper_leaves_the_delay(place: &Place) {
     eventually("nothing of the job is left", || run.job().is_empty());
     place.dlock(["run", "-k", "job", "-w", "30", "--", "true"]).finish().succeeds();
     assert!(killed.elapsed() >= DELAY, "after {:?}", killed.elapsed());
+}
+
+fn when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too(place: &Place) {
+    let run = hold(place, &[]);
+    // It hears of both at once.
+    let keeper = run.keeper();
+    keeper.signal(Signal::SIGSTOP);
+    for process in run.tree() {
+        process.signal(Signal::SIGKILL);
+    }
+    run.front().signal(Signal::SIGKILL);
+    eventually("the keeper is left alone", || run.job().len() == 1);
+    keeper.signal(Signal::SIGCONT);
+    shows_the_delay(place);
+    eventually("nothing of the job is left", || run.job().is_empty());
+    place.dlock(["run", "-k", "job", "-w", "30", "--", "true"]).finish().succeeds();
 }
 
 fn of_minimum_and_delay_the_later_counts(place: &Place) {
