@@ -8,6 +8,7 @@ use super::contender::{Contest, Trouble, Turn};
 use super::entry::{self, Crowd};
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
+use super::session::Existence;
 use super::watching::Watches;
 use super::{AclPolicy, ZooKeeperBackend, failure};
 use crate::lock::{BackendError, Lease, LockKey, Mode, OwnerToken, Prolonged, validity};
@@ -146,6 +147,7 @@ pub(super) async fn expire(
         }
         return Ok(expiry);
     };
+    let mut behind_a_stranger = false;
     for (index, entry) in crowd.ahead[..=nearest].iter().enumerate().rev() {
         let Some(node) = place::read(client, directory, &[&entry.name]).await?.pop() else {
             return Ok(Expiry::Changed);
@@ -155,11 +157,23 @@ pub(super) async fn expire(
             if expiry == Expiry::Changed {
                 break;
             }
-        } else if node.record.is_some() && (index == nearest || index >= crowd.holders) {
-            // It lives, and is looked past when it goes; if it waits, it sees to those ahead of itself meanwhile.
-            break;
+        } else if node.record.is_some() {
+            // Whoever stands between would not notice that it becomes a lease, which takes another node of its name.
+            if behind_a_stranger && !watches.is_on(&entry.name) {
+                let existence = watches.also_on(client, directory, &entry.name).await?;
+                let now = place::read(client, directory, &[&entry.name]).await?.pop();
+                if existence == Existence::Gone || now.is_none_or(|now| now.timed().is_some()) {
+                    return Ok(Expiry::Changed);
+                }
+            }
+            if index == nearest || index >= crowd.holders {
+                // It lives, and is looked past when it goes; if it waits, it sees to those ahead of itself meanwhile.
+                break;
+            }
+        } else {
+            // It is not ours and knows nothing of leases.
+            behind_a_stranger = true;
         }
-        // Else it is not ours and knows nothing of leases, or holds and waits for nobody.
     }
     Ok(expiry)
 }

@@ -14,6 +14,8 @@ type Event = Pin<Box<dyn Future<Output = WatchedEvent>>>;
 #[derive(Default)]
 pub(super) struct Watches {
     each: Vec<Watched>,
+    /// Those on others ahead, kept until they fire.
+    beyond: Vec<Watched>,
     /// In place of those on each, one on the directory.
     on_directory: Option<Event>,
 }
@@ -79,21 +81,49 @@ impl Watches {
     ) -> Result<Existence, Error> {
         let (children, watch) = client.list_and_watch_children(directory).await?;
         self.each.clear();
+        self.beyond.clear();
         self.on_directory = Some(Box::pin(watch.changed()));
         let all_there = names.iter().all(|name| children.iter().any(|child| child == name));
         Ok(if all_there { Existence::Exists } else { Existence::Gone })
     }
 
+    /// Watches one more of them, further ahead. `Gone` as above.
+    ///
+    /// # Errors
+    /// When the watch cannot be set.
+    pub(super) async fn also_on(&mut self, client: &Client, directory: &str, name: &str) -> Result<Existence, Error> {
+        match client.list_and_watch_children(&format!("{directory}/{name}")).await {
+            Ok((_, watch)) => {
+                self.beyond.push(Watched {
+                    name: name.to_owned(),
+                    gone: Box::pin(watch.changed()),
+                    lease: LeaseOfItsOwn::Perhaps,
+                });
+                Ok(Existence::Exists)
+            }
+            Err(Error::NoNode) => Ok(Existence::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it is told when the contender of this name goes.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        self.on_directory.is_some() || self.find(name).is_some()
+    }
+
     /// Returns when one of them may have gone.
     pub(super) async fn changed(&mut self) {
-        let events: Vec<&mut Event> =
-            self.each.iter_mut().map(|watched| &mut watched.gone).chain(&mut self.on_directory).collect();
+        let contenders = self.each.iter_mut().chain(&mut self.beyond).map(|watched| &mut watched.gone);
+        let events: Vec<&mut Event> = contenders.chain(&mut self.on_directory).collect();
         if events.is_empty() {
             std::future::pending::<()>().await;
         }
         let fired = select_all(events).await.1;
-        if fired < self.each.len() {
+        let on_each = self.each.len();
+        if fired < on_each {
             self.each.swap_remove(fired);
+        } else if fired < on_each + self.beyond.len() {
+            self.beyond.swap_remove(fired - on_each);
         } else {
             self.on_directory = None;
         }
@@ -112,6 +142,6 @@ impl Watches {
     }
 
     fn find(&self, name: &str) -> Option<&Watched> {
-        self.each.iter().find(|watched| watched.name == name)
+        self.each.iter().chain(&self.beyond).find(|watched| watched.name == name)
     }
 }

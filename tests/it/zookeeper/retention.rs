@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dlock::lock::{Claim, LockBackend, Parting, Phase, Release, Retention};
+use dlock::lock::{Acquired, Claim, LockBackend, Parting, Phase, Progress, Release, Retention};
 use serde_json::Value;
 use zookeeper_client::{Acls, Client, CreateMode};
 
@@ -100,11 +100,13 @@ async fn a_curator_client_behind_it_sees_no_gap_and_gets_in_at_the_end() {
     let began = Instant::now();
     let held = holding("curator", MINIMUM);
     granted(&ours, &held).await;
-    let entered = tokio::sync::Notify::new();
+    let (entered, queued) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
     let note = || entered.notify_one();
     let waiting = curator_gets_in(curator, "/dlock/curator", &note);
     let parting = async {
         entered.notified().await;
+        // It has seen a holder that runs: what becomes of that it has to be told.
+        queued.notified().await;
         assert_eq!(ours.part(&held.key, &held.token, Parting::Done).await, Ok(Release::Released));
         ours.close().await;
     };
@@ -115,7 +117,8 @@ async fn a_curator_client_behind_it_sees_no_gap_and_gets_in_at_the_end() {
         while contenders(&spy, "/dlock/curator").await.len() < 2 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        granted(&last, &next).await
+        let waits = |_: Progress| queued.notify_one();
+        assert!(matches!(last.acquire(&next, &waits).await, Ok(Acquired::Granted(_))));
     };
     let let_in = async {
         let (at, curator) = waiting.await;
