@@ -160,7 +160,7 @@ impl Forcing<'_> {
                 self.stderr.notice(revocation::gone(key, asked, departure, began.elapsed()));
                 return Ok(());
             };
-            lease_ends = still.remaining.map(|left| looked + left);
+            lease_ends = still.remaining.map(|left| looked + left).or(lease_ends);
             if looked >= remind_at {
                 remind_at += REMINDER;
                 self.stderr.notice(revocation::not_yet(key, asked, began.elapsed()));
@@ -171,7 +171,8 @@ impl Forcing<'_> {
     /// The holder as it is now; `None`: it is one no more. A mark that was lost on the way is set again.
     async fn look(&self, key: &LockKey, asked: &HolderEntry) -> Result<Option<HolderEntry>, BackendError> {
         let status = self.backend.status(key).await?;
-        let found = status.holders.into_iter().find(|holder| holder.is_same_as(asked));
+        // By the id alone: what is left of a lock in two places tells another token.
+        let found = status.holders.into_iter().find(|holder| holder.id == asked.id);
         // A lock delay after its lease is for one that did not stop, and is not cut short.
         let is_marked = |holder: &HolderEntry| matches!(holder.phase, Phase::Revoked | Phase::LockDelay);
         let is_marked = found.as_ref().is_none_or(is_marked);

@@ -1,5 +1,6 @@
 //! TLS to a real server, by the real binary.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ impl Secured {
     fn start(certificates: Certificates, name: &str, clients: &str) -> Self {
         let port = free_port();
         let server = Server::zookeeper_with(&[], &certificates.zookeeper_lines(port, name, clients), Leads::Alone);
+        // It serves on the plain port first.
+        eventually("it listens for TLS", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { port, certificates, server }
     }
 
