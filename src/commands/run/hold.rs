@@ -29,7 +29,7 @@ pub(super) struct Held {
     pub(super) lease_over: bool,
     /// An operator wanted it back: it is ours until it is given up.
     pub(super) asked_back: bool,
-    /// It was asked to end because the front had died.
+    /// The front had died: it was asked to end for that, or has died with it.
     pub(super) orphaned: bool,
 }
 

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use redis::Value;
-
 use super::super::failure::Failure;
 use super::super::layout::Layout;
 use super::super::names::{self, Found};
@@ -60,19 +58,14 @@ async fn scan(node: &Node, pattern: &str, kind: &str) -> Result<Option<BTreeSet<
         let mut request = redis::cmd("SCAN");
         request.arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(STEP).arg("TYPE").arg(kind);
         let Some(answer) = told(node, &request).await? else { return Ok(None) };
-        let Some((next, names)) = scanned(&answer) else { return Ok(None) };
-        found.extend(names);
+        let Some((next, names)) = reply::scanned(&answer) else { return Ok(None) };
+        found.extend(names.into_iter().map(<[u8]>::to_vec));
         if next == b"0" {
             break;
         }
         cursor = next;
     }
     Ok(Some(found))
-}
-
-fn scanned(answer: &Value) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
-    let (next, names) = reply::scanned(answer)?;
-    Some((next, names.into_iter().map(<[u8]>::to_vec).collect()))
 }
 
 fn told_of(url: &str, own: Option<Layout>, seen: &Seen) -> Finding {
