@@ -251,12 +251,12 @@ impl Keeper {
     /// Completes when it has turned out that this process may not signal the command, soon after its start or never. To
     /// be polled while it runs.
     pub async fn command_out_of_reach(&self) {
-        if self.is_set_uid() {
-            for pause in SETTLES_AFTER {
-                tokio::time::sleep(pause).await;
-                if !self.may_signal() {
-                    return;
-                }
+        for pause in SETTLES_AFTER {
+            tokio::time::sleep(pause).await;
+            // Not before the first pause: the kernel closes what an exec closes, by which it is known, before it changes
+            // the user.
+            if self.is_set_uid() && !self.may_signal() {
+                return;
             }
         }
         std::future::pending::<()>().await;

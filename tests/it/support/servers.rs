@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::clock::clock_ahead;
+use super::ports::{KeptPort, free_cluster_port, free_port};
 use super::proxy::Proxy;
 use super::waiting::{eventually, within};
 
@@ -39,19 +40,6 @@ wait $! 2>/dev/null
 /// The program that serves as Redis: the installed one, or the one that `DLOCK_TEST_REDIS_SERVER` names.
 fn redis_server() -> OsString {
     std::env::var_os("DLOCK_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
-}
-
-/// A port that nobody listens on at this moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
-}
-
-/// The same of a node of a Redis Cluster: the nodes talk to each other at the port that is 10000 higher.
-pub(crate) fn free_cluster_port() -> u16 {
-    let has_a_bus =
-        |port: &u16| port.checked_add(10_000).is_some_and(|bus| TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok());
-    std::iter::repeat_with(free_port).find(has_a_bus).expect("the ports do not end")
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +87,8 @@ pub(crate) struct Server {
     pid: i32,
     warden: Child,
     dir: TempDir,
+    /// While it does not run.
+    place: Option<KeptPort>,
 }
 
 impl Server {
@@ -221,7 +211,7 @@ impl Server {
     fn launched(program: &Program, port: u16) -> Self {
         let dir = TempDir::with_prefix("dlock-server-").expect("the temporary directory takes files");
         let (warden, pid) = launch(program, port, dir.path());
-        Self { program: program.clone(), port, pid, warden, dir }
+        Self { program: program.clone(), port, pid, warden, dir, place: None }
     }
 
     fn comes_up(&self) -> bool {
@@ -314,6 +304,7 @@ impl Server {
         stdin.write_all(b"keep\n").expect("a warden reads until it is told");
         drop(stdin);
         self.warden.wait().expect("our own child can be waited for");
+        self.place = Some(KeptPort::of(self.port));
     }
 
     /// From the next start on, the server's wall clock is so far ahead of this machine's.
@@ -324,6 +315,7 @@ impl Server {
 
     /// Starts it again after [`crash`](Self::crash), on the same port with the same data.
     pub(crate) fn start_again(&mut self) {
+        self.place = None;
         (self.warden, self.pid) = launch(&self.program, self.port, self.dir.path());
         within(STARTS_WITHIN, "the server serves again", || self.serves());
     }

@@ -1,6 +1,6 @@
 //! Renewals, ends and losses of one sharer among several.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dlock::lock::{LockBackend as _, LockState, Mode, OwnerToken, Phase, Prolonged, Release, Renewal};
 use tokio::task::LocalSet;
@@ -70,12 +70,10 @@ async fn a_dead_reader_keeps_a_writer_out_for_its_own_lease_and_no_longer() {
             let dies = granted(&backend, &of(Mode::Shared, seconds(3))).await;
             let lives = granted(&backend, &of(Mode::Shared, seconds(30))).await;
             let writes = queued(&server, writer(), 1).await;
-            // The writer's next look lies behind the end of the dead one's lease: it has to be told.
             give_up(&backend, &lives).await;
-            let began = Instant::now();
-            let written = tokio::time::timeout(seconds(5), writes).await.expect("in time").expect("no panic");
+            // The writer looks again by itself after ten seconds: to get in before that it has to be told.
+            let written = tokio::time::timeout(seconds(9), writes).await.expect("in time").expect("no panic");
             assert!(written.requested_at > dies.valid_until.expect("a lease of a server ends"));
-            assert!(began.elapsed() < seconds(4), "{:?}", began.elapsed());
         })
         .await;
 }
