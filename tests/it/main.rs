@@ -44,6 +44,9 @@ mod slow_stderr;
 
 mod storm;
 
+#[path = "../torture/mod.rs"]
+mod torture;
+
 mod strict;
 
 mod wrong_input;

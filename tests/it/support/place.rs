@@ -69,6 +69,21 @@ impl Place {
         Self { beside: Some(Server::shared_zookeeper().port), ..Self::shared(Kind::Redis) }
     }
 
+    /// Another corner of the same servers.
+    pub(crate) fn called(self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self }
+    }
+
+    /// The same corner, which the ZooKeeper server at this port has to grant, too.
+    pub(crate) fn and_zookeeper(self, port: u16) -> Self {
+        Self { beside: Some(port), ..self }
+    }
+
+    /// The same corner of the ZooKeeper server at this port, and of it alone.
+    pub(crate) fn on_zookeeper(&self, port: u16) -> Self {
+        Self { namespace: self.namespace.clone(), ..Self::at_port(Kind::ZooKeeper, port) }
+    }
+
     /// The same corner of one of the two.
     pub(crate) fn half(&self, kind: Kind) -> Self {
         let port = if kind == Kind::ZooKeeper { self.beside.expect("there are two") } else { self.port };

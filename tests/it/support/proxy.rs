@@ -1,10 +1,12 @@
 //! Servers that behave badly: a proxy that falls silent or hangs up, one that never answers, one that reads a script.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// Stands between dlock and a real server.
 ///
@@ -21,8 +23,13 @@ struct State {
     silent: AtomicBool,
     /// What it says to every request, which then goes nowhere.
     reply: Mutex<Option<Vec<u8>>>,
+    /// Carries requests and loses what is answered, as a half-open connection does.
+    answers_lost: AtomicBool,
+    /// So many milliseconds each piece takes on its way.
+    delay: AtomicU64,
     accepted: AtomicUsize,
-    open: Mutex<Vec<TcpStream>>,
+    /// Both ends of each connection, by its number.
+    open: Mutex<HashMap<usize, [TcpStream; 2]>>,
     /// Whose bytes are lost, both ways.
     cut_off: Mutex<Vec<IpAddr>>,
 }
@@ -35,12 +42,14 @@ impl Proxy {
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                shared.accepted.fetch_add(1, Ordering::Relaxed);
+                let number = shared.accepted.fetch_add(1, Ordering::Relaxed);
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
                 let Ok(source) = client.peer_addr().map(|peer| peer.ip()) else { continue };
-                pass_on(&client, &server, source, &shared, Some(&client));
-                pass_on(&server, &client, source, &shared, None);
-                shared.open.lock().expect("no holder panics").extend([client, server]);
+                let link = Arc::new(Link { number, state: Arc::clone(&shared) });
+                let both = [&client, &server].map(|end| end.try_clone().expect("there are descriptors"));
+                shared.open.lock().expect("no holder panics").insert(number, both);
+                pass_on(&client, &server, source, &link, Some(&client));
+                pass_on(&server, &client, source, &link, None);
             }
         });
         Self { port, state }
@@ -65,6 +74,7 @@ impl Proxy {
     pub(crate) fn recover(&self) {
         self.hang_up();
         self.state.silent.store(false, Ordering::Relaxed);
+        self.state.answers_lost.store(false, Ordering::Relaxed);
     }
 
     /// From now on every byte from and to this address is lost.
@@ -74,9 +84,22 @@ impl Proxy {
 
     /// Ends every connection; new ones are served.
     pub(crate) fn hang_up(&self) {
-        for connection in self.state.open.lock().expect("no holder panics").drain(..) {
-            connection.shutdown(Shutdown::Both).ok();
+        for (_, connection) in self.state.open.lock().expect("no holder panics").drain() {
+            for end in connection {
+                end.shutdown(Shutdown::Both).ok();
+            }
         }
+    }
+
+    /// From now on requests arrive and answers are lost, until it [recovers](Self::recover).
+    pub(crate) fn lose_answers(&self) {
+        self.state.answers_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on every piece is so long on its way, in either direction.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).expect("a delay of this century");
+        self.state.delay.store(delay, Ordering::Relaxed);
     }
 
     pub(crate) fn accepted(&self) -> usize {
@@ -84,17 +107,36 @@ impl Proxy {
     }
 }
 
+/// One connection through the proxy, forgotten when both directions have ended.
+#[derive(Debug)]
+struct Link {
+    number: usize,
+    state: Arc<State>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.state.open.lock().expect("no holder panics").remove(&self.number);
+    }
+}
+
 /// `asker`: where a reply of the proxy's own goes, when it is requests that are passed on.
-fn pass_on(from: &TcpStream, to: &TcpStream, source: IpAddr, state: &Arc<State>, asker: Option<&TcpStream>) {
+fn pass_on(from: &TcpStream, to: &TcpStream, source: IpAddr, link: &Arc<Link>, asker: Option<&TcpStream>) {
     let mut from = from.try_clone().expect("there are descriptors");
     let mut to = to.try_clone().expect("there are descriptors");
     let mut asker = asker.map(|stream| stream.try_clone().expect("there are descriptors"));
-    let state = Arc::clone(state);
+    let link = Arc::clone(link);
     thread::spawn(move || {
+        let state = &link.state;
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
             let reply = state.reply.lock().expect("no holder panics").clone();
+            let delay = state.delay.load(Ordering::Relaxed);
+            if delay > 0 {
+                thread::sleep(Duration::from_millis(delay));
+            }
             let is_lost = state.silent.load(Ordering::Relaxed)
+                || (asker.is_none() && state.answers_lost.load(Ordering::Relaxed))
                 || state.cut_off.lock().expect("no holder panics").contains(&source);
             let outcome = match (&mut asker, reply) {
                 (Some(asker), Some(reply)) => asker.write_all(&reply),

@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::clock::clock_ahead;
+use super::clock::{SteppedClock, clock_ahead};
 use super::ports::{KeptPort, free_cluster_port, free_port};
 use super::proxy::Proxy;
 use super::waiting::{eventually, within};
@@ -44,8 +44,8 @@ fn redis_server() -> OsString {
 
 #[derive(Debug, Clone)]
 enum Program {
-    /// With further options of redis-server.
-    Redis(Vec<String>),
+    /// With further options of redis-server, and variables for its environment.
+    Redis(Vec<String>, Vec<String>),
     /// With lines of its configuration, which it writes anew by itself.
     Sentinel(String),
     /// With further options of the Java machine and lines of its configuration; its wall clock runs so far ahead.
@@ -106,7 +106,12 @@ impl Server {
 
     /// A Redis server of one's own; every write is on the disk before it is answered, so that a restart loses none.
     pub(crate) fn redis(options: &[&str]) -> Self {
-        Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect()))
+        Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect(), Vec::new()))
+    }
+
+    /// The same on a wall clock that the test sets.
+    pub(crate) fn redis_on(clock: &SteppedClock) -> Self {
+        Self::start_somewhere(&Program::Redis(Vec::new(), clock.variables().to_vec()))
     }
 
     /// A Sentinel with these lines of configuration.
@@ -117,7 +122,8 @@ impl Server {
     /// A node of a Redis Cluster that consists of it alone and has no slots yet.
     pub(crate) fn cluster_node(options: &[String]) -> Self {
         let shared = ["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--appendonly", "no"];
-        let program = Program::Redis(shared.iter().map(ToString::to_string).chain(options.iter().cloned()).collect());
+        let options = shared.iter().map(ToString::to_string).chain(options.iter().cloned()).collect();
+        let program = Program::Redis(options, Vec::new());
         for _ in 0..ATTEMPTS {
             let server = Self::launched(&program, free_cluster_port());
             if server.comes_up() {
@@ -231,7 +237,7 @@ impl Server {
     /// Whether it is this server that answers on the port, and that it is ready.
     fn serves(&self) -> bool {
         match self.program {
-            Program::Redis(_) | Program::Sentinel(_) => {
+            Program::Redis(..) | Program::Sentinel(_) => {
                 let info = self.ask("INFO server\r\n").unwrap_or_default();
                 let is_ours = info.contains(&format!("process_id:{}\r", self.pid)) && !self.is_loading();
                 // A server with a password answers, too.
@@ -332,8 +338,13 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     let mut command = Command::new("sh");
     command.args(["-c", WARDEN, "warden"]).arg(dir);
     match program {
-        Program::Redis(options) => {
-            command.arg(redis_server()).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
+        Program::Redis(options, variables) => {
+            command
+                .arg("env")
+                .args(variables)
+                .arg(redis_server())
+                .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"])
+                .arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
         }
         Program::Sentinel(lines) => {

@@ -1,0 +1,228 @@
+//! dlock under torture: many processes on real servers, everything goes wrong that can, and what was written down is
+//! checked. `README.md` beside this file says how to run it, for how long, and what it found.
+
+mod arena;
+mod checker;
+mod checks;
+mod crew;
+mod history;
+mod nemesis;
+mod outcome;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::support::{A_WHILE, soak_time};
+use arena::Arena;
+use checker::{SECOND, Terms, check};
+use crew::{Crew, Modes, TTL};
+use history::History;
+use nemesis::{force_releases, storms, strike_processes};
+use outcome::Outcome;
+
+#[test]
+fn file() {
+    torture("file", Modes::Exclusive, arena::on_a_small_disk());
+}
+
+#[test]
+fn redis() {
+    torture("redis", Modes::Exclusive, arena::on_redis());
+}
+
+#[test]
+fn redis_shared() {
+    torture("redis-shared", Modes::Shared, arena::on_redis());
+}
+
+#[test]
+fn redis_slots() {
+    torture("redis-slots", Modes::Slots(3), arena::on_redis());
+}
+
+/// It forgets everything, and its clock leaps: two may hold at once, and the fence tells them apart.
+#[test]
+fn redis_betrayed() {
+    torture("redis-betrayed", Modes::Exclusive, arena::on_redis_that_betrays());
+}
+
+#[test]
+fn sentinel() {
+    torture("sentinel", Modes::Exclusive, arena::behind_sentinels(&[]));
+}
+
+#[test]
+fn sentinel_with_all_replicas() {
+    torture("sentinel-replicas", Modes::Exclusive, arena::behind_sentinels(&["--wait-replicas", "2"]));
+}
+
+#[test]
+fn cluster() {
+    torture("cluster", Modes::Exclusive, arena::on_a_cluster());
+}
+
+#[test]
+fn redlock() {
+    torture("redlock", Modes::Exclusive, arena::on_five_masters());
+}
+
+#[test]
+fn zookeeper() {
+    torture("zookeeper", Modes::Exclusive, arena::on_zookeeper());
+}
+
+#[test]
+fn zookeeper_shared() {
+    torture("zookeeper-shared", Modes::Shared, arena::on_zookeeper());
+}
+
+#[test]
+fn zookeeper_slots() {
+    torture("zookeeper-slots", Modes::Slots(3), arena::on_zookeeper());
+}
+
+#[test]
+fn ensemble() {
+    torture("ensemble", Modes::Exclusive, arena::on_an_ensemble());
+}
+
+#[test]
+fn redis_and_zookeeper() {
+    torture("redis+zk", Modes::Exclusive, arena::on_redis_and_zookeeper());
+}
+
+/// What the caller may choose, by `DLOCK_TORTURE_…` variables; `run.sh` has them as options.
+struct Choice {
+    seed: u64,
+    workers: usize,
+    program: PathBuf,
+    /// Keeps the histories.
+    directory: Option<PathBuf>,
+    /// Ends at the first thing that is wrong: to find a seeded defect.
+    ends_early: bool,
+}
+
+impl Choice {
+    fn of_the_caller() -> Self {
+        let said = |name: &str| std::env::var(format!("DLOCK_TORTURE_{name}")).ok().filter(|text| !text.is_empty());
+        let number = |name: &str| said(name).map(|text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")));
+        Self {
+            seed: number("SEED").unwrap_or_else(|| fastrand::u64(..)),
+            workers: number("PROCESSES").map_or(16, |count| usize::try_from(count).expect("a number of processes")),
+            program: said("PROGRAM").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_dlock")), PathBuf::from),
+            directory: said("HISTORIES").map(PathBuf::from),
+            ends_early: std::env::var_os("DLOCK_DEFECT").is_some(),
+        }
+    }
+}
+
+/// Runs one topology for as long as asked, and fails with the shortest window that shows what went wrong.
+fn torture(name: &str, modes: Modes, arena: Arena) {
+    let choice = Choice::of_the_caller();
+    let scratch = tempfile::tempdir().expect("the temporary directory takes files");
+    let directory = choice.directory.as_deref().unwrap_or(scratch.path());
+    fs::create_dir_all(directory).expect("histories can be kept there");
+    let log = directory.join(format!("{name}-{}.history", choice.seed));
+    // Of an earlier run with this seed.
+    fs::remove_file(&log).ok();
+    let Arena { places, inspected, mut nemeses, may_be_forced, unpreventable, told } = arena;
+    let terms = Terms {
+        ttl: u64::try_from(TTL.as_nanos()).expect("a few seconds"),
+        unpreventable,
+        recovers_within: 20 * SECOND,
+        told,
+    };
+    let crew = Arc::new(Crew::new(choice.program.clone(), places, modes, choice.workers, &log));
+    let mut dice = Rng::with_seed(choice.seed);
+    let began = Instant::now();
+    let wrong = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for worker in 0..crew.workers() {
+            let (crew, dice) = (Arc::clone(&crew), dice.fork());
+            threads.spawn(move || crew.work(worker, dice));
+        }
+        let strikes = dice.fork();
+        threads.spawn(|| strike_processes(&crew, strikes));
+        let forces = dice.fork();
+        if may_be_forced {
+            threads.spawn(|| force_releases(&crew, forces));
+        }
+        let weather = dice.fork();
+        threads.spawn(|| storms(&crew, &mut nemeses, weather));
+        if choice.ends_early {
+            threads.spawn(|| look_early(&crew, &log, terms, &wrong));
+        }
+        while began.elapsed() < soak_time() && !wrong.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        crew.no_more();
+    });
+    leave_nothing(&crew, &inspected);
+    crew.scribe.note("over");
+
+    let text = fs::read_to_string(&log).expect("the history can be read");
+    let history = History::parse(&text);
+    let verdict = check(&history, terms);
+    let outcome = Outcome { name, seed: choice.seed, took: began.elapsed(), history: &history, verdict: &verdict };
+    outcome.tell(directory, &crew.said());
+    if !verdict.violations.is_empty() {
+        let kept = keep(&log, choice.directory.is_some());
+        panic!("{}", outcome.complaint(&text, &kept));
+    }
+}
+
+/// A history that shows something wrong outlives the test that made it.
+fn keep(log: &Path, is_kept: bool) -> PathBuf {
+    if is_kept {
+        return log.to_owned();
+    }
+    let kept = std::env::temp_dir().join(log.file_name().expect("a history has a name"));
+    fs::copy(log, &kept).expect("the temporary directory takes files");
+    kept
+}
+
+/// Looks every few seconds whether something is wrong already.
+fn look_early(crew: &Crew, log: &Path, terms: Terms, wrong: &AtomicBool) {
+    while !crew.are_over() {
+        std::thread::sleep(Duration::from_secs(3));
+        let text = fs::read_to_string(log).unwrap_or_default();
+        // The last line may still be on its way.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let verdict = check(&History::parse(whole), terms);
+        let is_over = |violation: &checker::Violation| !violation.what.ends_with("never ended");
+        if verdict.violations.iter().any(is_over) {
+            wrong.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Notes what still lives, is held, or is stored although all is over.
+fn leave_nothing(crew: &Crew, inspected: &[arena::Inspected]) {
+    let began = Instant::now();
+    let mut left;
+    loop {
+        left = crew.living().into_iter().map(|process| format!("process {process}")).collect::<Vec<_>>();
+        if left.is_empty() {
+            left.extend(crew.keys.iter().filter(|key| !is_free(crew, key)).map(|key| format!("lock {key}")));
+            left.extend(inspected.iter().flat_map(arena::Inspected::left_behind).map(|name| format!("stored {name}")));
+        }
+        // What nobody gave back ends with its lease.
+        if left.is_empty() || began.elapsed() > A_WHILE + TTL {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for what in left {
+        crew.scribe.note(format_args!("left {what}"));
+    }
+}
+
+fn is_free(crew: &Crew, key: &str) -> bool {
+    let call = ["run", "-q", "-n", "-k", key, "--", "true"];
+    (0..crew.places.len()).all(|place| crew.dlock(place, &call).status().is_ok_and(|status| status.success()))
+}
