@@ -12,8 +12,6 @@ pub(super) struct Arena {
     pub(super) nemeses: Vec<Box<dyn Nemesis>>,
     /// Whether `release --force` can take a lock from who runs.
     pub(super) may_be_forced: bool,
-    pub(super) unpreventable: &'static [&'static str],
-    pub(super) told: bool,
 }
 
 /// A corner that is looked at in the end.
@@ -54,14 +52,7 @@ pub(super) fn on_a_small_disk() -> Arena {
     let mut options = place.options();
     let dir = options.iter().position(|option| *option == place.dir_text()).expect("the file backend has a directory");
     options[dir] = disk.path().to_str().expect("temporary directories have plain names").to_owned();
-    Arena {
-        places: vec![options],
-        inspected: Vec::new(),
-        nemeses: vec![Box::new(disk)],
-        may_be_forced: false,
-        unpreventable: &[],
-        told: true,
-    }
+    Arena { places: vec![options], inspected: Vec::new(), nemeses: vec![Box::new(disk)], may_be_forced: false }
 }
 
 pub(super) fn on_redis() -> Arena {
@@ -76,8 +67,6 @@ pub(super) fn on_redis() -> Arena {
         inspected: vec![Inspected(place)],
         nemeses: vec![Box::new(Redis { server, clock: Some(clock) }), Box::new(Links(links))],
         may_be_forced: true,
-        unpreventable: &[],
-        told: true,
     }
 }
 
@@ -90,8 +79,6 @@ pub(super) fn on_redis_that_betrays() -> Arena {
         inspected: vec![Inspected(place)],
         nemeses: vec![Box::new(Betrayal { server: Arc::new(Mutex::new(server)), clock })],
         may_be_forced: false,
-        unpreventable: &["flush", "clock-forward"],
-        told: true,
     }
 }
 
@@ -100,16 +87,11 @@ pub(super) fn behind_sentinels(options: &[&str]) -> Arena {
     let place = watched.place();
     let mut call = place.options();
     call.extend(options.iter().map(ToString::to_string));
-    // Without the replicas' word the next master may not have the latest grants.
-    let unpreventable: &[&str] =
-        if options.is_empty() { &["failover-asked", "master-crash", "master-stopped"] } else { &[] };
     Arena {
         places: vec![call],
         inspected: Vec::new(),
         nemeses: vec![Box::new(Failovers(watched))],
         may_be_forced: false,
-        unpreventable,
-        told: true,
     }
 }
 
@@ -125,8 +107,6 @@ pub(super) fn on_a_cluster() -> Arena {
         inspected,
         nemeses: vec![Box::new(Migrations { cluster, locks })],
         may_be_forced: true,
-        unpreventable: &[],
-        told: true,
     }
 }
 
@@ -142,9 +122,6 @@ pub(super) fn on_five_masters() -> Arena {
         inspected,
         nemeses: vec![Box::new(Masters { servers, away: std::collections::VecDeque::new() })],
         may_be_forced: true,
-        unpreventable: &[],
-        // They look again and again: nobody tells them.
-        told: false,
     }
 }
 
@@ -158,8 +135,6 @@ pub(super) fn on_zookeeper() -> Arena {
         inspected: vec![Inspected(place)],
         nemeses: vec![Box::new(Ensemble(Arc::new(Mutex::new(vec![server])))), Box::new(Links(links))],
         may_be_forced: true,
-        unpreventable: &[],
-        told: true,
     }
 }
 
@@ -173,8 +148,6 @@ pub(super) fn on_an_ensemble() -> Arena {
         inspected: vec![Inspected(direct)],
         nemeses: vec![Box::new(Ensemble(Arc::new(Mutex::new(servers)))), Box::new(Links(links))],
         may_be_forced: true,
-        unpreventable: &[],
-        told: true,
     }
 }
 
@@ -196,7 +169,5 @@ pub(super) fn on_redis_and_zookeeper() -> Arena {
             Box::new(Links(links.into_iter().flatten().collect())),
         ],
         may_be_forced: true,
-        unpreventable: &[],
-        told: true,
     }
 }

@@ -304,7 +304,8 @@ fn quiet_hand_overs(history: &History, key: &str, stays: &[(&Job, &Stay)], verdi
         {
             continue;
         }
-        let since = before.started.min(job.started).saturating_sub(5 * SECOND);
+        // Who was cut off shortly before may still be on its way back.
+        let since = end.saturating_sub(3 * SECOND);
         let disturbs = |fault: &Fault| {
             let near = fault.until >= since && fault.from <= stay.began;
             near && match &fault.scope {

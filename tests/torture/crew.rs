@@ -1,5 +1,7 @@
 //! Those who work under the locks: each runs one dlock after the other, as its seed has it.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -171,15 +173,16 @@ impl Crew {
         let worker = dice.usize(..self.running.len());
         // Held until the blow has fallen: the number is the job's for as long.
         let mut running = self.running[worker].lock().expect("nobody panics with it");
-        let Some((name, front)) = running.take() else { return };
+        let Some((name, front)) = &*running else { return };
         let pid = match victim {
-            Victim::Front => Some(front),
-            Victim::Keeper => child_of(front),
-            Victim::Command => child_of(front).and_then(child_of),
+            Victim::Front => Some(*front),
+            Victim::Keeper => child_of(*front),
+            Victim::Command => child_of(*front).and_then(child_of),
         };
-        if let Some(pid) = pid {
-            strike(&name, pid);
-        }
+        // One that has no command yet may be struck later.
+        let Some(pid) = pid else { return };
+        strike(name, pid);
+        *running = None;
     }
 
     /// What lives of all that this crew started.
@@ -189,8 +192,8 @@ impl Crew {
     }
 
     /// What the jobs said on standard error, the sentences counted; names and numbers of one sentence differ.
-    pub(super) fn said(&self) -> Vec<(String, usize)> {
-        let mut counts = std::collections::BTreeMap::new();
+    pub(super) fn said(&self) -> String {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for worker in 0..self.running.len() {
             let text = fs::read(self.home.path().join(format!("stderr-{worker}"))).unwrap_or_default();
             for line in String::from_utf8_lossy(&text).lines() {
@@ -199,8 +202,8 @@ impl Crew {
             }
         }
         let mut said: Vec<(String, usize)> = counts.into_iter().collect();
-        said.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        said
+        said.sort_by_key(|(_, count)| Reverse(*count));
+        said.iter().map(|(sentence, count)| format!("{count:6} {sentence}\n")).collect()
     }
 }
 

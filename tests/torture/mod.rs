@@ -11,7 +11,6 @@ mod outcome;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,75 +24,89 @@ use history::History;
 use nemesis::{force_releases, storms, strike_processes};
 use outcome::Outcome;
 
+/// What holds wherever a lock is stored by a server that keeps its word.
+const TERMS: Terms = Terms {
+    // crew::TTL
+    ttl: 3 * SECOND,
+    unpreventable: &[],
+    recovers_within: 20 * SECOND,
+    told: true,
+};
+
 #[test]
 fn file() {
-    torture("file", Modes::Exclusive, arena::on_a_small_disk());
+    torture("file", Modes::Exclusive, TERMS, arena::on_a_small_disk);
 }
 
 #[test]
 fn redis() {
-    torture("redis", Modes::Exclusive, arena::on_redis());
+    torture("redis", Modes::Exclusive, TERMS, arena::on_redis);
 }
 
 #[test]
 fn redis_shared() {
-    torture("redis-shared", Modes::Shared, arena::on_redis());
+    torture("redis-shared", Modes::Shared, TERMS, arena::on_redis);
 }
 
 #[test]
 fn redis_slots() {
-    torture("redis-slots", Modes::Slots(3), arena::on_redis());
+    torture("redis-slots", Modes::Slots(3), TERMS, arena::on_redis);
 }
 
 /// It forgets everything, and its clock leaps: two may hold at once, and the fence tells them apart.
 #[test]
 fn redis_betrayed() {
-    torture("redis-betrayed", Modes::Exclusive, arena::on_redis_that_betrays());
+    let terms = Terms { unpreventable: &["flush", "clock-forward"], ..TERMS };
+    torture("redis-betrayed", Modes::Exclusive, terms, arena::on_redis_that_betrays);
 }
 
+/// Without the replicas' word the next master may not have the latest grants.
 #[test]
 fn sentinel() {
-    torture("sentinel", Modes::Exclusive, arena::behind_sentinels(&[]));
+    let terms = Terms { unpreventable: &["failover-asked", "master-crash", "master-stopped"], ..TERMS };
+    torture("sentinel", Modes::Exclusive, terms, || arena::behind_sentinels(&[]));
 }
 
 #[test]
 fn sentinel_with_all_replicas() {
-    torture("sentinel-replicas", Modes::Exclusive, arena::behind_sentinels(&["--wait-replicas", "2"]));
+    let arena = || arena::behind_sentinels(&["--wait-replicas", "2"]);
+    torture("sentinel-replicas", Modes::Exclusive, TERMS, arena);
 }
 
 #[test]
 fn cluster() {
-    torture("cluster", Modes::Exclusive, arena::on_a_cluster());
+    torture("cluster", Modes::Exclusive, TERMS, arena::on_a_cluster);
 }
 
+/// Its waiters look again and again: nobody tells them.
 #[test]
 fn redlock() {
-    torture("redlock", Modes::Exclusive, arena::on_five_masters());
+    torture("redlock", Modes::Exclusive, Terms { told: false, ..TERMS }, arena::on_five_masters);
 }
 
 #[test]
 fn zookeeper() {
-    torture("zookeeper", Modes::Exclusive, arena::on_zookeeper());
+    torture("zookeeper", Modes::Exclusive, TERMS, arena::on_zookeeper);
 }
 
 #[test]
 fn zookeeper_shared() {
-    torture("zookeeper-shared", Modes::Shared, arena::on_zookeeper());
+    torture("zookeeper-shared", Modes::Shared, TERMS, arena::on_zookeeper);
 }
 
 #[test]
 fn zookeeper_slots() {
-    torture("zookeeper-slots", Modes::Slots(3), arena::on_zookeeper());
+    torture("zookeeper-slots", Modes::Slots(3), TERMS, arena::on_zookeeper);
 }
 
 #[test]
 fn ensemble() {
-    torture("ensemble", Modes::Exclusive, arena::on_an_ensemble());
+    torture("ensemble", Modes::Exclusive, TERMS, arena::on_an_ensemble);
 }
 
 #[test]
 fn redis_and_zookeeper() {
-    torture("redis+zk", Modes::Exclusive, arena::on_redis_and_zookeeper());
+    torture("redis+zk", Modes::Exclusive, TERMS, arena::on_redis_and_zookeeper);
 }
 
 /// What the caller may choose, by `DLOCK_TORTURE_…` variables; `run.sh` has them as options.
@@ -103,6 +116,8 @@ struct Choice {
     program: PathBuf,
     /// Keeps the histories.
     directory: Option<PathBuf>,
+    /// A history that was made earlier; only looked at.
+    recorded: Option<PathBuf>,
     /// Ends at the first thing that is wrong: to find a seeded defect.
     ends_early: bool,
 }
@@ -116,46 +131,60 @@ impl Choice {
             workers: number("PROCESSES").map_or(16, |count| usize::try_from(count).expect("a number of processes")),
             program: said("PROGRAM").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_dlock")), PathBuf::from),
             directory: said("HISTORIES").map(PathBuf::from),
+            recorded: said("RECORDED").map(PathBuf::from),
             ends_early: std::env::var_os("DLOCK_DEFECT").is_some(),
         }
     }
 }
 
 /// Runs one topology for as long as asked, and fails with the shortest window that shows what went wrong.
-fn torture(name: &str, modes: Modes, arena: Arena) {
+fn torture(name: &str, modes: Modes, terms: Terms, arena: impl FnOnce() -> Arena) {
     let choice = Choice::of_the_caller();
     let scratch = tempfile::tempdir().expect("the temporary directory takes files");
     let directory = choice.directory.as_deref().unwrap_or(scratch.path());
     fs::create_dir_all(directory).expect("histories can be kept there");
-    let log = directory.join(format!("{name}-{}.history", choice.seed));
-    // Of an earlier run with this seed.
-    fs::remove_file(&log).ok();
-    let Arena { places, inspected, mut nemeses, may_be_forced, unpreventable, told } = arena;
-    let terms = Terms {
-        ttl: u64::try_from(TTL.as_nanos()).expect("a few seconds"),
-        unpreventable,
-        recovers_within: 20 * SECOND,
-        told,
-    };
-    let crew = Arc::new(Crew::new(choice.program.clone(), places, modes, choice.workers, &log));
+    let began = Instant::now();
+    let log = choice.recorded.clone().unwrap_or_else(|| {
+        let log = directory.join(format!("{name}-{}.history", choice.seed));
+        // Of an earlier run with this seed.
+        fs::remove_file(&log).ok();
+        let said = make_history(modes, arena(), terms, &choice, &log);
+        fs::write(log.with_extension("said"), said).expect("histories can be kept there");
+        log
+    });
+
+    let text = fs::read_to_string(&log).expect("the history can be read");
+    let history = History::parse(&text);
+    let verdict = check(&history, terms);
+    let outcome = Outcome { name, seed: choice.seed, took: began.elapsed(), history: &history, verdict: &verdict };
+    outcome.tell(directory);
+    if !verdict.violations.is_empty() {
+        let kept = keep(&log, choice.directory.is_some() || choice.recorded.is_some());
+        panic!("{}", outcome.complaint(&text, &kept));
+    }
+}
+
+/// Returns what the jobs said on standard error, each sentence with how often.
+fn make_history(modes: Modes, arena: Arena, terms: Terms, choice: &Choice, log: &Path) -> String {
+    let Arena { places, inspected, mut nemeses, may_be_forced } = arena;
+    let crew = Crew::new(choice.program.clone(), places, modes, choice.workers, log);
     let mut dice = Rng::with_seed(choice.seed);
     let began = Instant::now();
     let wrong = AtomicBool::new(false);
     std::thread::scope(|threads| {
+        let (crew, wrong) = (&crew, &wrong);
         for worker in 0..crew.workers() {
-            let (crew, dice) = (Arc::clone(&crew), dice.fork());
+            let dice = dice.fork();
             threads.spawn(move || crew.work(worker, dice));
         }
-        let strikes = dice.fork();
-        threads.spawn(|| strike_processes(&crew, strikes));
-        let forces = dice.fork();
+        let [strikes, forces, weather] = [dice.fork(), dice.fork(), dice.fork()];
+        threads.spawn(move || strike_processes(crew, strikes));
         if may_be_forced {
-            threads.spawn(|| force_releases(&crew, forces));
+            threads.spawn(move || force_releases(crew, forces));
         }
-        let weather = dice.fork();
-        threads.spawn(|| storms(&crew, &mut nemeses, weather));
+        threads.spawn(|| storms(crew, &mut nemeses, weather));
         if choice.ends_early {
-            threads.spawn(|| look_early(&crew, &log, terms, &wrong));
+            threads.spawn(move || look_early(crew, log, terms, wrong));
         }
         while began.elapsed() < soak_time() && !wrong.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(50));
@@ -164,16 +193,7 @@ fn torture(name: &str, modes: Modes, arena: Arena) {
     });
     leave_nothing(&crew, &inspected);
     crew.scribe.note("over");
-
-    let text = fs::read_to_string(&log).expect("the history can be read");
-    let history = History::parse(&text);
-    let verdict = check(&history, terms);
-    let outcome = Outcome { name, seed: choice.seed, took: began.elapsed(), history: &history, verdict: &verdict };
-    outcome.tell(directory, &crew.said());
-    if !verdict.violations.is_empty() {
-        let kept = keep(&log, choice.directory.is_some());
-        panic!("{}", outcome.complaint(&text, &kept));
-    }
+    crew.said()
 }
 
 /// A history that shows something wrong outlives the test that made it.

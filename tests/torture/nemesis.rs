@@ -9,6 +9,7 @@ mod process;
 mod redis;
 mod sentinel;
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -37,17 +38,24 @@ pub(super) trait Nemesis: Send {
 const STORM: Duration = Duration::from_secs(14);
 const CALM: Duration = Duration::from_secs(12);
 
-/// Lets one of them befall after the other until the crew is done.
-pub(super) fn storms(crew: &Crew, nemeses: &mut [Box<dyn Nemesis>], mut dice: Rng) {
+/// Calls `strike` after every pause while there is a storm, until the crew is done.
+fn in_storms(crew: &Crew, dice: &mut Rng, pauses: Range<u64>, mut strike: impl FnMut(&mut Rng)) {
     let began = Instant::now();
     while !crew.are_over() {
-        std::thread::sleep(Duration::from_millis(dice.u64(200..1500)));
+        std::thread::sleep(Duration::from_millis(dice.u64(pauses.clone())));
         let phase = began.elapsed().as_millis() % (STORM + CALM).as_millis();
-        if phase < STORM.as_millis() && !nemeses.is_empty() {
-            let which = dice.usize(..nemeses.len());
-            nemeses[which].befall(&mut dice, &crew.scribe);
+        if phase < STORM.as_millis() {
+            strike(dice);
         }
     }
+}
+
+/// Lets one of them befall after the other.
+pub(super) fn storms(crew: &Crew, nemeses: &mut [Box<dyn Nemesis>], mut dice: Rng) {
+    in_storms(crew, &mut dice, 200..1500, |dice| {
+        let which = dice.usize(..nemeses.len());
+        nemeses[which].befall(dice, &crew.scribe);
+    });
     for nemesis in nemeses {
         nemesis.relent();
     }

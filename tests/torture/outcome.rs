@@ -34,7 +34,7 @@ impl Outcome<'_> {
     }
 
     /// To standard error, and to `results.jsonl` beside the histories.
-    pub(super) fn tell(&self, directory: &Path, said: &[(String, usize)]) {
+    pub(super) fn tell(&self, directory: &Path) {
         let verdict = self.verdict;
         let line = json!({
             "topology": self.name,
@@ -58,12 +58,9 @@ impl Outcome<'_> {
         let results = OpenOptions::new().create(true).append(true).open(directory.join("results.jsonl"));
         let mut results = results.expect("histories can be kept there");
         results.write_all(format!("{line}\n").as_bytes()).expect("histories can be kept there");
-        let said: String = said.iter().map(|(sentence, count)| format!("{count:6} {sentence}\n")).collect();
         let apart: String = verdict.unprevented.iter().map(|overlap| format!("{overlap}\n")).collect();
-        for (text, ending) in [(said, "said"), (apart, "unprevented")] {
-            let path = directory.join(format!("{}-{}.{ending}", self.name, self.seed));
-            std::fs::write(path, text).expect("histories can be kept there");
-        }
+        let path = directory.join(format!("{}-{}.unprevented", self.name, self.seed));
+        std::fs::write(path, apart).expect("histories can be kept there");
     }
 
     /// What is wrong, each kind with its shortest example.

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::super::crew::{Crew, TTL, Victim};
+use super::{during, in_storms};
 
 /// Never more than one blow to a job: front and keeper do not fall together.
 const BLOWS: [(&str, Victim, Signal); 6] = [
@@ -19,15 +20,14 @@ const BLOWS: [(&str, Victim, Signal); 6] = [
     ("command-stopped", Victim::Command, Signal::SIGSTOP),
 ];
 
-/// Strikes one job after the other, a few a second, until the crew is done.
+/// Strikes one job after the other.
 pub(in super::super) fn strike_processes(crew: &Crew, mut dice: Rng) {
     std::thread::scope(|threads| {
-        while !crew.are_over() {
-            std::thread::sleep(Duration::from_millis(dice.u64(50..900)));
+        in_storms(crew, &mut dice, 50..1200, |dice| {
             let (kind, victim, signal) = BLOWS[dice.usize(..BLOWS.len())];
             // Sometimes shorter than its lease, mostly longer.
             let stopped_for = Duration::from_millis(dice.u64(500..5000)).min(TTL * 2);
-            crew.strike_one(&mut dice, victim, |job, pid| {
+            crew.strike_one(dice, victim, |job, pid| {
                 let scope = format!("job:{job}");
                 crew.scribe.note(format_args!("fault {kind} {scope}"));
                 let struck = kill(Pid::from_raw(pid), signal).is_ok();
@@ -43,20 +43,18 @@ pub(in super::super) fn strike_processes(crew: &Crew, mut dice: Rng) {
                     crew.scribe.note(format_args!("calm {kind} {scope}"));
                 }
             });
-        }
+        });
     });
 }
 
-/// Takes locks back by `release --force`, as an operator does, now and then until the crew is done.
+/// Takes locks back by `release --force`, as an operator does.
 pub(in super::super) fn force_releases(crew: &Crew, mut dice: Rng) {
-    while !crew.are_over() {
-        std::thread::sleep(Duration::from_millis(dice.u64(500..4000)));
+    in_storms(crew, &mut dice, 500..4000, |dice| {
         let key = crew.keys[dice.usize(..crew.keys.len())].clone();
-        let scope = format!("key:{key}");
-        super::during(&crew.scribe, "force", &scope, || {
+        during(&crew.scribe, "force", &format!("key:{key}"), || {
             // Whether somebody held it, or another by now, is all one.
-            let asked = crew.dlock(0, &["release", "--force", "--yes", "-q", "-k", &key]);
-            { asked }.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("the system has processes left");
+            let mut asked = crew.dlock(0, &["release", "--force", "--yes", "-q", "-k", &key]);
+            asked.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("the system has processes left");
         });
-    }
+    });
 }
