@@ -16,6 +16,7 @@ use super::{CLOSE_INHERITED_AFTER, Deadline, tree};
 use crate::sys::boottime::Alarm;
 use crate::sys::lifeline::Lifeline;
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
+use crate::sys::seeded::seeded;
 use crate::sys::{program_pages, signals};
 
 /// Milliseconds between two walks over a tree that is being killed: a process that forked meanwhile is found then, and
@@ -103,7 +104,7 @@ impl Front {
     pub fn watch(mut self, name: impl Fn(&str)) -> Verdict {
         loop {
             // The deadline comes before everything that has happened with it.
-            if self.deadline.has_passed() {
+            if self.deadline.has_passed() && !seeded!("front-blind-to-the-deadline") {
                 self.kill_all(&name);
                 return Verdict::DeadlinePassed;
             }
@@ -167,6 +168,9 @@ impl Front {
                 Ok(FromKeeper::Ended(exit)) => {
                     self.await_keeper();
                     return Some(Verdict::Ended(exit));
+                }
+                Ok(FromKeeper::Gone) | Err(_) if seeded!("front-forgets-the-command") => {
+                    return Some(Verdict::KeeperDied(self.await_keeper()));
                 }
                 Ok(FromKeeper::Gone) | Err(_) => {
                     let early = self.phase != Phase::Holding;

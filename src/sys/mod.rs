@@ -12,6 +12,7 @@ pub mod packet_socket;
 pub mod process;
 pub mod program_pages;
 pub mod readiness;
+pub(crate) mod seeded;
 pub mod shared_page;
 pub mod signals;
 pub mod spawn;

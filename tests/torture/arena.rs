@@ -1,6 +1,7 @@
 //! Where a torture takes place: servers, the ways to them, and what may go wrong there.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::nemesis::{Betrayal, Disk, Ensemble, Failovers, Links, Masters, Migrations, Nemesis, Redis};
 use crate::support::{Cluster, Kind, Place, Proxy, Server, SteppedClock, Watched};
@@ -12,6 +13,9 @@ pub(super) struct Arena {
     pub(super) nemeses: Vec<Box<dyn Nemesis>>,
     /// Whether `release --force` can take a lock from who runs.
     pub(super) may_be_forced: bool,
+    /// Whether jobs are killed and stopped.
+    pub(super) are_struck: bool,
+    pub(super) workers_at_most: usize,
 }
 
 /// A corner that is looked at in the end.
@@ -52,7 +56,14 @@ pub(super) fn on_a_small_disk() -> Arena {
     let mut options = place.options();
     let dir = options.iter().position(|option| *option == place.dir_text()).expect("the file backend has a directory");
     options[dir] = disk.path().to_str().expect("temporary directories have plain names").to_owned();
-    Arena { places: vec![options], inspected: Vec::new(), nemeses: vec![Box::new(disk)], may_be_forced: false }
+    Arena {
+        places: vec![options],
+        inspected: Vec::new(),
+        nemeses: vec![Box::new(disk)],
+        may_be_forced: false,
+        are_struck: true,
+        workers_at_most: usize::MAX,
+    }
 }
 
 pub(super) fn on_redis() -> Arena {
@@ -67,6 +78,23 @@ pub(super) fn on_redis() -> Arena {
         inspected: vec![Inspected(place)],
         nemeses: vec![Box::new(Redis { server, clock: Some(clock) }), Box::new(Links(links))],
         may_be_forced: true,
+        are_struck: true,
+        workers_at_most: usize::MAX,
+    }
+}
+
+/// Three contenders far away from the server: between one request and the next others come and go. Nothing else is wrong.
+pub(super) fn on_redis_far_away() -> Arena {
+    let links = vec![Arc::new(Proxy::before(Server::shared_redis().port))];
+    links[0].slow_down(Duration::from_millis(40));
+    let place = Place::shared(Kind::Redis);
+    Arena {
+        places: ways(&place, &ports(&links)),
+        inspected: vec![Inspected(place)],
+        nemeses: Vec::new(),
+        may_be_forced: false,
+        are_struck: false,
+        workers_at_most: 3,
     }
 }
 
@@ -79,6 +107,8 @@ pub(super) fn on_redis_that_betrays() -> Arena {
         inspected: vec![Inspected(place)],
         nemeses: vec![Box::new(Betrayal { server: Arc::new(Mutex::new(server)), clock })],
         may_be_forced: false,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }
 
@@ -92,6 +122,8 @@ pub(super) fn behind_sentinels(options: &[&str]) -> Arena {
         inspected: Vec::new(),
         nemeses: vec![Box::new(Failovers(watched))],
         may_be_forced: false,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }
 
@@ -107,6 +139,8 @@ pub(super) fn on_a_cluster() -> Arena {
         inspected,
         nemeses: vec![Box::new(Migrations { cluster, locks })],
         may_be_forced: true,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }
 
@@ -122,6 +156,8 @@ pub(super) fn on_five_masters() -> Arena {
         inspected,
         nemeses: vec![Box::new(Masters { servers, away: std::collections::VecDeque::new() })],
         may_be_forced: true,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }
 
@@ -135,6 +171,8 @@ pub(super) fn on_zookeeper() -> Arena {
         inspected: vec![Inspected(place)],
         nemeses: vec![Box::new(Ensemble(Arc::new(Mutex::new(vec![server])))), Box::new(Links(links))],
         may_be_forced: true,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }
 
@@ -148,6 +186,8 @@ pub(super) fn on_an_ensemble() -> Arena {
         inspected: vec![Inspected(direct)],
         nemeses: vec![Box::new(Ensemble(Arc::new(Mutex::new(servers)))), Box::new(Links(links))],
         may_be_forced: true,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }
 
@@ -169,5 +209,7 @@ pub(super) fn on_redis_and_zookeeper() -> Arena {
             Box::new(Links(links.into_iter().flatten().collect())),
         ],
         may_be_forced: true,
+        are_struck: true,
+        workers_at_most: usize::MAX,
     }
 }

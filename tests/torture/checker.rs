@@ -15,8 +15,9 @@ pub(super) struct Terms {
     pub(super) unpreventable: &'static [&'static str],
     /// After this time without a fault of the server somebody who waits has to have got in.
     pub(super) recovers_within: Nanos,
-    /// Whether who waits is told when the lock is free, and need not look.
-    pub(super) told: bool,
+    /// A hand-over in quiet times that takes longer has waited for a timer and not for a message; `None`: nobody is told
+    /// of a lock that is free, or the machine is too busy to judge.
+    pub(super) quick: Option<Nanos>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +49,6 @@ pub(super) struct Verdict {
 /// Room for what a loaded machine needs to note something.
 const SLACK: Nanos = SECOND / 2;
 
-/// A hand-over in quiet times that takes longer has waited for a timer and not for a message.
-const QUICK: Nanos = 700 * SECOND / 1000;
-
 /// So many quiet hand-overs say something about all of them.
 const ENOUGH: usize = 20;
 
@@ -74,8 +72,8 @@ pub(super) fn check(history: &History, terms: Terms) -> Verdict {
         recoveries(history, terms, key, stays, &mut verdict);
         quiet_hand_overs(history, key, stays, &mut verdict);
     }
-    let quick = verdict.hand_overs.iter().filter(|took| **took <= QUICK).count();
-    if terms.told && verdict.hand_overs.len() >= ENOUGH && quick * 5 < verdict.hand_overs.len() * 4 {
+    let quick = verdict.hand_overs.iter().filter(|took| terms.quick.is_none_or(|quick| **took <= quick)).count();
+    if verdict.hand_overs.len() >= ENOUGH && quick * 5 < verdict.hand_overs.len() * 4 {
         let what = format!("only {quick} of {} quiet hand-overs were quick", verdict.hand_overs.len());
         verdict.violations.push(Violation { kind: "slow", what, key: String::new(), from: 0, until: 0 });
     }
@@ -204,13 +202,18 @@ fn reason<'h>(
     (earlier_job, earlier): (&Job, &Stay),
     later: &Stay,
 ) -> Option<&'h Fault> {
+    let is_struck = |fault: &Fault| matches!(&fault.scope, Scope::Job(name) if *name == earlier_job.name);
+    // A third of the lease, and a tenth for the request.
+    let learns = if history.faults.iter().any(is_struck) { terms.ttl } else { terms.ttl / 3 + terms.ttl / 10 };
     history.faults.iter().find(|fault| {
         terms.unpreventable.contains(&fault.kind.as_str())
             && fault.scope.covers(earlier_job)
             && fault.from <= later.began + SLACK
-            // What it took was granted before it was over, and nobody believes in it for longer than a lease.
+            // What it took was granted before it was over, and nobody believes in it for longer than until the next
+            // renewal, or than a lease where that was delayed.
             && earlier_job.started <= fault.until + SLACK
-            && earlier.last.min(later.began) <= fault.until + terms.ttl + SLACK
+            && later.began <= fault.until + terms.ttl + SLACK
+            && earlier.last <= fault.until + learns + SLACK
     })
 }
 
@@ -294,7 +297,7 @@ fn quiet_hand_overs(history: &History, key: &str, stays: &[(&Job, &Stay)], verdi
     for pair in stays.windows(2) {
         let [(before, earlier), (job, stay)] = pair else { continue };
         let Some(end) = earlier.end else { continue };
-        let settled = job.started + SECOND / 2 < end;
+        let settled = job.started < end;
         let ended_well = before.ended.is_some_and(|(_, ended)| ended == Ended::Code(before.code));
         if !settled
             || !ended_well

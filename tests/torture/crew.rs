@@ -129,7 +129,7 @@ impl Crew {
             let code = [0, 0, 0, 7, 33][dice.usize(..5)].to_string();
             let manner = ["plain", "plain", "plain", "plain", "plain", "forks", "stubborn", "passes"][dice.usize(..8)];
             // Most are short; some outlast their lease, so that it has to be renewed.
-            let seconds = if dice.u8(..16) == 0 { 1.0 + 4.0 * dice.f64() } else { 0.15 * dice.f64() };
+            let seconds = if dice.u8(..10) == 0 { 1.0 + 6.0 * dice.f64() } else { 0.15 * dice.f64() };
             let seconds = format!("{seconds:.3}");
             let mut args = vec!["run", "-q", "--ttl", "3s", "-k", key];
             let of_mode = mode.options();

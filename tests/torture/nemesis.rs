@@ -53,6 +53,9 @@ fn in_storms(crew: &Crew, dice: &mut Rng, pauses: Range<u64>, mut strike: impl F
 /// Lets one of them befall after the other.
 pub(super) fn storms(crew: &Crew, nemeses: &mut [Box<dyn Nemesis>], mut dice: Rng) {
     in_storms(crew, &mut dice, 200..1500, |dice| {
+        if nemeses.is_empty() {
+            return;
+        }
         let which = dice.usize(..nemeses.len());
         nemeses[which].befall(dice, &crew.scribe);
     });

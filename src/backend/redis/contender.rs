@@ -1,7 +1,8 @@
 //! What a contender tells the scripts about itself.
 
 use super::{first_expiry, millis};
-use crate::lock::{Claim, LeaseKind, Parting, Retention};
+use crate::lock::{Claim, LeaseKind, Mode, Parting, Retention};
+use crate::sys::seeded::seeded;
 
 /// The first six ARGV of acquire.lua and wait.lua.
 pub(super) struct Contender<'a> {
@@ -25,7 +26,10 @@ impl<'a> Contender<'a> {
                 LeaseKind::OneShot => "one-shot",
             },
             holder: words(claim.retention) + &claim.holder.to_json(),
-            mode: claim.mode.to_string(),
+            mode: match claim.mode {
+                Mode::Slots(total) if seeded!("one-slot-too-many") => Mode::Slots(total + 1).to_string(),
+                mode => mode.to_string(),
+            },
         }
     }
 

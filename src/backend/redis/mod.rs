@@ -52,6 +52,7 @@ use crate::lock::{
     Release, Renewal, Revocation, Ttl,
 };
 use crate::sys::boottime::BootInstant;
+use crate::sys::seeded::seeded;
 
 const ACQUIRE: &str =
     concat!(include_str!("scripts/base.lua"), include_str!("scripts/grant.lua"), include_str!("scripts/acquire.lua"));
@@ -230,7 +231,7 @@ impl RedisBackend {
 
     /// Waits, once and not for long, until the replicas have what was written last on this connection.
     async fn confirm_replicas(&self, names: &Names, ttl: Duration) -> Result<(), BackendError> {
-        if self.wait_replicas == 0 {
+        if self.wait_replicas == 0 || seeded!("asks-no-replica") {
             return Ok(());
         }
         let url = self.route.masked();
@@ -302,8 +303,17 @@ impl LockBackend for RedisBackend {
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
         let names = self.names(&lease.key)?;
-        let valid_until = BootInstant::now() + of_server_lease(lease.ttl);
+        let mut valid_until = BootInstant::now() + of_server_lease(lease.ttl);
         let renewed = self.raise(&names, lease, Pace::of(lease.ttl).request_limit).await?;
+        if seeded!("deadline-from-the-reply") {
+            valid_until = BootInstant::now() + of_server_lease(lease.ttl);
+        }
+        if seeded!("blind-to-a-loss") && renewed == Renewed::Lost {
+            return Err(unexpected(&*self.route));
+        }
+        if seeded!("gives-back-before-it-stops") && matches!(renewed, Renewed::Revoked(_)) {
+            self.release(&lease.key, &lease.token).await?;
+        }
         if renewed != Renewed::Lost {
             self.confirm_replicas(&names, lease.ttl).await?;
         }
@@ -355,6 +365,10 @@ impl LockBackend for RedisBackend {
         let again = request("again");
         // Until an answer says otherwise; also when the caller drops this future.
         let first_try = self.maybe_released.borrow_mut().insert(this.clone());
+        if seeded!("releases-whatever-is-there") {
+            let request = Cmd::del(names.lock());
+            self.route.ask_twice(names.lock(), &request, &request, FIRST_CONTACT).await.ok();
+        }
         let first = if first_try { request("") } else { again.clone() };
         let reply =
             self.route.ask_twice(names.lock(), &first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;

@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::sys::boottime::BootInstant;
+use crate::sys::seeded::seeded;
 
 /// So many masters, of which more than half have to agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ impl Quorum {
     }
 
     pub(super) fn majority(self) -> usize {
+        if seeded!("half-is-a-majority") {
+            return self.masters / 2;
+        }
         self.masters / 2 + 1
     }
 

@@ -4,10 +4,19 @@ use std::time::Duration;
 
 use redis::Cmd;
 
+use crate::sys::seeded::seeded;
+
 /// Plain EVAL, always: it costs what EVALSHA costs, and no second request when the server has forgotten the script.
 pub(super) fn eval(script: &str, keys: &[impl AsRef<str>], args: &[&str]) -> Cmd {
     let mut request = redis::cmd("EVAL");
-    request.arg(lean(script)).arg(keys.len());
+    let mut script = lean(script);
+    if seeded!("fence-from-the-clock") {
+        script = script.replace("math.max(last + 1, now_us)", "now_us");
+    }
+    if seeded!("wakes-nobody") {
+        script = script.replace("'PUBLISH', channel", "'PUBLISH', channel .. '-'");
+    }
+    request.arg(script).arg(keys.len());
     for key in keys {
         request.arg(key.as_ref());
     }

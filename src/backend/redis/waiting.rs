@@ -12,6 +12,7 @@ use super::{RedisBackend, other_slots};
 use crate::lock::backoff::jittered;
 use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Progress};
 use crate::sys::boottime::{BootInstant, BootTimer};
+use crate::sys::seeded::seeded;
 
 /// The longest lease of a waiter: how long one that died is counted at most.
 const LONGEST_PLACE: Duration = Duration::from_secs(30);
@@ -121,7 +122,9 @@ impl<'a> Waiting<'a> {
     async fn stay(&mut self) -> Result<Lease, Failure> {
         let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
         let limit = self.limit(FIRST_CONTACT);
-        let mut ear = self.backend.route.listen(self.names.lock(), &channel, limit).await?;
+        let mut is_late = seeded!("subscribes-after-it-looked");
+        let first = if is_late { "elsewhere" } else { &channel };
+        let mut ear = self.backend.route.listen(self.names.lock(), first, limit).await?;
         let mut polls = matches!(ear, Ear::Polls);
         loop {
             let sent = BootInstant::now();
@@ -142,6 +145,9 @@ impl<'a> Waiting<'a> {
                     return Err(Failure::unanswered(released));
                 }
             };
+            if std::mem::take(&mut is_late) {
+                ear = self.backend.route.listen(self.names.lock(), &channel, limit).await?;
+            }
             self.hear(&mut ear, BootInstant::now() + pause).await?;
         }
     }

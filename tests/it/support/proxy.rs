@@ -27,6 +27,8 @@ struct State {
     answers_lost: AtomicBool,
     /// So many milliseconds each piece takes on its way.
     delay: AtomicU64,
+    /// The same of answers alone.
+    delay_of_answers: AtomicU64,
     accepted: AtomicUsize,
     /// Both ends of each connection, by its number.
     open: Mutex<HashMap<usize, [TcpStream; 2]>>,
@@ -98,13 +100,21 @@ impl Proxy {
 
     /// From now on every piece is so long on its way, in either direction.
     pub(crate) fn slow_down(&self, delay: Duration) {
-        let delay = u64::try_from(delay.as_millis()).expect("a delay of this century");
-        self.state.delay.store(delay, Ordering::Relaxed);
+        self.state.delay.store(millis(delay), Ordering::Relaxed);
+    }
+
+    /// From now on every answer is so long on its way, on top.
+    pub(crate) fn slow_answers(&self, delay: Duration) {
+        self.state.delay_of_answers.store(millis(delay), Ordering::Relaxed);
     }
 
     pub(crate) fn accepted(&self) -> usize {
         self.state.accepted.load(Ordering::Relaxed)
     }
+}
+
+fn millis(delay: Duration) -> u64 {
+    u64::try_from(delay.as_millis()).expect("a delay of this century")
 }
 
 /// One connection through the proxy, forgotten when both directions have ended.
@@ -131,7 +141,8 @@ fn pass_on(from: &TcpStream, to: &TcpStream, source: IpAddr, link: &Arc<Link>, a
         let mut piece = [0; 16 * 1024];
         while let Ok(read @ 1..) = from.read(&mut piece) {
             let reply = state.reply.lock().expect("no holder panics").clone();
-            let delay = state.delay.load(Ordering::Relaxed);
+            let of_answers = if asker.is_none() { state.delay_of_answers.load(Ordering::Relaxed) } else { 0 };
+            let delay = state.delay.load(Ordering::Relaxed) + of_answers;
             if delay > 0 {
                 thread::sleep(Duration::from_millis(delay));
             }

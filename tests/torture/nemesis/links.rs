@@ -1,9 +1,11 @@
 //! The ways to the servers: proxies that lose everything, lose the answers, are slow, or hang up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::super::crew::TTL;
 use super::super::history::Scribe;
 use super::{Nemesis, a_while, during};
 use crate::support::Proxy;
@@ -16,8 +18,12 @@ impl Nemesis for Links {
         let hit: Vec<&Arc<Proxy>> =
             if dice.bool() { self.0.iter().collect() } else { vec![&self.0[dice.usize(..self.0.len())]] };
         let a_while = a_while(dice);
-        let kind = ["link-silent", "link-answers-lost", "link-slow", "link-cut"][dice.usize(..4)];
-        let delay = std::time::Duration::from_millis(dice.u64(10..400));
+        let kind =
+            ["link-silent", "link-answers-lost", "link-slow", "link-slow-then-silent", "link-cut"][dice.usize(..5)];
+        let delay = Duration::from_millis(dice.u64(10..400));
+        if kind == "link-slow-then-silent" {
+            return during(scribe, kind, "server", || slow_then_silent(hit[0], delay.min(SLOW_AT_MOST)));
+        }
         during(scribe, kind, "server", || {
             for link in &hit {
                 match kind {
@@ -32,11 +38,25 @@ impl Nemesis for Links {
             }
             for link in &hit {
                 match kind {
-                    "link-slow" => link.slow_down(std::time::Duration::ZERO),
+                    "link-slow" => link.slow_down(Duration::ZERO),
                     "link-cut" => {}
                     _ => link.recover(),
                 }
             }
         });
     }
+}
+
+/// What a renewal under a lease of three seconds waits for its answer.
+const SLOW_AT_MOST: Duration = Duration::from_millis(250);
+
+/// Answers come late for longer than it takes to renew, and then none come: whoever counted from the answer, and not
+/// from the request, believes in its lease for too long.
+fn slow_then_silent(link: &Proxy, delay: Duration) {
+    link.slow_answers(delay);
+    std::thread::sleep(TTL / 2);
+    link.fall_silent();
+    std::thread::sleep(TTL + TTL / 3);
+    link.slow_answers(Duration::ZERO);
+    link.recover();
 }

@@ -12,6 +12,7 @@ use crate::backend::redis::{Contender, eval, first_expiry, lease_of, millis, une
 use crate::lock::validity::of_server_lease;
 use crate::lock::{BackendError, Claim, Contention, FencingToken, Lease, LeaseKind, OwnerToken, Parting};
 use crate::sys::boottime::BootInstant;
+use crate::sys::seeded::seeded;
 
 const TAKE: &str = concat!(include_str!("../scripts/base.lua"), include_str!("../scripts/masters/take.lua"));
 const FENCE: &str = include_str!("../scripts/fence.lua");
@@ -46,6 +47,9 @@ impl MastersBackend {
             Ok(Outcome::Granted(lease)) => return Ok(Outcome::Granted(lease)),
             failed => failed,
         };
+        if seeded!("leaves-its-votes") {
+            return outcome;
+        }
         let limit = node_limit(claim.ttl.duration());
         self.release_on(&names, &claim.key, (&claim.token, Parting::Unused), vote.touched(), limit, |_| false).await;
         outcome
