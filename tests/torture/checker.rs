@@ -13,6 +13,9 @@ pub(super) struct Terms {
     pub(super) ttl: Nanos,
     /// Kinds of fault after which two may hold one lock until the older lease is over: no lease can prevent it.
     pub(super) unpreventable: &'static [&'static str],
+    /// Whether the backend may refuse although nothing is wrong: replicas have to confirm in a part of the lease, and on a
+    /// busy machine some do not.
+    pub(super) may_refuse: bool,
     /// After this time without a fault of the server somebody who waits has to have got in.
     pub(super) recovers_within: Nanos,
     /// A hand-over in quiet times that takes longer has waited for a timer and not for a message; `None`: nobody is told
@@ -68,7 +71,7 @@ pub(super) fn check(history: &History, terms: Terms) -> Verdict {
         stays.sort_by_key(|(_, stay)| stay.began);
         verdict.grants += stays.len();
         let overlapping = overlaps(history, terms, key, stays, &mut verdict);
-        fences(key, stays, &overlapping, &mut verdict);
+        fences(history, terms, (key, stays), &overlapping, &mut verdict);
         recoveries(history, terms, key, stays, &mut verdict);
         quiet_hand_overs(history, key, stays, &mut verdict);
     }
@@ -118,7 +121,9 @@ fn statuses(history: &History, terms: Terms, job: &Job, verdict: &mut Verdict) {
             (!somebody_else(history, terms, job, ended_at)).then(|| format!("{} was refused a free lock", job.name))
         }
         Ended::Code(75) => Some(format!("{} waited in vain", job.name)),
-        Ended::Code(69) => (!server()).then(|| format!("{} found no server, and it was there", job.name)),
+        Ended::Code(69) => {
+            (!server() && !terms.may_refuse).then(|| format!("{} found no server, and it was there", job.name))
+        }
         Ended::Code(74 | 77) => (!explained(history, terms, job, |fault| fault.kind == "disk-full"))
             .then(|| format!("{} could not write, and the disk was not full", job.name)),
         Ended::Code(71) | Ended::Signal(9) => (!struck()).then(|| format!("{} was killed by nobody", job.name)),
@@ -217,7 +222,13 @@ fn reason<'h>(
     })
 }
 
-fn fences(key: &str, stays: &[(&Job, &Stay)], overlapping: &BTreeSet<&str>, verdict: &mut Verdict) {
+fn fences(
+    history: &History,
+    terms: Terms,
+    (key, stays): (&str, &[(&Job, &Stay)]),
+    overlapping: &BTreeSet<&str>,
+    verdict: &mut Verdict,
+) {
     let exclusive = stays.iter().filter(|(job, _)| job.mode == Mode::Exclusive);
     let mut highest: Option<(u64, &Job)> = None;
     for (job, stay) in exclusive {
@@ -234,8 +245,12 @@ fn fences(key: &str, stays: &[(&Job, &Stay)], overlapping: &BTreeSet<&str>, verd
             && fence <= before
         {
             let what = format!("the fence of {key:?} fell from {before} of {} to {fence} of {}", whose.name, job.name);
-            let from = whose.stay.as_ref().map_or(stay.began, |stay| stay.began);
-            verdict.violations.push(violation("fence", what, job, from, stay.last));
+            let after = whose.stay.as_ref().unwrap_or(stay);
+            // Granted first, taken by the server, and begun last: the fence keeps it from the resource.
+            match reason(history, terms, (job, stay), after) {
+                Some(fault) if fence != before => verdict.unprevented.push(format!("{what}: {}", fault.kind)),
+                _ => verdict.violations.push(violation("fence", what, job, after.began, stay.last)),
+            }
         }
         if highest.is_none_or(|(before, _)| fence > before) {
             highest = Some((fence, job));

@@ -6,6 +6,7 @@ use super::history::{History, window};
 const TERMS: Terms = Terms {
     ttl: 3 * SECOND,
     unpreventable: &["flush"],
+    may_refuse: false,
     recovers_within: 10 * SECOND,
     quick: Some(700 * SECOND / 1000),
 };

@@ -66,7 +66,7 @@ defects() {
         [[ $defect == '#'* ]] && continue
         [ "${#names[@]}" -eq 0 ] || [[ " ${names[*]} " == *" $defect "* ]] || continue
         began=$SECONDS
-        if said=$(DLOCK_DEFECT=$defect torture "$topology" </dev/null 2>&1); then
+        if said=$(DLOCK_DEFECT=$defect DLOCK_TORTURE_LOOKS_FOR=$kinds torture "$topology" </dev/null 2>&1); then
             missed+=("$defect")
             printf '%-30s NOT FOUND on %s in %s s\n' "$defect" "$topology" $((SECONDS - began))
         elif said=$(grep -o 'went wrong: .*' <<<"$said") && [[ $said =~ (${kinds// /|}) ]]; then
