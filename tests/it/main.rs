@@ -46,6 +46,8 @@ mod storm;
 
 mod strict;
 
+mod traps;
+
 mod wrong_input;
 
 // What is told to dlock.
@@ -72,6 +74,8 @@ mod examples;
 mod install;
 
 mod messages;
+
+mod reliability;
 
 mod rows;
 

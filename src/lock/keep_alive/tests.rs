@@ -21,6 +21,8 @@ enum Answer {
     Revoked,
     Error,
     Never,
+    /// "Yours", this much later.
+    YoursAfter(Duration),
 }
 
 /// Answers renewals from a list, and says how many were asked for.
@@ -50,6 +52,10 @@ impl LockBackend for Scripted {
             Answer::Lost => Ok(Renewal::Lost),
             Answer::Error => Err(BackendError::unavailable("scripted")),
             Answer::Never => std::future::pending().await,
+            Answer::YoursAfter(pause) => {
+                tokio::time::sleep(pause).await;
+                Ok(Renewal::Renewed { valid_until })
+            }
         }
     }
 
@@ -149,6 +155,45 @@ fn a_lease_that_ran_out_while_we_were_stopped_is_not_asked_for_again() {
     let backend = Scripted::new([Answer::Yours]);
     assert_eq!(run(&renewing, &backend, &|_| {}), Ended::Unrenewed(None));
     assert_eq!(backend.asked.get(), 0);
+}
+
+/// The lock may have become another's between the deadline and the answer.
+#[test]
+fn an_answer_after_the_deadline_extends_nothing() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let almost_over = BootInstant::now() - (validity::of_server_lease(TTL) - Duration::from_millis(20));
+    let renewing = lease_asked_for_at(almost_over);
+    let before = renewing.valid_until();
+    let late = Scripted::new([Answer::YoursAfter(Duration::from_millis(50))]);
+    assert!(!runtime.block_on(renewing.renew_once(&late)));
+    assert_eq!((late.asked.get(), renewing.valid_until()), (1, before));
+    assert!(before.is_some_and(BootInstant::has_passed), "it came too late");
+}
+
+#[test]
+fn a_failed_renewal_is_tried_again_within_a_tenth_of_the_lease() {
+    let renewing = lease_asked_for_at(BootInstant::now());
+    let backend = Scripted::new([Answer::Error, Answer::Yours, Answer::Lost]);
+    let failed_at = Cell::new(None);
+    let pause = Cell::new(None);
+    let note = |beat: Beat<'_>| match beat {
+        Beat::Failed(_) => failed_at.set(Some(BootInstant::now())),
+        Beat::Renewed => pause.set(failed_at.get().map(|failed| BootInstant::now().since(failed))),
+    };
+    assert_eq!(run(&renewing, &backend, &note), Ended::Lost);
+    let pause = pause.get().expect("it was renewed after a failure");
+    assert!(pause >= TTL / 20 && pause < TTL / 4, "and not a third later: {pause:?}");
+}
+
+/// Numbers that were measured: a node went as early as 0.735 of its timeout after the last answer, if the write before that
+/// one was old, and 0.95 after the write before.
+#[test]
+fn what_an_answer_is_worth_is_what_was_measured() {
+    let seconds = Duration::from_secs_f64;
+    assert_eq!(validity::of_server_lease(seconds(30.0)), seconds(29.698));
+    let at = |time: f64| BootInstant::from_nanos(0) + seconds(time);
+    assert_eq!(validity::of_session(seconds(30.0), at(100.0), at(97.0)), at(120.0));
+    assert_eq!(validity::of_session(seconds(30.0), at(100.0), at(91.0)), at(119.5));
 }
 
 #[test]

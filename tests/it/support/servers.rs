@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::clock::clock_ahead;
+use super::clock::{clock_ahead, clock_that_steps};
 use super::proxy::Proxy;
 use super::waiting::{eventually, within};
 
@@ -41,6 +41,9 @@ fn redis_server() -> OsString {
     std::env::var_os("DLOCK_TEST_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }
 
+/// The file that tells a clock to step.
+const STEPPED: &str = "stepped";
+
 /// A port that nobody listens on at this moment.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
@@ -58,6 +61,8 @@ pub(crate) fn free_cluster_port() -> u16 {
 enum Program {
     /// With further options of redis-server.
     Redis(Vec<String>),
+    /// Its wall clock steps so far ahead when it is told to.
+    RedisThatSteps(Duration),
     /// With lines of its configuration, which it writes anew by itself.
     Sentinel(String),
     /// With further options of the Java machine and lines of its configuration; its wall clock runs so far ahead.
@@ -117,6 +122,16 @@ impl Server {
     /// A Redis server of one's own; every write is on the disk before it is answered, so that a restart loses none.
     pub(crate) fn redis(options: &[&str]) -> Self {
         Self::start_somewhere(&Program::Redis(options.iter().map(ToString::to_string).collect()))
+    }
+
+    /// A Redis server whose wall clock will step ahead, once, when [`Server::step_clock`] says so.
+    pub(crate) fn redis_that_steps_ahead(by: Duration) -> Self {
+        Self::start_somewhere(&Program::RedisThatSteps(by))
+    }
+
+    /// The step of a clock that was to make one.
+    pub(crate) fn step_clock(&self) {
+        std::fs::write(self.dir.path().join(STEPPED), "").expect("the directory takes files");
     }
 
     /// A Sentinel with these lines of configuration.
@@ -241,7 +256,7 @@ impl Server {
     /// Whether it is this server that answers on the port, and that it is ready.
     fn serves(&self) -> bool {
         match self.program {
-            Program::Redis(_) | Program::Sentinel(_) => {
+            Program::Redis(_) | Program::RedisThatSteps(_) | Program::Sentinel(_) => {
                 let info = self.ask("INFO server\r\n").unwrap_or_default();
                 let is_ours = info.contains(&format!("process_id:{}\r", self.pid)) && !self.is_loading();
                 // A server with a password answers, too.
@@ -343,6 +358,11 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
         Program::Redis(options) => {
             command.arg(redis_server()).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--dir"]).arg(dir);
             command.args(["--save", "", "--appendonly", "yes", "--appendfsync", "always"]).args(options);
+        }
+        Program::RedisThatSteps(by) => {
+            let clock = clock_that_steps(*by, &dir.join(STEPPED), dir);
+            command.arg("env").arg(format!("LD_PRELOAD={}", clock.display())).arg(redis_server());
+            command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--dir"]).arg(dir);
         }
         Program::Sentinel(lines) => {
             let config = dir.join("sentinel.conf");
