@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use crate::lock::several::{Outcome, Wanted, acquire_all};
 use crate::lock::{
-    Acquired, Claim, HolderEntry, KeyPattern, LockKey, LockStatus, Manner, OwnerToken, Progress, Prolonged, Release,
-    Revocation, validity,
+    Acquired, Claim, Holder, HolderEntry, KeyPattern, LeaseKind, LockKey, LockStatus, Manner, Mode, OwnerToken,
+    Patience, Progress, Prolonged, Release, Retention, Revocation, Ttl, validity,
 };
 
 /// Long enough for a loaded machine to keep up with, short enough to wait for.
@@ -31,11 +32,14 @@ struct Scripted {
     asked: Cell<usize>,
     /// Whether somebody else has touched the lock, and nobody was told yet.
     touched: Cell<bool>,
+    /// What is granted to those who ask for a lock, in their order.
+    grants: RefCell<VecDeque<Lease>>,
 }
 
 impl Scripted {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
-        Self { answers: RefCell::new(answers.into_iter().collect()), asked: Cell::new(0), touched: Cell::new(false) }
+        let answers = RefCell::new(answers.into_iter().collect());
+        Self { answers, asked: Cell::new(0), touched: Cell::new(false), grants: RefCell::default() }
     }
 }
 
@@ -70,7 +74,7 @@ impl LockBackend for Scripted {
     }
 
     async fn acquire(&self, _: &Claim, _: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
-        unreachable!("a renewer acquires nothing")
+        Ok(Acquired::Granted(self.grants.borrow_mut().pop_front().expect("a renewer acquires nothing")))
     }
     async fn prolong(&self, _: &LockKey, _: &OwnerToken, _: Option<Duration>) -> Result<Prolonged, BackendError> {
         unreachable!("a renewer prolongs nothing")
@@ -253,6 +257,34 @@ fn one_timely_renewal_makes_a_half_spent_lease_fresh() {
 
     let renewing = lease_asked_for_at(BootInstant::now() - TTL * 2 / 3);
     assert!(!runtime.block_on(renewing.renew_once(&Scripted::new([Answer::Lost]))));
+}
+
+/// What the processes that watch the deadline are told of: nothing may live when the first of several leases is over.
+#[test]
+fn of_several_leases_the_first_to_end_is_the_deadline_of_all() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let now = BootInstant::now();
+    let leases = [now, now - TTL / 4, now - TTL / 8].map(|asked_at| lease_asked_for_at(asked_at).lease().clone());
+    let backend = Scripted::new([]);
+    backend.grants.borrow_mut().extend(leases.iter().cloned());
+    let wanted: Vec<Wanted<'_>> =
+        ["a", "b", "c"].map(|name| Wanted { backend: &backend, claim: claim(name), most_ahead: None }).into();
+    let acquired = runtime.block_on(acquire_all(&wanted, &Cell::new(0), &|_, _| {}));
+    let Ok(Outcome::Granted(holding)) = acquired else { panic!("all of them are free") };
+    assert_eq!(holding.valid_until(), leases[1].valid_until);
+}
+
+fn claim(name: &str) -> Claim {
+    Claim {
+        key: LockKey::new(name).expect("a key"),
+        token: OwnerToken::random(),
+        holder: Holder::default(),
+        ttl: Ttl::Exactly(TTL),
+        kind: LeaseKind::Running,
+        patience: Patience::Refuse,
+        mode: Mode::Exclusive,
+        retention: Retention::default(),
+    }
 }
 
 proptest! {
