@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::clock_gettime;
+use nix::unistd::read;
 
 use super::readiness::Readiness;
 
@@ -155,7 +156,8 @@ impl ClockSteps {
 
     /// Completes when the clock has been set.
     pub async fn next(&mut self) {
-        while self.0.readable(|timer| timer.wait()).await != Err(Errno::ECANCELED) {}
+        // Read by hand: nix's `TimerFd::wait` takes the cancellation for the timer's end, which never comes.
+        while self.0.readable(|timer| read(timer, &mut [0; 8])).await != Err(Errno::ECANCELED) {}
         self.arm();
     }
 }

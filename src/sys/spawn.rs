@@ -174,3 +174,32 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::{lifeline, signals};
+
+    /// What the grant was worth may be over by the time that a process is there for the command.
+    #[test]
+    fn nothing_is_executed_once_the_deadline_has_passed() {
+        let ran = tempfile::tempdir().expect("the temporary directory takes files");
+        let (_held, watch) = lifeline::pair().expect("there are descriptors");
+        let (inherited, _) = signals::take_over();
+        for (left, runs) in [(Duration::from_secs(60), true), (Duration::ZERO, false)] {
+            let mark = ran.path().join(runs.to_string());
+            let mut command = Command::new("touch");
+            command.arg(&mark);
+            let deadline = SharedWord::new((BootInstant::now() + left).as_nanos()).expect("there is a page");
+            let started = spawn_tied_to_this_thread(&command, nix::unistd::getpid(), &watch, inherited, deadline);
+            match started {
+                Ok(child) => drop(wait_child(Which::Pid(child), Blocking::Yes)),
+                Err(error) => assert_eq!(error.raw_os_error(), Some(TOO_LATE as i32), "{error}"),
+            }
+            assert_eq!(mark.exists(), runs);
+        }
+        inherited.restore();
+    }
+}

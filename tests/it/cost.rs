@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Kind, Place, Process, Running, eventually, sentences_for_every_backend};
+use crate::support::{Kind, Place, Process, Running, Setting, eventually, sentences_for_every_backend};
 
 sentences_for_every_backend![
     the_front_sleeps_in_one_call_and_has_one_thread,
@@ -104,6 +104,7 @@ fn between_two_renewals_the_keeper_makes_no_system_call() {
     for kind in [Kind::File, Kind::Redis] {
         let place = Place::shared(kind);
         let (run, _, keeper) = settled(&place);
+        let _alone = Setting::the_clock();
         assert_sleeps(&format!("the keeper ({kind:?})"), &keeper, &EPOLL);
         run.let_go();
         run.wait().succeeds();

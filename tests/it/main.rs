@@ -49,6 +49,8 @@ mod torture;
 
 mod strict;
 
+mod traps;
+
 mod wrong_input;
 
 // What is told to dlock.
@@ -75,6 +77,8 @@ mod examples;
 mod install;
 
 mod messages;
+
+mod reliability;
 
 mod rows;
 

@@ -60,7 +60,7 @@ fn play(kind: Kind, cell: Cell, fate: Fate) {
         Fate::LeavesTheQueue(end) => leaves_the_queue(&mut job, end),
         Fate::GetsItsTurn => gets_its_turn(&mut job, &victims),
         Fate::HoldsUpOthers => holds_up_others(&mut job, &victims),
-        Fate::IsPassedOver => is_passed_over(&mut job, &victims),
+        Fate::IsPassedOver => is_passed_over(&place, &mut job, &victims),
     }
     eventually("the lock is free in the end", || place.is_free(job::KEY));
     // The place of a killed waiter ends with its own lease.
@@ -141,11 +141,14 @@ fn holds_up_others(job: &mut Job, victims: &[Process]) {
     job.successor_gets_in_alone();
 }
 
-/// Whoever is frozen at its turn is passed over where there is a server to see to that. It is served when it wakes.
-fn is_passed_over(job: &mut Job, victims: &[Process]) {
+/// Whoever is frozen at its turn is passed over where there is a server to see to that. When it wakes it believes in nothing
+/// that it was offered meanwhile: it queues anew, and is served then.
+fn is_passed_over(place: &Place, job: &mut Job, victims: &[Process]) {
     job.release_holder();
     job.successor_gets_in();
     thaw(victims);
+    eventually("it queues behind the one that holds", || place.waiters(job::KEY) == 1 || !job.run.stdout().is_empty());
+    assert_eq!(job.run.stdout(), "", "the successor holds the lock");
     job.let_successor_go();
     job.run.says("ready");
     job.run.let_go();

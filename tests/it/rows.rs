@@ -6,19 +6,24 @@ use std::path::Path;
 
 use crate::support::Dlock;
 
-/// Each row of the section and what stands beside it.
-fn section(title: &str) -> BTreeMap<String, Vec<String>> {
-    let text = include_str!("../rows.md");
+/// Each row of the section and the tests in its last cell.
+pub(crate) fn rows_of(text: &str, title: &str) -> BTreeMap<String, Vec<String>> {
     let (_, rest) = text.split_once(&format!("## {title}\n")).expect("there is such a section");
     let table = rest.split("\n## ").next().unwrap_or_default();
-    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| row |"));
+    let rows = table.lines().filter(|line| line.starts_with("| ")).skip(1);
     rows.map(|line| {
-        let mut cells = line.trim_matches('|').split(" | ");
-        let row = cells.next().unwrap_or_default().trim().trim_matches('`').to_owned();
-        let tests = cells.next().unwrap_or_default().split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        let row = cells[0].trim().trim_matches('`').to_owned();
+        let tests = cells[1..]
+            .last()
+            .map_or_else(Vec::new, |cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect());
         (row, tests)
     })
     .collect()
+}
+
+fn section(title: &str) -> BTreeMap<String, Vec<String>> {
+    rows_of(include_str!("../rows.md"), title)
 }
 
 fn names(section: &BTreeMap<String, Vec<String>>) -> BTreeSet<String> {
@@ -79,23 +84,36 @@ fn every_exit_status_has_a_test() {
 #[test]
 fn the_tests_that_are_named_are_there() {
     for title in ["Subcommands", "Options", "Exit status", "The child", "Backends"] {
-        for (row, tests) in section(title) {
-            assert!(!tests.is_empty(), "{row} has no test");
-            for test in tests {
-                let code = code_of(&test);
-                let name = test.rsplit("::").next().unwrap_or_default();
-                assert!(code.contains(&format!("fn {name}(")), "{row}: there is no test {test}");
-            }
-        }
+        have_tests_that_are_there(&section(title));
     }
 }
 
+#[track_caller]
+pub(crate) fn have_tests_that_are_there(rows: &BTreeMap<String, Vec<String>>) {
+    let mut missing = Vec::new();
+    for (row, tests) in rows {
+        assert!(!tests.is_empty(), "{row} has no test");
+        for test in tests {
+            let name = test.rsplit("::").next().unwrap_or_default();
+            if !code_of(test).contains(&format!("fn {name}(")) {
+                missing.push(format!("{row}: {test}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "these tests are nowhere: {missing:#?}");
+}
+
+/// The file of a test: below `tests/it`, or beside the code, whose module `tests` may have a file of its own.
 fn code_of(test: &str) -> String {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let (module, _) = test.rsplit_once("::").unwrap_or_else(|| panic!("{test} is no path"));
-    let file = tests.join(module.replace("::", "/"));
-    let found =
-        [file.with_extension("rs"), file.join("mod.rs")].into_iter().find_map(|path| fs::read_to_string(path).ok());
+    let path =
+        |room: &str, module: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(room).join(module.replace("::", "/"));
+    let mut files = vec![path("tests/it", module), path("src", module)];
+    files.extend(module.strip_suffix("::tests").map(|parent| path("src", parent)));
+    let found = files
+        .iter()
+        .flat_map(|file| [file.with_extension("rs"), file.join("mod.rs")])
+        .find_map(|path| fs::read_to_string(path).ok());
     found.unwrap_or_else(|| panic!("there is no module {module}"))
 }
 

@@ -87,6 +87,33 @@ fn the_lock_is_held_until_the_command_has_finished_what_the_signal_began() {
     assert!(place.is_free("job"));
 }
 
+/// Signals the whole group, the front in it, and lives until it is told to end: the front can still see whose child it is.
+const SIGNALS_ITS_GROUP: &str = r#"
+$| = 1;
+$SIG{USR1} = sub { print "got it\n" };
+$SIG{USR2} = sub { print "got the other\n" };
+print "ready\n";
+if (!fork) { $SIG{USR1} = "IGNORE"; $SIG{USR2} = "IGNORE"; kill "USR1", 0; sleep 1000; }
+while (1) { sleep 1 }
+"#;
+
+/// It has reached the command already, from there.
+#[test]
+fn a_signal_of_the_commands_own_tree_is_not_passed_on() {
+    let place = Place::shared(Kind::File);
+    let mut words = vec![env!("CARGO_BIN_EXE_dlock").to_owned(), "run".to_owned()];
+    words.extend(place.options());
+    words.extend(["-k", "job", "--", "perl", "-e", SIGNALS_ITS_GROUP].map(str::to_owned));
+    // A group of its own: in the test's the signal would be everybody's.
+    let run = Dlock::of_program("setsid".as_ref(), words).start();
+    run.says("got it");
+    run.signal(Signal::SIGUSR2);
+    run.says("got the other");
+    assert_eq!(run.stdout().matches("got it").count(), 1, "{}", run.stdout());
+    run.signal(Signal::SIGTERM);
+    run.wait().dies_of(Signal::SIGTERM);
+}
+
 /// `nohup dlock run …` means what it says.
 #[test]
 fn a_signal_that_is_ignored_from_the_start_stays_ignored_in_the_command() {

@@ -80,7 +80,7 @@ impl Crew {
             program,
             places,
             modes,
-            keys: (0..workers.div_ceil(8)).map(|key| format!("key-{key}")).collect(),
+            keys: (0..workers.div_ceil(4)).map(|key| format!("key-{key}")).collect(),
             scribe: Scribe::new(log),
             log: log.to_owned(),
             mark: uuid::Uuid::new_v4().simple().to_string(),
@@ -127,9 +127,10 @@ impl Crew {
             let key = &self.keys[dice.usize(..self.keys.len())];
             let mode = self.mode(&mut dice);
             let code = [0, 0, 0, 7, 33][dice.usize(..5)].to_string();
-            let manner = ["plain", "plain", "plain", "plain", "plain", "forks", "stubborn", "passes"][dice.usize(..8)];
+            let manner =
+                ["plain", "plain", "plain", "plain", "forks", "stubborn", "stubborn", "passes"][dice.usize(..8)];
             // Most are short; some outlast their lease, so that it has to be renewed.
-            let seconds = if dice.u8(..10) == 0 { 1.0 + 6.0 * dice.f64() } else { 0.15 * dice.f64() };
+            let seconds = if dice.u8(..6) == 0 { 1.0 + 6.0 * dice.f64() } else { 0.15 * dice.f64() };
             let seconds = format!("{seconds:.3}");
             let mut args = vec!["run", "-q", "--ttl", "3s", "-k", key];
             let of_mode = mode.options();
@@ -168,9 +169,19 @@ impl Crew {
         }
     }
 
-    /// Lets `strike` at one of the jobs that run; what it returns says what happened, if anything.
+    /// Lets `strike` at one of the jobs that run: mostly one that holds a lock, as there is most to lose.
     pub(super) fn strike_one(&self, dice: &mut Rng, victim: Victim, strike: impl FnOnce(&str, i32)) {
-        let worker = dice.usize(..self.running.len());
+        let mut worker = dice.usize(..self.running.len());
+        if dice.u8(..4) > 0 {
+            let holds = |worker: &usize| {
+                let running = self.running[*worker].lock().expect("nobody panics with it");
+                running.as_ref().is_some_and(|(_, front)| child_of(*front).and_then(child_of).is_some())
+            };
+            worker = (0..self.running.len())
+                .map(|further| (worker + further) % self.running.len())
+                .find(holds)
+                .unwrap_or(worker);
+        }
         // Held until the blow has fallen: the number is the job's for as long.
         let mut running = self.running[worker].lock().expect("nobody panics with it");
         let Some((name, front)) = &*running else { return };

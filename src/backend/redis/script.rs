@@ -34,3 +34,14 @@ fn lean(script: &str) -> String {
 pub(super) fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_sent_as_none_at_all() {
+        assert_eq!([0, 1, 999_999].map(|nanos| millis(Duration::from_nanos(nanos))), ["1", "1", "1"]);
+        assert_eq!(millis(Duration::from_micros(1_500_900)), "1500");
+    }
+}

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{A_WHILE, Dlock, Kind, Place, Process, eventually, sentences_for_every_backend, within};
+use crate::support::{
+    A_WHILE, Dlock, Kind, LOOK_FOR_ANOTHER_JOB, Place, Process, eventually, sentences_for_every_backend, within,
+};
 
 sentences_for_every_backend![
     max_runtime_stops_the_whole_tree_before_anybody_else_gets_the_lock,
     what_outlives_its_grace_keeps_the_lock_until_it_is_dead,
+    what_outlives_a_command_that_ends_when_asked_keeps_the_lock_until_it_is_dead,
 ];
 
 /// Ignores TERM, and so does what it started, in a session of its own.
@@ -58,6 +61,24 @@ fn what_outlives_its_grace_keeps_the_lock_until_it_is_dead(place: &Place) {
     assert!(place.is_free("job"));
 }
 
+/// The command goes at once, and a part of it that left its session and ignores TERM does not.
+fn what_outlives_a_command_that_ends_when_asked_keeps_the_lock_until_it_is_dead(place: &Place) {
+    let script = r#"
+        setsid sh -c "trap '' TERM; echo ready; while :; do sleep 0.05; done" &
+        trap 'exit 0' TERM
+        while :; do sleep 0.05; done"#;
+    let call = ["run", "-k", "job", "--ttl", "5s", "--max-runtime", "1s", "--", "sh", "-c", script];
+    let run = place.dlock(call).start();
+    run.says("ready");
+    let look = ["run", "-k", "job", "--", "sh", "-c", LOOK_FOR_ANOTHER_JOB, "sh", &run.mark()];
+    let next = place.queue_up_with("job", look);
+    within(A_WHILE, "the next one gets in", || next.stdout().contains("ready"));
+    assert_eq!(next.stdout(), "ready\n", "nothing of the first job is left");
+    run.wait().exits_with(124);
+    next.let_go();
+    next.wait().succeeds();
+}
+
 #[test]
 fn a_command_that_ends_well_when_asked_has_timed_out_all_the_same() {
     let place = Place::shared(Kind::File);
@@ -105,6 +126,15 @@ fn the_stop_signal_is_the_users_and_a_stopped_process_gets_it_too() {
     }
     let call = ["run", "-k", "job", "--max-runtime", "0.3", "--stop-signal", "KILL", "--", "sh", "-c", STUBBORN];
     place.dlock(call).finish().exits_with(124);
+    // What is stopped acts on a signal only once it is continued.
+    let script = "trap 'echo asked; exit 0' TERM; echo $$; echo ready; while :; do sleep 0.02; done";
+    let call = ["run", "-k", "job", "--max-runtime", "1.5", "--", "sh", "-c", script];
+    let run = place.dlock(call).start();
+    run.says("ready");
+    let pid = run.stdout().lines().next().and_then(|line| line.parse().ok()).expect("it said its pid");
+    Process::find(pid).expect("it runs").signal(Signal::SIGSTOP);
+    run.wait().exits_with(124);
+    assert!(run.stdout().ends_with("asked\n"), "{}", run.stdout());
 }
 
 #[test]

@@ -1,10 +1,12 @@
-//! A wall clock that is ahead, or is set while it runs: a library that stands before the C library's own.
+//! Wall clocks: one that is ahead, or is set while a server runs on it, by a library that stands before the C library's own; and
+//! this machine's.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -131,4 +133,17 @@ fn compiled(code: &str, definition: &str, directory: &Path) -> PathBuf {
         .expect("cc is installed: tests/run.sh installs what the tests need");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     library
+}
+
+/// Whoever sets this machine's clock, and whoever counts what processes do that watch it.
+static SETTING: Mutex<()> = Mutex::new(());
+
+/// While it lives, nobody else of this program sets the clock.
+#[derive(Debug)]
+pub(crate) struct Setting(#[expect(dead_code, reason = "it is held, and that is all")] MutexGuard<'static, ()>);
+
+impl Setting {
+    pub(crate) fn the_clock() -> Self {
+        Self(SETTING.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }

@@ -68,7 +68,7 @@ impl Loser {
     }
 }
 
-/// A proxy that holds one request back until it is told to pass it on.
+/// A proxy that holds one request or one answer back until it is told to pass it on.
 #[derive(Debug)]
 pub(crate) struct Retainer {
     pub(crate) port: u16,
@@ -77,8 +77,19 @@ pub(crate) struct Retainer {
 
 #[derive(Debug, Default)]
 struct Gate {
+    /// The request has come.
+    found: AtomicBool,
     caught: AtomicBool,
     open: AtomicBool,
+}
+
+impl Gate {
+    fn hold(&self) {
+        self.caught.store(true, Ordering::SeqCst);
+        while !self.open.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Retainer {
@@ -92,14 +103,41 @@ impl Retainer {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
                 let (gate, request) = (Arc::clone(&shared), request.clone());
                 carry(&client, &server, move |bytes| {
-                    if contains(&bytes, &request) && !gate.caught.swap(true, Ordering::SeqCst) {
-                        while !gate.open.load(Ordering::SeqCst) {
-                            thread::sleep(Duration::from_millis(1));
-                        }
+                    if contains(&bytes, &request) && !gate.found.swap(true, Ordering::SeqCst) {
+                        gate.hold();
                     }
                     bytes
                 });
                 carry(&server, &client, |bytes| bytes);
+            }
+        });
+        Self { port, gate }
+    }
+
+    /// Holds back the answer to the first request with these bytes in it, and whatever follows on its connection; the
+    /// server has carried it out by then.
+    pub(crate) fn of_answers(server_port: u16, request: &'static [u8]) -> Self {
+        let (listener, port) = listening();
+        let gate = Arc::new(Gate::default());
+        let shared = Arc::clone(&gate);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
+                let is_late = Arc::new(AtomicBool::new(false));
+                let (gate, late) = (Arc::clone(&shared), Arc::clone(&is_late));
+                carry(&client, &server, move |bytes| {
+                    if contains(&bytes, request) && !gate.found.swap(true, Ordering::SeqCst) {
+                        late.store(true, Ordering::SeqCst);
+                    }
+                    bytes
+                });
+                let gate = Arc::clone(&shared);
+                carry(&server, &client, move |bytes| {
+                    if is_late.load(Ordering::SeqCst) {
+                        gate.hold();
+                    }
+                    bytes
+                });
             }
         });
         Self { port, gate }
@@ -124,6 +162,33 @@ pub(crate) fn renaming_proxy(server_port: u16, theirs: &'static str, ours: &'sta
             let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
             carry(&client, &server, move |bytes| replaced(bytes, ours, theirs));
             carry(&server, &client, move |bytes| replaced(bytes, theirs, ours));
+        }
+    });
+    port
+}
+
+/// A proxy before a ZooKeeper server whose answers name another session as the owner of a client's own nodes, as they would
+/// of nodes that an earlier session has left. Returns its port.
+pub(crate) fn disowning_proxy(server_port: u16) -> u16 {
+    let (listener, port) = listening();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { continue };
+            carry(&client, &server, |bytes| bytes);
+            let mut session = None;
+            carry(&server, &client, move |mut bytes| {
+                let Some(session) = &session else {
+                    // Its length, the protocol's version, the timeout, and then the session.
+                    session = bytes.get(12..20).map(<[u8]>::to_vec);
+                    return bytes;
+                };
+                let mut at = 0;
+                while let Some(found) = bytes[at..].windows(8).position(|window| window == &session[..]) {
+                    bytes[at + found + 7] ^= 1;
+                    at += found + 8;
+                }
+                bytes
+            });
         }
     });
     port

@@ -21,11 +21,15 @@ mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use certificates::Certificates;
+<<<<<<< HEAD
 pub(crate) use clock::SteppedClock;
+=======
+pub(crate) use clock::Setting;
+>>>>>>> mapping
 pub(crate) use cluster::Cluster;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script, path_with_dlock, run_out_of_reach};
-pub(crate) use meddling::{Afterwards, Loser, Retainer, renaming_proxy};
+pub(crate) use meddling::{Afterwards, Loser, Retainer, disowning_proxy, renaming_proxy};
 pub(crate) use place::{Kind, Place};
 pub(crate) use ports::{free_cluster_port, free_port};
 pub(crate) use processes::{MARK, Process, processes_with};

@@ -152,6 +152,31 @@ async fn a_waiter_sends_only_pings() {
     assert!(sent.len() >= 8 && sent.iter().all(|request| request == "ping"), "{sent:?}");
 }
 
+/// A ping proves nothing to the leader, and a change of the node would wake those who watch it.
+#[test]
+fn a_holder_commits_a_check_every_tenth_of_its_timeout_and_wakes_nobody() {
+    let server = ZooKeeper::start_talkative();
+    let tap = Wiretap::before(&server.address());
+    let address = tap.address();
+    let hold = ["--", "sh", "-c", "echo ready; cat >/dev/null"];
+    let call = [&["run", "-v", "--zk", &address, "-k", "beats", "--ttl", "5s"], &hold[..]].concat();
+    let holder = Dlock::new(call).stdin_open().start();
+    holder.says("ready");
+    let waiter = Dlock::new(["run", "--zk", &server.address(), "-k", "beats", "--", "true"]).start();
+    crate::support::eventually("its heart beats", || holder.stderr().contains("renewed"));
+    let (before, began) = (notifications(&server), std::time::Instant::now());
+    tap.take();
+    crate::support::eventually("two timeouts pass", || began.elapsed() > Duration::from_secs(10));
+    let sent = tap.take();
+    let beats = sent.iter().filter(|request| *request == "multi").count();
+    assert!((15..=24).contains(&beats), "twenty in ten seconds, on a busy machine fewer: {sent:?}");
+    assert!(sent.iter().all(|request| ["multi", "ping", "get"].contains(&request.as_str())), "{sent:?}");
+    assert_eq!(notifications(&server), before, "nobody was told anything");
+    holder.let_go();
+    holder.wait().succeeds();
+    waiter.wait().succeeds();
+}
+
 #[test]
 fn a_run_that_nobody_contends_with_asks_five_things() {
     let tap = tapped();

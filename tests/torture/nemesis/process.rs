@@ -26,7 +26,7 @@ pub(in super::super) fn strike_processes(crew: &Crew, mut dice: Rng) {
         in_storms(crew, &mut dice, 50..1200, |dice| {
             let (kind, victim, signal) = BLOWS[dice.usize(..BLOWS.len())];
             // Sometimes shorter than its lease, mostly longer.
-            let stopped_for = Duration::from_millis(dice.u64(500..5000)).min(TTL * 2);
+            let stopped_for = Duration::from_millis(dice.u64(1000..6000)).min(TTL * 3 / 2);
             crew.strike_one(dice, victim, |job, pid| {
                 let scope = format!("job:{job}");
                 crew.scribe.note(format_args!("fault {kind} {scope}"));
