@@ -33,8 +33,10 @@ pub(crate) fn has_password(text: &str) -> bool {
     let mut found = text.match_indices(SECRET);
     let (Some((at, _)), None) = (found.next(), found.next()) else { return false };
     let (before, after) = (&text[..at], &text[at + SECRET.len()..]);
-    let credentials = before.rsplit("://").next().unwrap_or(before);
+    let (scheme, credentials) = before.rsplit_once("://").unwrap_or(("redis", before));
     let rest = after.split("://").next().unwrap_or(after);
-    let is_option = text.starts_with("unix://") && credentials.contains('?');
-    (is_option && before.ends_with("pass=")) || (credentials.contains(':') && rest.contains('@'))
+    if scheme.to_ascii_lowercase().ends_with("unix") {
+        return scheme == "unix" && (credentials.ends_with("?pass=") || credentials.ends_with("&pass="));
+    }
+    credentials.contains(':') && rest.contains('@')
 }
