@@ -119,7 +119,7 @@ pub(super) async fn ask(backend: &dyn LockBackend, question: &str) {
             let acquired = backend.acquire(&claim, &|_| {}).await;
             match told(acquired, Attempt::Acquire(key)).await {
                 Some(Acquired::Granted(lease)) => {
-                    assert!(lease.ttl <= ttl, "{:?} is more than was asked for", lease.ttl)
+                    assert!(lease.ttl <= ttl, "{:?} is more than was asked for", lease.ttl);
                 }
                 Some(Acquired::Held(contention)) => {
                     is_one_line(&dlock::error::phrase::HeldBy(&contention).to_string());
