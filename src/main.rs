@@ -27,13 +27,17 @@
 use std::ffi::{OsString, c_int};
 
 use dlock::commands;
-use dlock::exit_code::{DEFECT, Ending};
+use dlock::exit_code::{DEFECT, Ending, UNAVAILABLE};
 use dlock::report::Stderr;
 use dlock::settings::Voice;
+use dlock::sys::memory::Frugal;
 use dlock::sys::signals::die_of;
 use dlock::sys::stdio;
 
 dlock::entry_point!(start);
+
+#[global_allocator]
+static MEMORY: Frugal = Frugal::ending_with(UNAVAILABLE);
 
 fn start() -> c_int {
     stdio::occupy_closed();

@@ -127,18 +127,27 @@ fn parent_of(pid: Pid) -> Option<Pid> {
     stat_of(pid).map(|stat| stat.parent).filter(|parent| parent.as_raw() > 0)
 }
 
-struct Stat {
-    state: char,
-    parent: Pid,
+/// What `/proc/PID/stat` says of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    pub state: char,
+    pub parent: Pid,
+}
+
+impl Stat {
+    /// `None`: that is no such text.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        // The name in parentheses may hold any bytes, parentheses included; the last one closes it.
+        let closes = text.iter().rposition(|&byte| byte == b')')?;
+        let mut after_name = std::str::from_utf8(&text[closes + 1..]).ok()?.split_whitespace();
+        let state = after_name.next()?.chars().next()?;
+        Some(Self { state, parent: Pid::from_raw(after_name.next()?.parse().ok()?) })
+    }
 }
 
 fn stat_of(pid: Pid) -> Option<Stat> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    // The name in parentheses may hold any bytes, parentheses included; the last one closes it.
-    let closes = stat.iter().rposition(|&byte| byte == b')')?;
-    let mut after_name = std::str::from_utf8(&stat[closes + 1..]).ok()?.split_whitespace();
-    let state = after_name.next()?.chars().next()?;
-    Some(Stat { state, parent: Pid::from_raw(after_name.next()?.parse().ok()?) })
+    Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
 #[cfg(test)]

@@ -93,7 +93,8 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The token that a file of this content remembers: 0 where nothing has been recorded; `None` for anything else, blanks
 /// too: they may be the beginning of a record.
-fn recorded(text: &[u8]) -> Option<FencingToken> {
+#[must_use]
+pub fn recorded(text: &[u8]) -> Option<FencingToken> {
     if text.is_empty() {
         return Some(FencingToken(0));
     }

@@ -5,7 +5,7 @@ mod complete;
 mod completions;
 mod contend;
 mod doctor;
-mod fence;
+pub mod fence;
 mod force;
 mod holder;
 mod list;

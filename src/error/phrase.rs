@@ -178,6 +178,14 @@ impl fmt::Display for HeldBy<'_> {
     }
 }
 
+/// Whether the time is one that can be written: a server, or a file, may claim any at all.
+#[must_use]
+pub fn is_on_the_calendar(time: SystemTime) -> bool {
+    /// 9999-12-31T23:59:59Z.
+    const LAST_SECOND: u64 = 253_402_300_799;
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.as_secs() <= LAST_SECOND)
+}
+
 /// `since 2026-11-21T02:41:10Z`, by the server's clock: what can be said where only a write could ask for its time now,
 /// because ours may differ.
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +193,9 @@ pub struct Since(pub SystemTime);
 
 impl fmt::Display for Since {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !is_on_the_calendar(self.0) {
+            return f.write_str("since an unknown time");
+        }
         write!(f, "since {}", humantime::format_rfc3339_seconds(self.0))
     }
 }
@@ -248,6 +259,18 @@ mod tests {
         assert_eq!(HeldBy(&known).to_string(), "held by somebody else since 2026-11-21T02:41:10Z");
         let both = Contention { held_for: Some(Duration::from_secs(70)), ..known };
         assert_eq!(HeldBy(&both).to_string(), "held by somebody else for 1m 10s");
+    }
+
+    #[test]
+    fn a_beginning_that_no_calendar_has_is_as_good_as_unknown() {
+        for seconds in [253_402_300_800, u64::MAX / 1_000_000] {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(Since(time).to_string(), "since an unknown time");
+        }
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(Since(before).to_string(), "since an unknown time");
+        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+        assert_eq!(Since(last).to_string(), "since 9999-12-31T23:59:59Z");
     }
 
     #[test]

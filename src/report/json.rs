@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::error::phrase::is_hidden;
+use crate::error::phrase::{is_hidden, is_on_the_calendar};
 use crate::lock::{FencingToken, HolderEntry, Lease, LockState, LockStatus, Mode, Phase, WaiterEntry};
 use crate::settings::Deployment;
 
@@ -198,12 +198,9 @@ pub(super) fn whole_ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// In UTC, with milliseconds. A server may claim any time at all: one before 1970 or after 9999 is as good as unknown.
+/// In UTC, with milliseconds; a time that no calendar has is as good as unknown.
 pub(super) fn rfc3339(time: SystemTime) -> Option<String> {
-    /// 9999-12-31T23:59:59Z.
-    const LAST_SECOND: u64 = 253_402_300_799;
-    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    (since_epoch.as_secs() <= LAST_SECOND).then(|| humantime::format_rfc3339_millis(time).to_string())
+    is_on_the_calendar(time).then(|| humantime::format_rfc3339_millis(time).to_string())
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use super::layout::{Layout, OWN_LAYOUT};
@@ -19,6 +21,9 @@ use crate::lock::pace::Upkeep;
 
 const DEFAULT_NAMESPACE: &str = "dlock";
 const DEFAULT_REDIS: &str = "redis://127.0.0.1:6379";
+/// Far more than every authority of the world takes.
+const MOST_BYTES: u64 = 4 << 20;
+
 const REDIS_PASSWORD: &str = "DLOCK_REDIS_PASSWORD";
 
 /// Variables that hold secrets: removed from a command's environment, and never part of `acquire --export`, where
@@ -325,11 +330,26 @@ fn password(file: Option<&Stated<PathBuf>>, environment: &Environment) -> Result
     }
 }
 
+/// The bytes of a file that the user named, which no disk or device named by mistake can make many.
+pub(super) fn content(file: &Stated<PathBuf>) -> Result<Vec<u8>, Error> {
+    let shown = file.value.to_string_lossy();
+    let mut content = Vec::new();
+    let read = File::open(&file.value).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut content));
+    let wrong = |why: &dyn std::fmt::Display| {
+        Error::Configuration(format!("cannot read {} {}: {why}", file.name, Quoted(&shown)))
+    };
+    read.map_err(|error| wrong(&OsReason(&error)))?;
+    if content.len() as u64 > MOST_BYTES {
+        return Err(wrong(&"it has more than four megabytes, which is no such file"));
+    }
+    Ok(content)
+}
+
 /// The first line of a file, which is a secret.
 pub(super) fn first_line(file: &Stated<PathBuf>) -> Result<Stated<String>, Error> {
     let shown = file.value.to_string_lossy();
-    let content = std::fs::read_to_string(&file.value).map_err(|error| {
-        Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
+    let content = String::from_utf8(content(file)?).map_err(|_| {
+        Error::Configuration(format!("cannot read {} {}: it is not valid UTF-8", file.name, Quoted(&shown)))
     })?;
     match content.lines().next() {
         Some(line) if !line.is_empty() => Ok(file.clone().map(|_| line.to_owned())),

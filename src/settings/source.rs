@@ -84,6 +84,13 @@ impl Environment {
         Self { variables, files: Files::default(), reads_host: true }
     }
 
+    /// Of these variables alone: nothing of this host counts.
+    #[must_use]
+    pub fn of(variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
+        Self { variables: variables.collect(), ..Self::default() }
+    }
+
     /// With what the files say that `typed` and the variables name.
     ///
     /// # Errors
@@ -169,11 +176,6 @@ impl Environment {
 
 #[cfg(test)]
 impl Environment {
-    pub fn of(variables: &[(&str, &str)]) -> Self {
-        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value)));
-        Self { variables: variables.collect(), ..Self::default() }
-    }
-
     pub(super) fn of_files(files: Files) -> Self {
         Self { files, ..Self::default() }
     }

@@ -1,15 +1,14 @@
 //! The options of TLS: files that are read once, and the variables that lead a nested dlock to the same ones.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::PathBuf;
 
-use super::deployment::absolute;
+use super::deployment::{absolute, content};
 use super::source::{Environment, Level, Stated, path};
 use crate::backend::tls::{Authorities, Identity, InvalidPem, Tls};
 use crate::cli;
 use crate::error::Error;
-use crate::error::phrase::{OsReason, Quoted};
+use crate::error::phrase::Quoted;
 
 /// What OpenSSL and most programs take the trusted authorities from, where it is set.
 const SYSTEM_VARIABLE: &str = "SSL_CERT_FILE";
@@ -88,8 +87,5 @@ fn alone(file: &Stated<PathBuf>, other: &str) -> Error {
 
 fn from_pem<T>(file: &Stated<PathBuf>, reads: fn(&[u8]) -> Result<T, InvalidPem>) -> Result<T, Error> {
     let shown = file.value.to_string_lossy();
-    let text = fs::read(&file.value).map_err(|error| {
-        Error::Configuration(format!("cannot read {} {}: {}", file.name, Quoted(&shown), OsReason(&error)))
-    })?;
-    reads(&text).map_err(|why| Error::Configuration(format!("{} {}: {why}", file.name, Quoted(&shown))))
+    reads(&content(file)?).map_err(|why| Error::Configuration(format!("{} {}: {why}", file.name, Quoted(&shown))))
 }

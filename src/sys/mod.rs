@@ -6,6 +6,7 @@ mod environment;
 pub mod interrupt;
 pub mod lifeline;
 pub mod lock_helper;
+pub mod memory;
 pub mod ofd_lock;
 pub mod own_socket;
 pub mod packet_socket;

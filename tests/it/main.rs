@@ -36,7 +36,11 @@ mod transparency;
 mod cost;
 
 // What may go wrong.
+mod corpus;
+
 mod crash;
+
+mod hostile;
 
 mod matrix;
 

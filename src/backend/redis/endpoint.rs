@@ -180,6 +180,8 @@ impl Endpoint {
         let mut endpoint = Self { address, transport: Transport::Plain, user: None, password: None, db: 0 };
         for option in query.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
+                // What stands behind a second "?" is another option, and may be the password.
+                Some(("db", db)) if db.contains('?') => return Err(InvalidUrl::Socket),
                 Some(("db", db)) => endpoint.db = parse_db(db)?,
                 Some(("user", user)) => endpoint.user = decoded(user)?,
                 Some(("pass", password)) => endpoint.password = decoded(password)?.map(Secret),

@@ -75,3 +75,57 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+/// The most that a server says to what it was asked at once: thirty thousand waiters with what they tell of themselves. The
+/// client crate keeps an answer until it is whole, several times its size, and an answer need not have an end.
+const MOST_ANSWERED_BYTES: usize = 32 << 20;
+
+/// A stream that ends when the server says more than an answer has.
+pub(super) struct Bounded {
+    stream: Stream,
+    refusal: Refusal,
+    /// Since something was asked.
+    answered: usize,
+}
+
+impl Bounded {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { refusal: stream.refusal(), stream, answered: 0 }
+    }
+
+    /// Where the reason will stand when it is the stream that ends.
+    pub(super) fn refusal(&self) -> Refusal {
+        Arc::clone(&self.refusal)
+    }
+}
+
+impl AsyncRead for Bounded {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let bounded = self.get_mut();
+        let before = into.filled().len();
+        let read = Pin::new(&mut bounded.stream).poll_read(context, into);
+        bounded.answered += into.filled().len() - before;
+        if bounded.answered > MOST_ANSWERED_BYTES {
+            let words = "says more than any answer has; it may be no Redis server".to_owned();
+            bounded.refusal.set((ErrorKind::Misconfigured, words)).ok();
+            return Poll::Ready(Err(io::Error::other("an answer without end")));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Bounded {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let bounded = self.get_mut();
+        bounded.answered = 0;
+        Pin::new(&mut bounded.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}

@@ -93,7 +93,7 @@ async fn now(backend: &ZooKeeperBackend, client: &Client, contenders: &[(Node, M
 /// The time from a stamp of transaction `zxid` to the clock, if one leader made both.
 fn age(zxid: i64, stamped_ms: i64, clock: Option<Stat>) -> Option<Duration> {
     let clock = clock.filter(|clock| lease::epoch(clock.mzxid) == lease::epoch(zxid))?;
-    Some(Duration::from_millis(u64::try_from(clock.mtime - stamped_ms).unwrap_or(0)))
+    Some(Duration::from_millis(u64::try_from(clock.mtime.saturating_sub(stamped_ms)).unwrap_or(0)))
 }
 
 fn paths_of(directory: &str, queue: &Queue) -> Vec<String> {

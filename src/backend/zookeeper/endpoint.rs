@@ -64,9 +64,21 @@ impl ConnectString {
         let (transport, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("zk") => (Transport::Plain, rest),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("zks") => (Transport::Tls, rest),
-            Some((scheme, _)) => return Err(InvalidConnectString::Scheme(format!("{scheme}://"))),
+            // Whatever stands before "://" may be a password that contains it.
+            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+                return Err(InvalidConnectString::Scheme(format!("{scheme}://")));
+            }
+            Some(_) => return Err(InvalidConnectString::Scheme("…://".to_owned())),
             None => (Transport::Plain, text),
         };
+        // Where something is wrong, what stands before an @ was meant for credentials, whatever else it looks like.
+        Self::parse_servers(transport, rest).map_err(|why| match rest.rsplit_once('@') {
+            Some((_, after)) => InvalidConnectString::Credentials(format!("…@{after}")),
+            None => why,
+        })
+    }
+
+    fn parse_servers(transport: Transport, rest: &str) -> Result<Self, InvalidConnectString> {
         let (hosts, chroot) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, ""),
@@ -140,10 +152,6 @@ impl fmt::Display for ConnectString {
 
 impl Server {
     fn parse(text: &str, all: &str, transport: Transport) -> Result<Self, InvalidConnectString> {
-        if text.contains('@') {
-            let (_, after) = text.rsplit_once('@').expect("it contains one");
-            return Err(InvalidConnectString::Credentials(format!("…@{after}")));
-        }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, after) = rest.split_once(']').ok_or_else(|| InvalidConnectString::Host(text.to_owned()))?;
@@ -255,6 +263,24 @@ mod tests {
             assert!(!why.to_string().ends_with('.'), "{why}");
             assert!(!why.to_string().contains("pw"), "a password is never shown: {why}");
         }
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_never_shown() {
+        for text in [
+            "zk://bob:hunter2@z1",
+            "bob:hunter2@z1:port",
+            ",bob:hunter2@z1",
+            "z1:port,bob:hunter2@z2",
+            "bob:hunter2,x@z1",
+            "bob:hunter2/x@z1",
+            "bob:hunter2://x@z1",
+        ] {
+            let why = ConnectString::parse(text).expect_err(text).to_string();
+            assert!(!why.contains("hunter2"), "{text}: {why}");
+        }
+        let why = ConnectString::parse("bob:hunter2@z1:2181").expect_err("credentials");
+        assert_eq!(why, InvalidConnectString::Credentials("…@z1:2181".to_owned()));
     }
 
     proptest! {

@@ -223,5 +223,5 @@ fn held_for(node: &Node, own: &Place) -> Option<Duration> {
     }
     let before_us = stat.ctime.checked_sub(node.granted_ms()?)?;
     let since_then = i64::try_from(BootInstant::now().since(created_at).as_millis()).ok()?;
-    Some(Duration::from_millis(u64::try_from(before_us + since_then).unwrap_or(0)))
+    Some(Duration::from_millis(u64::try_from(before_us.saturating_add(since_then)).unwrap_or(0)))
 }

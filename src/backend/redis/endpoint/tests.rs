@@ -89,6 +89,7 @@ fn a_unix_socket_is_a_path_with_its_options_behind_it() {
         "unix:///r.sock?hunter2",
         "unix:///r%00",
         "unix:///r#hunter2",
+        "unix:///r.sock?db=1?pass=hunter2",
     ] {
         assert_eq!(Endpoint::parse(url), Err(InvalidUrl::Socket), "{url}");
     }
