@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::nemesis::{Betrayal, Disk, Ensemble, Failovers, Links, Masters, Migrations, Nemesis, Redis};
+use super::crew::Shape;
+use super::nemesis::{Betrayal, Disk, Ensemble, Failovers, LateAnswers, Links, Masters, Migrations, Nemesis, Redis};
 use crate::support::{Cluster, Kind, Place, Proxy, Server, SteppedClock, Watched};
 
 pub(super) struct Arena {
@@ -15,7 +16,7 @@ pub(super) struct Arena {
     pub(super) may_be_forced: bool,
     /// Whether jobs are killed and stopped.
     pub(super) are_struck: bool,
-    pub(super) workers_at_most: usize,
+    pub(super) shape: Shape,
 }
 
 /// A corner that is looked at in the end.
@@ -62,7 +63,7 @@ pub(super) fn on_a_small_disk() -> Arena {
         nemeses: vec![Box::new(disk)],
         may_be_forced: false,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -79,11 +80,11 @@ pub(super) fn on_redis() -> Arena {
         nemeses: vec![Box::new(Redis { server, clock: Some(clock) }), Box::new(Links(links))],
         may_be_forced: true,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
-/// Three contenders far away from the server: between one request and the next others come and go. Nothing else is wrong.
+/// Two contenders far away from the server: between one request and the next others come and go. Nothing else is wrong.
 pub(super) fn on_redis_far_away() -> Arena {
     let links = vec![Arc::new(Proxy::before(Server::shared_redis().port))];
     links[0].slow_down(Duration::from_millis(40));
@@ -94,7 +95,21 @@ pub(super) fn on_redis_far_away() -> Arena {
         nemeses: Vec::new(),
         may_be_forced: false,
         are_struck: false,
-        workers_at_most: 3,
+        shape: Shape::Pair,
+    }
+}
+
+/// Two ways to it, on one of which answers are late and then lost.
+pub(super) fn on_redis_with_late_answers() -> Arena {
+    let links: Vec<Arc<Proxy>> = (0..2).map(|_| Arc::new(Proxy::before(Server::shared_redis().port))).collect();
+    let place = Place::shared(Kind::Redis);
+    Arena {
+        places: ways(&place, &ports(&links)),
+        inspected: vec![Inspected(place)],
+        nemeses: vec![Box::new(LateAnswers(links))],
+        may_be_forced: false,
+        are_struck: false,
+        shape: Shape::Sitters,
     }
 }
 
@@ -108,7 +123,7 @@ pub(super) fn on_redis_that_betrays() -> Arena {
         nemeses: vec![Box::new(Betrayal { server: Arc::new(Mutex::new(server)), clock })],
         may_be_forced: false,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -123,7 +138,7 @@ pub(super) fn behind_sentinels(options: &[&str]) -> Arena {
         nemeses: vec![Box::new(Failovers(watched))],
         may_be_forced: false,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -140,7 +155,7 @@ pub(super) fn on_a_cluster() -> Arena {
         nemeses: vec![Box::new(Migrations { cluster, locks })],
         may_be_forced: true,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -157,7 +172,7 @@ pub(super) fn on_five_masters() -> Arena {
         nemeses: vec![Box::new(Masters { servers, away: std::collections::VecDeque::new() })],
         may_be_forced: true,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -172,7 +187,7 @@ pub(super) fn on_zookeeper() -> Arena {
         nemeses: vec![Box::new(Ensemble(Arc::new(Mutex::new(vec![server])))), Box::new(Links(links))],
         may_be_forced: true,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -187,7 +202,7 @@ pub(super) fn on_an_ensemble() -> Arena {
         nemeses: vec![Box::new(Ensemble(Arc::new(Mutex::new(servers)))), Box::new(Links(links))],
         may_be_forced: true,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }
 
@@ -210,6 +225,6 @@ pub(super) fn on_redis_and_zookeeper() -> Arena {
         ],
         may_be_forced: true,
         are_struck: true,
-        workers_at_most: usize::MAX,
+        shape: Shape::Crowd,
     }
 }

@@ -48,6 +48,17 @@ pub(super) enum Modes {
     Slots(usize),
 }
 
+/// Who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// As many as asked for, most of them quick.
+    Crowd,
+    /// Two, who do not stay long.
+    Pair,
+    /// Four, who all stay for longer than their lease.
+    Sitters,
+}
+
 /// What all of them share.
 #[derive(Debug)]
 pub(super) struct Crew {
@@ -56,6 +67,7 @@ pub(super) struct Crew {
     /// Where to lock; each worker takes one of these.
     pub(super) places: Vec<Vec<String>>,
     pub(super) modes: Modes,
+    shape: Shape,
     pub(super) keys: Vec<String>,
     pub(super) scribe: Scribe,
     pub(super) log: PathBuf,
@@ -75,11 +87,23 @@ pub(super) enum Victim {
 }
 
 impl Crew {
-    pub(super) fn new(program: PathBuf, places: Vec<Vec<String>>, modes: Modes, workers: usize, log: &Path) -> Self {
+    pub(super) fn new(
+        program: PathBuf,
+        places: Vec<Vec<String>>,
+        modes: Modes,
+        (shape, crowd): (Shape, usize),
+        log: &Path,
+    ) -> Self {
+        let workers = match shape {
+            Shape::Crowd => crowd,
+            Shape::Pair => 2,
+            Shape::Sitters => 4,
+        };
         Self {
             program,
             places,
             modes,
+            shape,
             keys: (0..workers.div_ceil(4)).map(|key| format!("key-{key}")).collect(),
             scribe: Scribe::new(log),
             log: log.to_owned(),
@@ -130,7 +154,12 @@ impl Crew {
             let manner =
                 ["plain", "plain", "plain", "plain", "forks", "stubborn", "stubborn", "passes"][dice.usize(..8)];
             // Most are short; some outlast their lease, so that it has to be renewed.
-            let seconds = if dice.u8(..6) == 0 { 1.0 + 6.0 * dice.f64() } else { 0.15 * dice.f64() };
+            let stays = match self.shape {
+                Shape::Crowd => dice.u8(..6) == 0,
+                Shape::Pair => false,
+                Shape::Sitters => true,
+            };
+            let seconds = if stays { 1.0 + 8.0 * dice.f64() } else { 0.15 * dice.f64() };
             let seconds = format!("{seconds:.3}");
             let mut args = vec!["run", "-q", "--ttl", "3s", "-k", key];
             let of_mode = mode.options();

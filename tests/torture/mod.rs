@@ -21,7 +21,7 @@ use arena::Arena;
 use checker::{SECOND, Terms, check};
 use crew::{Crew, Modes, TTL};
 use history::History;
-use nemesis::{force_releases, storms, strike_processes};
+use nemesis::{force_releases, storms, strike_processes, watch_the_machine};
 use outcome::Outcome;
 
 /// What holds wherever a lock is stored by a server that keeps its word.
@@ -59,6 +59,11 @@ fn redis_far_away() {
     // Whoever comes when the lock is given back is some round trips away from asking for it.
     let terms = Terms { quick: Some(800 * SECOND / 1000), ..TERMS };
     torture("redis-far-away", Modes::Exclusive, terms, arena::on_redis_far_away);
+}
+
+#[test]
+fn redis_with_late_answers() {
+    torture("redis-late-answers", Modes::Exclusive, TERMS, arena::on_redis_with_late_answers);
 }
 
 /// It forgets everything, and its clock leaps: two may hold at once, and the fence tells them apart.
@@ -178,9 +183,8 @@ fn torture(name: &str, modes: Modes, terms: Terms, arena: impl FnOnce() -> Arena
 
 /// Returns what the jobs said on standard error, each sentence with how often.
 fn make_history(modes: Modes, arena: Arena, terms: Terms, choice: &Choice, log: &Path) -> String {
-    let Arena { places, inspected, mut nemeses, may_be_forced, are_struck, workers_at_most } = arena;
-    let workers = choice.workers.min(workers_at_most);
-    let crew = Crew::new(choice.program.clone(), places, modes, workers, log);
+    let Arena { places, inspected, mut nemeses, may_be_forced, are_struck, shape } = arena;
+    let crew = Crew::new(choice.program.clone(), places, modes, (shape, choice.workers), log);
     let mut dice = Rng::with_seed(choice.seed);
     let began = Instant::now();
     let wrong = AtomicBool::new(false);
@@ -198,6 +202,7 @@ fn make_history(modes: Modes, arena: Arena, terms: Terms, choice: &Choice, log: 
             threads.spawn(move || force_releases(crew, forces));
         }
         threads.spawn(|| storms(crew, &mut nemeses, weather));
+        threads.spawn(move || watch_the_machine(crew));
         if !choice.looks_for.is_empty() {
             threads.spawn(move || look_early(crew, log, terms, &choice.looks_for, wrong));
         }

@@ -20,7 +20,7 @@ use super::history::Scribe;
 pub(super) use cluster::Migrations;
 pub(super) use disk::Disk;
 pub(super) use ensemble::Ensemble;
-pub(super) use links::Links;
+pub(super) use links::{LateAnswers, Links};
 pub(super) use masters::Masters;
 pub(super) use process::{force_releases, strike_processes};
 pub(super) use redis::{Betrayal, Redis};
@@ -49,6 +49,22 @@ fn in_storms(crew: &Crew, dice: &mut Rng, pauses: Range<u64>, mut strike: impl F
         }
     }
 }
+
+/// Notes when the machine itself stands still: nobody renews in time then, and nothing is quick.
+pub(super) fn watch_the_machine(crew: &Crew) {
+    while !crew.are_over() {
+        let before = Instant::now();
+        std::thread::sleep(PULSE);
+        if before.elapsed() > PULSE + STUMBLE {
+            during(&crew.scribe, "machine-busy", "server", || {});
+        }
+    }
+}
+
+const PULSE: Duration = Duration::from_millis(20);
+
+/// A process that is ready to run waits so long for a processor on a machine with far more to do than it can.
+const STUMBLE: Duration = Duration::from_millis(100);
 
 /// Lets one of them befall after the other.
 pub(super) fn storms(crew: &Crew, nemeses: &mut [Box<dyn Nemesis>], mut dice: Rng) {

@@ -21,11 +21,7 @@ mod waiting;
 
 pub(crate) use call::{Dlock, Finished, Running};
 pub(crate) use certificates::Certificates;
-<<<<<<< HEAD
-pub(crate) use clock::SteppedClock;
-=======
-pub(crate) use clock::Setting;
->>>>>>> mapping
+pub(crate) use clock::{Setting, SteppedClock};
 pub(crate) use cluster::Cluster;
 pub(crate) use exec_gate::ExecGate;
 pub(crate) use executable::{install_program, install_script, path_with_dlock, run_out_of_reach};

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::tell_the_waiter;
 
-use crate::support::{Dlock, Kind, LOOK_FOR_ANOTHER_JOB, Place, Running, STUBBORN, Server, SteppedClock, eventually, within};
+use crate::support::{
+    Dlock, Kind, LOOK_FOR_ANOTHER_JOB, Place, Running, STUBBORN, Server, SteppedClock, eventually, within,
+};
 
 const HOLD: &str = "echo ready; cat >/dev/null";
 

@@ -16,14 +16,11 @@ impl Nemesis for Links {
     fn befall(&mut self, dice: &mut Rng, scribe: &Scribe) {
         // One of them, or all at once: a partition, or a server that is away.
         let hit: Vec<&Arc<Proxy>> =
-            if dice.bool() { self.0.iter().collect() } else { vec![&self.0[dice.usize(..self.0.len())]] };
-        let a_while = a_while(dice);
-        let kind =
-            ["link-silent", "link-answers-lost", "link-slow", "link-slow-then-silent", "link-cut"][dice.usize(..5)];
+            if dice.u8(..4) == 0 { self.0.iter().collect() } else { vec![&self.0[dice.usize(..self.0.len())]] };
+        // Long enough, mostly, that a lease ends for whoever is cut off, and for nobody else.
+        let a_while = a_while(dice).max(Duration::from_millis(dice.u64(..6000)));
+        let kind = ["link-silent", "link-answers-lost", "link-slow", "link-cut"][dice.usize(..4)];
         let delay = Duration::from_millis(dice.u64(10..400));
-        if kind == "link-slow-then-silent" {
-            return during(scribe, kind, "server", || slow_then_silent(hit[0], delay.min(SLOW_AT_MOST)));
-        }
         during(scribe, kind, "server", || {
             for link in &hit {
                 match kind {
@@ -47,16 +44,22 @@ impl Nemesis for Links {
     }
 }
 
-/// What a renewal under a lease of three seconds waits for its answer.
-const SLOW_AT_MOST: Duration = Duration::from_millis(250);
-
 /// Answers come late for longer than it takes to renew, and then none come: whoever counted from the answer, and not
 /// from the request, believes in its lease for too long.
-fn slow_then_silent(link: &Proxy, delay: Duration) {
-    link.slow_answers(delay);
-    std::thread::sleep(TTL / 2);
-    link.fall_silent();
-    std::thread::sleep(TTL + TTL / 3);
-    link.slow_answers(Duration::ZERO);
-    link.recover();
+pub(in super::super) struct LateAnswers(pub(in super::super) Vec<Arc<Proxy>>);
+
+impl Nemesis for LateAnswers {
+    fn befall(&mut self, dice: &mut Rng, scribe: &Scribe) {
+        let link = &self.0[dice.usize(..self.0.len())];
+        // As late as a renewal under a lease of three seconds waits for them.
+        let delay = Duration::from_millis(dice.u64(150..280));
+        during(scribe, "link-slow-then-silent", "server", || {
+            link.slow_answers(delay);
+            std::thread::sleep(TTL / 2);
+            link.fall_silent();
+            std::thread::sleep(TTL + TTL / 3);
+            link.slow_answers(Duration::ZERO);
+            link.recover();
+        });
+    }
 }

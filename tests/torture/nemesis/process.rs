@@ -49,11 +49,12 @@ pub(in super::super) fn strike_processes(crew: &Crew, mut dice: Rng) {
 
 /// Takes locks back by `release --force`, as an operator does.
 pub(in super::super) fn force_releases(crew: &Crew, mut dice: Rng) {
-    in_storms(crew, &mut dice, 500..4000, |dice| {
+    in_storms(crew, &mut dice, 300..1500, |dice| {
         let key = crew.keys[dice.usize(..crew.keys.len())].clone();
         during(&crew.scribe, "force", &format!("key:{key}"), || {
             // Whether somebody held it, or another by now, is all one.
-            let mut asked = crew.dlock(0, &["release", "--force", "--yes", "-q", "-k", &key]);
+            let mut asked =
+                crew.dlock(dice.usize(..crew.places.len()), &["release", "--force", "--yes", "-q", "-k", &key]);
             asked.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("the system has processes left");
         });
     });

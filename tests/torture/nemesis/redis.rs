@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use fastrand::Rng;
 
+use super::super::crew::TTL;
 use super::super::history::Scribe;
 use super::{Nemesis, a_while, during};
 use crate::support::{Server, SteppedClock};
@@ -55,5 +56,7 @@ impl Nemesis for Betrayal {
         } else {
             during(scribe, "clock-forward", "server", || self.clock.step(60_000));
         }
+        // Longer than it takes to learn of it: each overlap has the one reason or none.
+        std::thread::sleep(TTL);
     }
 }
