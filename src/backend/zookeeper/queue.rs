@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::family::Family;
 use crate::lock::Mode;
+use crate::sys::seeded::seeded;
 
 /// Sequence numbers end at 2^31 and then turn negative, which sorts them before everything. This many before it dlock
 /// stops: enough for a contender per second for eleven days, in which the operators read the refusals.
@@ -36,6 +37,9 @@ impl Queue {
         ranked.sort_by(|(rank, entry), (other_rank, other)| {
             rank.cmp(other_rank).then_with(|| entry.name.cmp(&other.name))
         });
+        if seeded!("orders-by-name") {
+            ranked.sort_by(|(_, entry), (_, other)| entry.name.cmp(&other.name));
+        }
         let entries: Vec<Entry> = ranked.into_iter().map(|(_, entry)| entry).collect();
         let stranger = entries.iter().find(|entry| family.read(&entry.name).is_none()).map(|entry| entry.name.clone());
         Self { entries, stranger }
