@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::deployment::absolute;
+use super::secrets;
 use super::source::{Environment, Level, Stated, path};
 use crate::backend::tls::{Authorities, Identity, InvalidPem, Tls};
 use crate::cli;
@@ -59,6 +60,7 @@ impl Files {
     pub(super) fn read(&self, environment: &Environment) -> Result<Tls, Error> {
         let identity = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
+                secrets::guard();
                 let chain = from_pem(cert, Identity::certificate_from_pem)?;
                 Some(Identity::new(chain, from_pem(key, Identity::key_from_pem)?))
             }

@@ -48,6 +48,8 @@ mod strict;
 
 mod wrong_input;
 
+mod security;
+
 // What is told to dlock.
 mod configuration;
 
@@ -60,6 +62,8 @@ mod watching;
 mod top;
 
 mod crowded;
+
+mod load;
 
 mod taking_back;
 

@@ -12,7 +12,17 @@ use tokio_rustls::client::TlsStream;
 use crate::backend::tls;
 use crate::lock::ErrorKind;
 
-pub(super) enum Stream {
+/// The most bytes that are taken from a server before it is asked for something more: a hundred times what the longest
+/// list is made of. A tenant can store half a gigabyte in one name, and a server that means harm never ends.
+const MOST_UNASKED: usize = 128 << 20;
+
+pub(super) struct Stream {
+    pub(super) way: Way,
+    /// How many bytes have come since the last that we sent.
+    unasked: usize,
+}
+
+pub(super) enum Way {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls { stream: Box<TlsStream<TcpStream>>, refusal: Refusal },
@@ -22,22 +32,33 @@ pub(super) enum Stream {
 /// waits for a reply may learn no more than that the connection has ended.
 pub(super) type Refusal = Arc<OnceLock<(ErrorKind, String)>>;
 
+impl From<Way> for Stream {
+    fn from(way: Way) -> Self {
+        Self { way, unasked: 0 }
+    }
+}
+
 impl Stream {
     /// Where the reason will stand, should the server end TLS.
     pub(super) fn refusal(&self) -> Refusal {
-        match self {
-            Self::Tls { refusal, .. } => Arc::clone(refusal),
-            Self::Tcp(_) | Self::Unix(_) => Refusal::default(),
+        match &self.way {
+            Way::Tls { refusal, .. } => Arc::clone(refusal),
+            Way::Tcp(_) | Way::Unix(_) => Refusal::default(),
         }
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(context, into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(context, into),
-            Self::Tls { stream, refusal } => {
+        let Self { way, unasked } = self.get_mut();
+        if *unasked > MOST_UNASKED {
+            return Poll::Ready(Err(io::Error::other("its answer does not end")));
+        }
+        let before = into.filled().len();
+        let read = match way {
+            Way::Tcp(stream) => Pin::new(stream).poll_read(context, into),
+            Way::Unix(stream) => Pin::new(stream).poll_read(context, into),
+            Way::Tls { stream, refusal } => {
                 let read = Pin::new(stream.as_mut()).poll_read(context, into);
                 if let Poll::Ready(Err(error)) = &read
                     && let Some(why) = tls::refusal(error)
@@ -46,32 +67,36 @@ impl AsyncRead for Stream {
                 }
                 read
             }
-        }
+        };
+        *unasked += into.filled().len() - before;
+        read
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write(context, bytes),
+        let Self { way, unasked } = self.get_mut();
+        *unasked = 0;
+        match way {
+            Way::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Way::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+            Way::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(context),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_flush(context),
+        match &mut self.get_mut().way {
+            Way::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Way::Unix(stream) => Pin::new(stream).poll_flush(context),
+            Way::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_shutdown(context),
+        match &mut self.get_mut().way {
+            Way::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Way::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+            Way::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_shutdown(context),
         }
     }
 }
