@@ -35,13 +35,8 @@ impl<'a> Queue<'a> {
             let name = format!("{{{}:{KEY}}}:dlock:queue", self.place.namespace);
             return ::redis::cmd("ZCARD").arg(name).query(&mut redis.borrow_mut()).expect("it serves");
         }
-        if self.place.kind == Kind::ZooKeeper {
-            // The holder's node is one of them.
-            return usize::try_from(monitored(self.place, "zk_ephemerals_count")).expect("not so many") - 1;
-        }
-        let status = dlock(self.place, &["status", "-k", KEY, "--json"]).finish().succeeds();
-        let status: serde_json::Value = serde_json::from_str(status.said()).expect("JSON");
-        status[0]["waiters"].as_array().expect("waiters is an array").len()
+        // The holder's node is one of them.
+        usize::try_from(monitored(self.place, "zk_ephemerals_count")).expect("not so many") - 1
     }
 }
 
@@ -52,11 +47,11 @@ fn crowd(place: &Place, count: usize, log: &str) -> Vec<Running> {
         let note = format!("echo {number} $DLOCK_FENCE >>{log}");
         // The longest session of our own servers; a waiter of Redis looks every 10 s.
         let run = dlock(place, &["run", "-q", "-k", KEY, "--ttl", "60s", "-c", &note]).start();
-        within(Duration::from_secs(60), "it stands in the queue", || queue.length() > number);
-        if place.kind == Kind::File {
-            // It has said that it waits; the kernel's queue is what counts.
-            within(Duration::from_secs(60), "the kernel has it wait", || waits_for_a_lock(run.front_pid()));
-        }
+        within(Duration::from_secs(60), "it stands in the queue", || match place.kind {
+            // There is no other queue than the kernel's.
+            Kind::File => waits_for_a_lock(run.front_pid()),
+            Kind::Redis | Kind::ZooKeeper => queue.length() > number,
+        });
         run
     };
     (0..count).map(arrives).collect()
