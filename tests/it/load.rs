@@ -19,6 +19,12 @@ fn size(variable: &str, reduced: usize) -> usize {
     said.map_or(reduced, |text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
+/// A line of the table, for whoever asked for output.
+#[expect(clippy::print_stderr, reason = "the figures are what these tests are run for by hand")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
 fn program() -> PathBuf {
     std::env::var_os("DLOCK_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_dlock").into(), PathBuf::from)
 }

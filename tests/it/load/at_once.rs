@@ -49,7 +49,7 @@ fn all_get_their_turn_and_no_two_at_once(place: &Place) {
     assert!(fences.is_sorted_by(|one, next| one < next), "fences rise: {fences:?}");
     assert_eq!(place.waiters("job"), 0);
     dlock(place, &["run", "-n", "-k", "job", "--", "true"]).finish().succeeds().says_nothing();
-    eprintln!("| {:?} | {count} processes at once | {:.1} s |", place.kind, took.as_secs_f64());
+    super::tell(&format!("| {:?} | {count} processes at once | {:.1} s |", place.kind, took.as_secs_f64()));
 }
 
 fn note(log: &Path, number: usize) -> String {

@@ -114,12 +114,12 @@ fn they_are_served_in_the_order_in_which_they_came_and_one_release_wakes_one(pla
     }
     assert_eq!(place.waiters(KEY), 0);
     assert!(place.is_free(KEY));
-    eprintln!(
+    super::tell(&format!(
         "| {:?} | {count} waiters | {memory} | {stored} kB | {asked:.2} | {hints:.2} | {of_the_last} | {:.1} s | {:.1} s |",
         place.kind,
         arriving.as_secs_f64(),
         passing.as_secs_f64()
-    );
+    ));
 }
 
 /// The number and the fence that a waiter wrote down.
