@@ -46,7 +46,10 @@ fn start() -> c_int {
         std::process::exit(i32::from(DEFECT));
     }));
     let words: Vec<OsString> = std::env::args_os().collect();
-    let ending = commands::parse(&words).map_or_else(|ending| ending, commands::dispatch);
+    let ending = match commands::refuse_borrowed_rights() {
+        Some(refused) => refused,
+        None => commands::parse(&words).map_or_else(|ending| ending, commands::dispatch),
+    };
     if let Ending::Signal(signal) = ending {
         die_of(signal);
         // Still here: the first process of a PID namespace does not die of its own signals.

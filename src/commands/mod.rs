@@ -30,7 +30,8 @@ use crate::error::{Attempt, Error};
 use crate::exit_code::Ending;
 use crate::lock::{Keys, LockBackend, LockKey};
 use crate::report::Stderr;
-use crate::settings::{self, Deployment, Environment};
+use crate::settings::{self, Deployment, Environment, Voice};
+use crate::sys::users;
 
 /// How long a finished one-shot waits for its connection or session to close. What is not closed by then ends by
 /// itself: a session with its timeout, and nothing that is kept hangs on it.
@@ -63,6 +64,15 @@ pub fn dispatch(cli: Cli) -> Ending {
     };
     // No settings, no voice: what was typed wrong is always said.
     done.unwrap_or_else(|error| failed(&error, Stderr::new(settings::voice_of_failures(&voice, &files, &environment))))
+}
+
+/// Ends a dlock that has rights which its caller lacks: variables, files and the command are the caller's, so those rights
+/// would be, too.
+#[must_use]
+pub fn refuse_borrowed_rights() -> Option<Ending> {
+    let refusal = "this dlock has a user's or a group's rights that its caller does not have, and whoever calls it would get \
+                   them: take the set-user-ID and set-group-ID bits off it (chmod ug-s), and let sudo decide who may run what";
+    users::has_borrowed_rights().then(|| failed(&Error::Configuration(refusal.to_owned()), Stderr::new(Voice::NORMAL)))
 }
 
 /// Says the one sentence for `error`, and gives its status.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::layout::{Layout, OWN_LAYOUT};
 use super::source::{Environment, Level, Stated, on_command_line, path, switch_at, text, text_at};
-use super::{masters, target, tls, zookeeper};
+use super::{masters, secrets, target, tls, zookeeper};
 use crate::backend::Target;
 use crate::backend::redis::Transport;
 use crate::backend::tls::Tls;
@@ -177,9 +177,13 @@ fn redis_located(
     variables: &mut Variables,
 ) -> Result<Located, Error> {
     let urls = redis_urls(typed, environment)?;
+    secrets::cover(&typed.redis);
     let file = absolute(path(typed.redis_password_file.as_ref(), "redis-password-file", environment))?;
     let password = password(file.as_ref(), environment)?;
     let topologies = masters::topologies(&urls, password.as_ref())?;
+    if topologies.iter().any(|topology| topology.password().is_some()) {
+        secrets::guard();
+    }
     let files = tls::Files::named(typed, environment)?;
     let tls = if topologies.iter().any(|topology| topology.transport() == Transport::Tls) {
         files.variables().into_iter().for_each(|(name, file)| variables.set_or_remove(name, file));
@@ -348,6 +352,7 @@ pub(super) fn content(file: &Stated<PathBuf>) -> Result<Vec<u8>, Error> {
 /// The first line of a file, which is a secret.
 pub(super) fn first_line(file: &Stated<PathBuf>) -> Result<Stated<String>, Error> {
     let shown = file.value.to_string_lossy();
+    secrets::guard();
     let content = String::from_utf8(content(file)?).map_err(|_| {
         Error::Configuration(format!("cannot read {} {}: it is not valid UTF-8", file.name, Quoted(&shown)))
     })?;

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::options::{self, CHOOSING_FILES, Kind};
+use super::secrets;
 use super::source::{Level, Stated};
 use crate::cli;
 use crate::error::Error;
@@ -85,9 +86,11 @@ impl Files {
             let Some(text) = text else { continue };
             let document = Document { path: &place.path, text: &text.words };
             let (base, of_profiles) = document.parse()?;
-            if text.readable_by_all
-                && (holds_secret(&base) || of_profiles.iter().any(|(_, entries)| holds_secret(entries)))
-            {
+            let has_secret = holds_secret(&base) || of_profiles.iter().any(|(_, entries)| holds_secret(entries));
+            if has_secret {
+                secrets::guard();
+            }
+            if has_secret && text.readable_by_all {
                 files.warnings.push(format!(
                     "{} holds a password, and every user of this host may read it: chmod 600 it, or name a \
                      redis-password-file there instead",

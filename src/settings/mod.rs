@@ -13,6 +13,7 @@ mod masters;
 mod mode;
 mod options;
 mod retention;
+mod secrets;
 mod source;
 mod stopping;
 mod target;

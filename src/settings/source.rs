@@ -4,7 +4,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use super::deployment::SECRETS;
 use super::files::{Files, Place};
+use super::secrets;
 use crate::cli::{self, variable_of};
 use crate::error::Error;
 use crate::error::phrase::Quoted;
@@ -80,7 +82,10 @@ impl Environment {
         let others = ["SHELL", "SSL_CERT_FILE", "HOME", "NO_COLOR", "TERM"];
         let is_read = |name: &str| name.starts_with("DLOCK_") || others.contains(&name);
         let readable = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-        let variables = readable.filter(|(name, _)| is_read(name)).collect();
+        let variables: Vec<(String, OsString)> = readable.filter(|(name, _)| is_read(name)).collect();
+        if variables.iter().any(|(name, _)| SECRETS.contains(&name.as_str())) {
+            secrets::guard();
+        }
         Self { variables, files: Files::default(), reads_host: true }
     }
 

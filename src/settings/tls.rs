@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::deployment::{absolute, content};
+use super::secrets;
 use super::source::{Environment, Level, Stated, path};
 use crate::backend::tls::{Authorities, Identity, InvalidPem, Tls};
 use crate::cli;
@@ -58,6 +59,7 @@ impl Files {
     pub(super) fn read(&self, environment: &Environment) -> Result<Tls, Error> {
         let identity = match (&self.cert, &self.key) {
             (Some(cert), Some(key)) => {
+                secrets::guard();
                 let chain = from_pem(cert, Identity::certificate_from_pem)?;
                 Some(Identity::new(chain, from_pem(key, Identity::key_from_pem)?))
             }

@@ -8,7 +8,12 @@ macro_rules! entry_point {
         // SAFETY: the symbol that the C library calls, with its C signature; a `no_main` crate has no other.
         #[expect(unsafe_code, reason = "the C library finds the start of the program by its name")]
         #[unsafe(no_mangle)]
-        pub extern "C" fn main(_count: std::ffi::c_int, _words: *const *const std::ffi::c_char) -> std::ffi::c_int {
+        pub unsafe extern "C" fn main(_count: std::ffi::c_int, words: *mut *mut std::ffi::c_char) -> std::ffi::c_int {
+            // SAFETY: it is the C library's own list, which this program uses through `command_line` alone.
+            #[expect(unsafe_code, reason = "only the C library knows where the list is")]
+            unsafe {
+                $crate::sys::command_line::remember(words);
+            }
             $start()
         }
     };

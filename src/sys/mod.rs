@@ -1,6 +1,7 @@
 //! The kernel, where `nix` lacks a call or a call needs `unsafe`. Knows nothing of locks or commands.
 
 pub mod boottime;
+pub mod command_line;
 pub mod entry;
 mod environment;
 pub mod interrupt;

@@ -164,6 +164,13 @@ pub fn owner(pid: Pid) -> Option<Uid> {
     nix::sys::stat::stat(format!("/proc/{pid}").as_str()).ok().map(|stat| Uid::from_raw(stat.st_uid))
 }
 
+/// From now on no core file of this process is written, and no other process of its user may read its memory or the
+/// environment that it was started with. What it executes begins anew.
+pub fn close_memory() {
+    // The kernel refuses no such wish.
+    nix::sys::prctl::set_dumpable(false).ok();
+}
+
 /// Closes this process's copy of a descriptor whose owner lives on in the process that it was forked from.
 pub fn close_copy(descriptor: BorrowedFd<'_>) {
     // SAFETY: the caller is a fork that ends without running destructors, so nobody uses or closes the number again.

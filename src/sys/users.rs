@@ -20,6 +20,16 @@ pub fn home() -> Option<PathBuf> {
     field(&passwd(), &uid, Field::Home).map(PathBuf::from)
 }
 
+/// Whether the file of this program gave it a user's or a group's rights that its caller does not have: it is
+/// set-user-ID or set-group-ID, or was called by such a program.
+#[must_use]
+pub fn has_borrowed_rights() -> bool {
+    // SAFETY: getauxval takes a number; the kernel tells these four to every program.
+    #[expect(unsafe_code)]
+    let told = |what| unsafe { libc::getauxval(what) };
+    told(libc::AT_UID) != told(libc::AT_EUID) || told(libc::AT_GID) != told(libc::AT_EGID)
+}
+
 fn passwd() -> String {
     std::fs::read_to_string("/etc/passwd").unwrap_or_default()
 }

@@ -57,6 +57,8 @@ mod traps;
 
 mod wrong_input;
 
+mod security;
+
 // What is told to dlock.
 mod configuration;
 
@@ -69,6 +71,8 @@ mod watching;
 mod top;
 
 mod crowded;
+
+mod load;
 
 mod taking_back;
 

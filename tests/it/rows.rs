@@ -94,13 +94,18 @@ pub(crate) fn have_tests_that_are_there(rows: &BTreeMap<String, Vec<String>>) {
     for (row, tests) in rows {
         assert!(!tests.is_empty(), "{row} has no test");
         for test in tests {
-            let name = test.rsplit("::").next().unwrap_or_default();
-            if !code_of(test).contains(&format!("fn {name}(")) {
+            if !is_there(test) {
                 missing.push(format!("{row}: {test}"));
             }
         }
     }
     assert!(missing.is_empty(), "these tests are nowhere: {missing:#?}");
+}
+
+/// Whether the file of `a::b::name` says `fn name`.
+pub(crate) fn is_there(test: &str) -> bool {
+    let name = test.rsplit("::").next().unwrap_or_default();
+    code_of(test).contains(&format!("fn {name}("))
 }
 
 /// The file of a test: below `tests/it`, or beside the code, whose module `tests` may have a file of its own.

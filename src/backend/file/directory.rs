@@ -147,6 +147,13 @@ impl NamespaceDir {
                     if kind(&status) != SFlag::S_IFREG {
                         return Err(not_regular(self.path.join(name).display()));
                     }
+                    // Ours have their room before they have a name. Somebody may have linked what he must not write.
+                    if status.st_size == 0 && status.st_nlink > 1 {
+                        return Err(BackendError::misconfigured(format!(
+                            "{} is another name of an empty file that dlock did not make; remove it or use another key",
+                            self.path.join(name).display()
+                        )));
+                    }
                     return Ok(Some((file, Identity::of(&status))));
                 }
             }

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{Address, Endpoint, Transport};
 use super::failure::{Failure, seconds};
-use super::stream::{Refusal, Stream};
+use super::stream::{Refusal, Stream, Way};
 use crate::backend::tls::{self, NoTls, Tls};
 use crate::lock::BackendError;
 
@@ -39,7 +39,9 @@ pub(super) async fn dial(
     limit: Duration,
 ) -> Result<Stream, Failure> {
     let (host, port) = match &endpoint.address {
-        Address::Unix(path) => return dial_socket(endpoint, path, deadline, limit).await.map(Stream::Unix),
+        Address::Unix(path) => {
+            return dial_socket(endpoint, path, deadline, limit).await.map(|stream| Way::Unix(stream).into());
+        }
         Address::Tcp { host, port } => (host, *port),
     };
     let url = endpoint.masked();
@@ -64,10 +66,10 @@ pub(super) async fn dial(
             }
         };
         match endpoint.transport {
-            Transport::Plain => return Ok(Stream::Tcp(stream)),
+            Transport::Plain => return Ok(Way::Tcp(stream).into()),
             Transport::Tls => match timeout_at(share, secured(tls, stream, host, *address, &url)).await {
                 Ok(Ok(stream)) => {
-                    return Ok(Stream::Tls { stream: Box::new(stream), refusal: Refusal::default() });
+                    return Ok(Way::Tls { stream: Box::new(stream), refusal: Refusal::default() }.into());
                 }
                 Ok(Err(NoTls::Impossible(error))) => return Err(Failure::unanswered(error)),
                 Ok(Err(NoTls::Failed(error))) => last = without_tls(&url, &error),
@@ -239,7 +241,7 @@ mod tests {
         let endpoint = Endpoint::parse(&url).expect("a valid URL");
         let limit = Duration::from_secs(5);
         let dialed = dial(&endpoint, &Tls::default(), Instant::now() + limit, limit).await;
-        let Ok(Stream::Tcp(stream)) = dialed else { panic!("it listens") };
+        let Ok(Stream { way: Way::Tcp(stream), .. }) = dialed else { panic!("it listens") };
         assert_eq!(getsockopt(&stream, sockopt::KeepAlive), Ok(true));
         assert_eq!(getsockopt(&stream, sockopt::TcpKeepIdle), Ok(15));
         assert_eq!(getsockopt(&stream, sockopt::TcpUserTimeout), Ok(30_000));

@@ -15,7 +15,7 @@ use super::ear::{Ear, Manner, NoEar};
 use super::endpoint::Endpoint;
 use super::failure::{Failure, lacks_command, seconds};
 use super::reply::services_of_sentinel;
-use super::stream::{Bounded, Refusal};
+use super::stream::Refusal;
 use crate::backend::tls::Tls;
 use crate::lock::BackendError;
 
@@ -183,7 +183,7 @@ impl Node {
         if let Some(link) = self.link.borrow().as_ref() {
             return Ok(link.clone());
         }
-        let stream = Bounded::new(dial(&self.endpoint, &self.tls, deadline, limit).await?);
+        let stream = dial(&self.endpoint, &self.tls, deadline, limit).await?;
         let refusal = stream.refusal();
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         // RESP2 without user, password or database: nothing is sent yet. They go out with the first request.

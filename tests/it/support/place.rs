@@ -112,6 +112,11 @@ impl Place {
             Kind::Redis => Server::redis(&[]),
             Kind::ZooKeeper => Server::zookeeper(),
         };
+        Self::alone_on(kind, server)
+    }
+
+    /// On this server, which the place keeps.
+    pub(crate) fn alone_on(kind: Kind, server: Server) -> Self {
         let place = Self::at_port(kind, server.port);
         Self { server: Some(RefCell::new(server)), ..place }
     }

@@ -12,9 +12,15 @@ local function digits(number)
   return string.format('%.0f', number)
 end
 
+-- What is looked at of a text that anybody may have written: matching half a gigabyte would keep the server busy for seconds.
+local function bounded(text)
+  return string.sub(text, 1, 8192)
+end
+
 -- owner (or generation), mode, phase of a value of version 1; nil of any other.
 local function parts(value)
-  local owner, mode, phase = string.match(type(value) == 'string' and value or '', '^([0-9a-f]+) dlock/1 (%S+) (%S+) ')
+  local text = type(value) == 'string' and bounded(value) or ''
+  local owner, mode, phase = string.match(text, '^([0-9a-f]+) dlock/1 (%S+) (%S+) ')
   if owner and #owner == 32 then
     return owner, mode, phase
   end
@@ -67,7 +73,7 @@ end
 
 -- { ends, phase, rest } of an entry of `holders` that lives.
 local function parse_sharer(entry)
-  local ends, phase, rest = string.match(entry or '', '^(%d+) (%S+) (.*)$')
+  local ends, phase, rest = string.match(bounded(entry or ''), '^(%d+) (%S+) (.*)$')
   if ends and tonumber(ends) > now_ms then
     return { ends = tonumber(ends), phase = phase, rest = rest }
   end
@@ -173,5 +179,5 @@ local function held(ahead)
       oldest, since = sharer.rest, began
     end
   end
-  return { 'held', string.sub(lock.value or '', 1, 8192), taken_for(), now_us, ahead, string.sub(oldest, 1, 8192), count }, sharers
+  return { 'held', bounded(lock.value or ''), taken_for(), now_us, ahead, oldest, count }, sharers
 end

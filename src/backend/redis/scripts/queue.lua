@@ -15,7 +15,7 @@ end
 
 -- When a waiter's lease ends, how often it was offered the lock, and how it hears.
 local function lease_of(waiter)
-  return string.match(redis.call('HGET', KEYS[3], waiter) or '', '^(%d+) (%d+) (%a+)$')
+  return string.match(bounded(redis.call('HGET', KEYS[3], waiter) or ''), '^(%d+) (%d+) (%a+)$')
 end
 
 -- Errors of these and of PUBSUB (an ACL without the channel) must not end a script that has already written.
@@ -48,7 +48,7 @@ end
 
 -- mode, ttl ms, holder data of what a waiter left about itself; nil when it cannot be read.
 local function entry_of(waiter)
-  return string.match(redis.call('HGET', KEYS[4], waiter) or '', '^dlock/1 (%S+) %d+ (%d+) (.*)$')
+  return string.match(bounded(redis.call('HGET', KEYS[4], waiter) or ''), '^dlock/1 (%S+) %d+ (%d+) (.*)$')
 end
 
 -- Keeps what is free of the lock for `waiter` until it confirms, and tells it.

@@ -21,7 +21,7 @@ end
 
 local value = look('GET', KEYS[1])
 local owner, mode, phase, words =
-  string.match(value or '', '^([0-9a-f]+) dlock/1 (%S+) (%S+) ([^{]*)')
+  string.match(string.sub(value or '', 1, 8192), '^([0-9a-f]+) dlock/1 (%S+) (%S+) ([^{]*)')
 
 local function owns()
   return phase == 'running' or phase == 'one-shot' or phase == 'revoked'
@@ -44,7 +44,7 @@ else
   local kept = owner and look('HMGET', KEYS[2], 'generation', ARGV[1]) or {}
   local generation, entry = kept[1], kept[2]
   local ends, rest
-  ends, phase, rest, words = string.match(entry or '', '^(%d+) (%S+) (([^{]*).*)$')
+  ends, phase, rest, words = string.match(string.sub(entry or '', 1, 8192), '^(%d+) (%S+) (([^{]*).*)$')
   if generation ~= owner or not ends or tonumber(ends) <= now_ms or not owns() then
     return { 0, now_us }
   end

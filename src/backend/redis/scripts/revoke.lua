@@ -29,7 +29,7 @@ if is == 'type' then
 elseif is == 'text' then
   -- Another program's, and a marker whose holders are gone: nobody can be asked.
   local foreign = type(lock.value) == 'string' and not is_marked()
-  return foreign and string.sub(lock.value, 1, 8192) == me and free() or 0
+  return foreign and bounded(lock.value) == me and free() or 0
 elseif is == 'owner' and lock.owner == me and lock.mode == 'exclusive' and lock.phase ~= 'offered' then
   if can_be_asked(lock.phase, lock.value, redis.call('PTTL', KEYS[1])) then
     local marked = string.gsub(lock.value, '^(%S+ %S+ %S+) %S+', '%1 revoked', 1)

@@ -20,6 +20,11 @@ local function look(...)
   return redis.call(...)
 end
 
+-- As much of a text that anybody may have written as is shown of it.
+local function bounded(text)
+  return string.sub(text, 1, 8192)
+end
+
 for at = 1, #KEYS, 5 do
   local lock = KEYS[at]
   local value = look('GET', lock)
@@ -32,20 +37,20 @@ for at = 1, #KEYS, 5 do
   local generation, sharers = '', {}
   local holders = look('HGETALL', KEYS[at + 4]) or {}
   for pair = 1, #holders, 2 do
-    local ends = tonumber(string.match(holders[pair + 1], '^(%d+) ') or '')
+    local ends = tonumber(string.match(bounded(holders[pair + 1]), '^(%d+) ') or '')
     if holders[pair] == 'generation' then
-      generation = holders[pair + 1]
+      generation = bounded(holders[pair + 1])
     elseif ends and ends > now_us / 1000 and #sharers < 2 * ARGV[1] then
-      table.insert(sharers, holders[pair])
-      table.insert(sharers, string.sub(holders[pair + 1], 1, 8192))
+      table.insert(sharers, bounded(holders[pair]))
+      table.insert(sharers, bounded(holders[pair + 1]))
     end
   end
   local waiters = {}
   for _, waiter in ipairs(look('ZRANGE', KEYS[at + 1], 0, ARGV[1] - 1) or {}) do
-    table.insert(waiters, waiter)
-    table.insert(waiters, look('HGET', KEYS[at + 2], waiter) or '')
-    table.insert(waiters, look('HGET', KEYS[at + 3], waiter) or '')
+    table.insert(waiters, bounded(waiter))
+    table.insert(waiters, bounded(look('HGET', KEYS[at + 2], waiter) or ''))
+    table.insert(waiters, bounded(look('HGET', KEYS[at + 3], waiter) or ''))
   end
-  table.insert(reply, { string.sub(value, 1, 8192), kind, redis.call('PTTL', lock), generation, sharers, waiters })
+  table.insert(reply, { bounded(value), kind, redis.call('PTTL', lock), generation, sharers, waiters })
 end
 return reply

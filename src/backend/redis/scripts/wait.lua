@@ -26,7 +26,7 @@ end
 local function awaited_slots()
   local stored = redis.call('HGETALL', KEYS[4])
   for at = 1, #stored, 2 do
-    local theirs = string.match(stored[at + 1], '^dlock/1 (%S+) ')
+    local theirs = string.match(bounded(stored[at + 1]), '^dlock/1 (%S+) ')
     if slots(theirs) and theirs ~= mode and condition(stored[at], WAKE) == 'live' then
       return slots(theirs)
     end

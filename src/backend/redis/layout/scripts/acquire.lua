@@ -18,7 +18,7 @@ if owner and owner ~= ARGV[1] then
     string.sub(owner, 1, 8192),
     redis.call('PTTL', KEYS[1]),
     tonumber(now_us),
-    type(record) == 'string' and record or '',
+    type(record) == 'string' and string.sub(record, 1, 8192) or '',
     untold() and 1 or 0,
   }
 end

@@ -19,11 +19,11 @@ if lock.owner == me then
   return { 'twice' }
 end
 if not is_free() then
-  local counted = lock.owner and (string.match(lock.value, '^[^{]* masters=(%d+) ') or '1')
+  local counted = lock.owner and (string.match(bounded(lock.value), '^[^{]* masters=(%d+) ') or '1')
   if counted and counted ~= ARGV[6] then
     return { 'masters', tonumber(counted) }
   end
-  return { 'held', string.sub(lock.value or '', 1, 8192), taken_for(), now_us }
+  return { 'held', bounded(lock.value or ''), taken_for(), now_us }
 end
 set_alone(me, 'exclusive', ARGV[4], ARGV[2], 0, ARGV[3], 'masters=' .. ARGV[6] .. ' ' .. dated(ARGV[5]))
 -- No lower than a single server would give: who moves from one to several masters goes on from there.
