@@ -60,3 +60,20 @@ pub fn lean(script: &str) -> String {
 pub(super) fn millis(duration: Duration) -> String {
     duration.as_millis().max(1).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_expiry_that_is_sent_is_what_was_asked_and_never_nothing(nanos in 0..=366 * 86_400_000_000_000_u64) {
+            let asked = Duration::from_nanos(nanos);
+            let sent = Duration::from_millis(millis(asked).parse().expect("digits"));
+            prop_assert!(sent >= Duration::from_millis(1));
+            prop_assert!(sent <= asked.max(Duration::from_millis(1)) && asked.saturating_sub(sent) < Duration::from_millis(1));
+        }
+    }
+}
