@@ -53,7 +53,7 @@ pub enum Delivery {
 }
 
 /// What becomes of the tree when the command itself has ended of its own accord.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LeftBehind {
     /// It was meant to run on.
     Ignore,
@@ -76,7 +76,7 @@ pub enum Action {
     Finish(Exit),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     Running,
     /// The command has ended of its own accord, and the rest of its tree is waited for.
@@ -93,7 +93,7 @@ enum Phase {
 }
 
 /// The state of one command.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Supervisor {
     phase: Phase,
     exit: Option<Exit>,

@@ -13,7 +13,7 @@ use nix::unistd::read;
 use super::readiness::Readiness;
 
 /// An instant of CLOCK_BOOTTIME, meaningful on this machine until it is restarted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootInstant(Duration);
 
 impl BootInstant {

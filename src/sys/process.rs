@@ -41,7 +41,7 @@ pub fn exit_now(status: i32) -> ! {
 }
 
 /// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Exit {
     Code(i32),
     /// By this signal, real-time ones included.

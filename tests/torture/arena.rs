@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::crew::Shape;
-use super::nemesis::{Betrayal, Disk, Ensemble, Failovers, LateAnswers, Links, Masters, Migrations, Nemesis, Redis};
+use super::nemesis::{Betrayal, CutOff, Disk, Ensemble, Failovers, Links, Masters, Migrations, Nemesis, Redis};
 use crate::support::{Cluster, Kind, Place, Proxy, Server, SteppedClock, Watched};
 
 pub(super) struct Arena {
@@ -106,7 +106,7 @@ pub(super) fn on_redis_with_late_answers() -> Arena {
     Arena {
         places: ways(&place, &ports(&links)),
         inspected: vec![Inspected(place)],
-        nemeses: vec![Box::new(LateAnswers(links))],
+        nemeses: vec![Box::new(CutOff { links, answers_are_late: true })],
         may_be_forced: false,
         are_struck: false,
         shape: Shape::Sitters,
@@ -188,6 +188,20 @@ pub(super) fn on_zookeeper() -> Arena {
         may_be_forced: true,
         are_struck: true,
         shape: Shape::Crowd,
+    }
+}
+
+/// Two ways to it, of which one is silent for longer than a session.
+pub(super) fn on_zookeeper_cut_off() -> Arena {
+    let links: Vec<Arc<Proxy>> = (0..2).map(|_| Arc::new(Proxy::before(Server::shared_zookeeper().port))).collect();
+    let place = Place::shared(Kind::ZooKeeper);
+    Arena {
+        places: ways(&place, &ports(&links)),
+        inspected: vec![Inspected(place)],
+        nemeses: vec![Box::new(CutOff { links, answers_are_late: false })],
+        may_be_forced: false,
+        are_struck: false,
+        shape: Shape::Sitters,
     }
 }
 

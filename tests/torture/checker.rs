@@ -20,7 +20,14 @@ pub(super) struct Terms {
     pub(super) recovers_within: Nanos,
     /// A hand-over in quiet times that takes longer has waited for a timer and not for a message; `None`: nobody is told
     /// of a lock that is free, or the machine is too busy to judge.
-    pub(super) quick: Option<Nanos>,
+    pub(super) quick: Option<Quick>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quick {
+    pub(super) within: Nanos,
+    /// So many of a hundred may be slower.
+    pub(super) but: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +82,13 @@ pub(super) fn check(history: &History, terms: Terms) -> Verdict {
         recoveries(history, terms, key, stays, &mut verdict);
         quiet_hand_overs(history, key, stays, &mut verdict);
     }
-    let quick = verdict.hand_overs.iter().filter(|took| terms.quick.is_none_or(|quick| **took <= quick)).count();
-    if verdict.hand_overs.len() >= ENOUGH && quick * 5 < verdict.hand_overs.len() * 4 {
-        let what = format!("only {quick} of {} quiet hand-overs were quick", verdict.hand_overs.len());
+    let all = verdict.hand_overs.len();
+    if let Some(Quick { within, but }) = terms.quick
+        && let slow = verdict.hand_overs.iter().filter(|took| **took > within).count()
+        && all >= ENOUGH
+        && slow * 100 > all * but
+    {
+        let what = format!("{slow} of {all} quiet hand-overs were slow");
         verdict.violations.push(Violation { kind: "slow", what, key: String::new(), from: 0, until: 0 });
     }
     verdict.hand_overs.sort_unstable();
@@ -135,7 +146,8 @@ fn statuses(history: &History, terms: Terms, job: &Job, verdict: &mut Verdict) {
     }
     if let Some(stay) = stay {
         // Whatever dlock says of itself, its command is over by then; a killed front's is ended by the keeper.
-        let grace = if struck() || disturbed() { terms.ttl } else { SLACK / 5 };
+        let was_killed = explained(history, terms, job, |fault| fault.kind == "front-killed");
+        let grace = if was_killed { terms.ttl } else { SLACK / 5 };
         if stay.last > ended_at + grace {
             let what = format!("something of {} lived on after dlock had ended", job.name);
             verdict.violations.push(violation("outlives", what, job, stay.began, stay.last));

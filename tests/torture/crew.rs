@@ -159,7 +159,14 @@ impl Crew {
                 Shape::Pair => false,
                 Shape::Sitters => true,
             };
-            let seconds = if stays { 1.0 + 8.0 * dice.f64() } else { 0.15 * dice.f64() };
+            let seconds = match self.shape {
+                _ if stays => 1.0 + 8.0 * dice.f64(),
+                // About as long as it takes the other one to come and ask.
+                Shape::Pair => 0.2 + 0.3 * dice.f64(),
+                _ => 0.15 * dice.f64(),
+            };
+            // There is more to see of one that does not end when it is asked.
+            let manner = if stays && manner == "plain" && dice.bool() { "stubborn" } else { manner };
             let seconds = format!("{seconds:.3}");
             let mut args = vec!["run", "-q", "--ttl", "3s", "-k", key];
             let of_mode = mode.options();

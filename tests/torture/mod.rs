@@ -18,7 +18,7 @@ use fastrand::Rng;
 
 use crate::support::{A_WHILE, soak_time};
 use arena::Arena;
-use checker::{SECOND, Terms, check};
+use checker::{Quick, SECOND, Terms, check};
 use crew::{Crew, Modes, TTL};
 use history::History;
 use nemesis::{force_releases, storms, strike_processes, watch_the_machine};
@@ -31,7 +31,7 @@ const TERMS: Terms = Terms {
     unpreventable: &[],
     may_refuse: false,
     recovers_within: 20 * SECOND,
-    quick: Some(700 * SECOND / 1000),
+    quick: Some(Quick { within: 700 * SECOND / 1000, but: 20 }),
 };
 
 #[test]
@@ -57,7 +57,7 @@ fn redis_slots() {
 #[test]
 fn redis_far_away() {
     // Whoever comes when the lock is given back is some round trips away from asking for it.
-    let terms = Terms { quick: Some(800 * SECOND / 1000), ..TERMS };
+    let terms = Terms { quick: Some(Quick { within: 700 * SECOND / 1000, but: 8 }), ..TERMS };
     torture("redis-far-away", Modes::Exclusive, terms, arena::on_redis_far_away);
 }
 
@@ -76,7 +76,8 @@ fn redis_betrayed() {
 /// Without the replicas' word the next master may not have the latest grants.
 #[test]
 fn sentinel() {
-    let terms = Terms { unpreventable: &["failover-asked", "master-crash", "master-stopped"], ..TERMS };
+    let terms =
+        Terms { unpreventable: &["failover-asked", "master-crash", "master-stopped", "replicas-cut-off"], ..TERMS };
     torture("sentinel", Modes::Exclusive, terms, || arena::behind_sentinels(&[]));
 }
 
@@ -110,6 +111,11 @@ fn zookeeper_shared() {
 #[test]
 fn zookeeper_slots() {
     torture("zookeeper-slots", Modes::Slots(3), TERMS, arena::on_zookeeper);
+}
+
+#[test]
+fn zookeeper_cut_off() {
+    torture("zookeeper-cut-off", Modes::Exclusive, TERMS, arena::on_zookeeper_cut_off);
 }
 
 #[test]

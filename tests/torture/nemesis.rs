@@ -20,7 +20,7 @@ use super::history::Scribe;
 pub(super) use cluster::Migrations;
 pub(super) use disk::Disk;
 pub(super) use ensemble::Ensemble;
-pub(super) use links::{LateAnswers, Links};
+pub(super) use links::{CutOff, Links};
 pub(super) use masters::Masters;
 pub(super) use process::{force_releases, strike_processes};
 pub(super) use redis::{Betrayal, Redis};

@@ -12,12 +12,12 @@ mod layout;
 pub mod masters;
 mod names;
 mod node;
-mod quorum;
+pub mod quorum;
 mod raising;
 mod reading;
 mod reply;
 mod revoking;
-mod script;
+pub mod script;
 mod stream;
 mod topology;
 mod value;
@@ -39,7 +39,7 @@ use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
 use self::reply::{Answer, Held, Renewed, Set};
-use self::script::{eval, millis};
+use self::script::{ACQUIRE, ACQUIRE_BESIDE_OTHERS, PROLONG, RELEASE, WAIT, eval, millis};
 use self::topology::Route;
 use self::value::{LockValue, ServerTime};
 use self::waiting::{Waiting, contention, place};
@@ -53,34 +53,6 @@ use crate::lock::{
 };
 use crate::sys::boottime::BootInstant;
 use crate::sys::seeded::seeded;
-
-const ACQUIRE: &str =
-    concat!(include_str!("scripts/base.lua"), include_str!("scripts/grant.lua"), include_str!("scripts/acquire.lua"));
-const ACQUIRE_BESIDE_OTHERS: &str = concat!(
-    include_str!("scripts/base.lua"),
-    include_str!("scripts/sharing.lua"),
-    include_str!("scripts/grant.lua"),
-    include_str!("scripts/acquire.lua")
-);
-const WAIT: &str = concat!(
-    include_str!("scripts/base.lua"),
-    include_str!("scripts/sharing.lua"),
-    include_str!("scripts/grant.lua"),
-    include_str!("scripts/queue.lua"),
-    include_str!("scripts/wait.lua")
-);
-const RELEASE: &str = concat!(
-    include_str!("scripts/base.lua"),
-    include_str!("scripts/sharing.lua"),
-    include_str!("scripts/queue.lua"),
-    include_str!("scripts/release.lua")
-);
-const PROLONG: &str = concat!(
-    include_str!("scripts/base.lua"),
-    include_str!("scripts/sharing.lua"),
-    include_str!("scripts/queue.lua"),
-    include_str!("scripts/prolong.lua")
-);
 
 /// What a one-shot is granted until its grant has been learnt of: a lease that nobody knows of ends this soon.
 const UNCONFIRMED_ONE_SHOT: Duration = Duration::from_secs(10);

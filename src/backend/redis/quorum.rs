@@ -8,13 +8,13 @@ use crate::sys::seeded::seeded;
 
 /// So many masters, of which more than half have to agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Quorum {
+pub struct Quorum {
     masters: usize,
 }
 
 /// What the answers to one question add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// A majority says "yours".
     Ours,
     /// So many say "not yours" that no majority can be left, whatever the silent ones would say.
@@ -24,18 +24,18 @@ pub(super) enum Verdict {
 }
 
 impl Quorum {
-    pub(super) fn of(masters: usize) -> Self {
+    pub fn of(masters: usize) -> Self {
         Self { masters }
     }
 
-    pub(super) fn majority(self) -> usize {
+    pub fn majority(self) -> usize {
         if seeded!("half-is-a-majority") {
             return self.masters / 2;
         }
         self.masters / 2 + 1
     }
 
-    pub(super) fn verdict(self, ours: usize, not_ours: usize) -> Verdict {
+    pub fn verdict(self, ours: usize, not_ours: usize) -> Verdict {
         if ours >= self.majority() {
             Verdict::Ours
         } else if self.masters.saturating_sub(not_ours) < self.majority() {
@@ -47,20 +47,20 @@ impl Quorum {
 
     /// The instant up to which a majority keeps everybody else out, when each master that said "yours" does so until one
     /// of `deadlines`. `None`: they are no majority.
-    pub(super) fn valid_until(self, mut deadlines: Vec<BootInstant>) -> Option<BootInstant> {
+    pub fn valid_until(self, mut deadlines: Vec<BootInstant>) -> Option<BootInstant> {
         deadlines.sort_unstable_by(|one, other| other.cmp(one));
         deadlines.get(self.majority() - 1).copied()
     }
 }
 
 /// A number above every one that any earlier holder can have recorded, when `seen` are those of a majority.
-pub(super) fn next_fence(seen: impl Iterator<Item = u64>) -> u64 {
+pub fn next_fence(seen: impl Iterator<Item = u64>) -> u64 {
     1 + seen.max().unwrap_or_default()
 }
 
 /// The order in which every contender asks the masters of these names: whoever has the first one is refused by none, so
 /// that no vote is split however many try at once.
-pub(super) fn agreed_order<T>(masters: Vec<T>, name: impl Fn(&T) -> String) -> Vec<T> {
+pub fn agreed_order<T>(masters: Vec<T>, name: impl Fn(&T) -> String) -> Vec<T> {
     let mut ranked: Vec<(Vec<u8>, T)> =
         masters.into_iter().map(|master| (Sha256::digest(name(&master)).to_vec(), master)).collect();
     ranked.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -69,7 +69,7 @@ pub(super) fn agreed_order<T>(masters: Vec<T>, name: impl Fn(&T) -> String) -> V
 
 /// One master's answer to a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vote {
+pub enum Vote {
     Granted,
     Refused,
     /// It did not answer in time, or could not serve.
@@ -78,7 +78,7 @@ pub(super) enum Vote {
 
 /// What a contender does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Ask these, at once.
     Ask(Vec<usize>),
     /// A majority granted it, and all have been asked.
@@ -91,7 +91,7 @@ pub(super) enum Step {
 
 /// One try to get the votes of a majority.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub struct Attempt {
     quorum: Quorum,
     /// The masters in the order in which this contender asks them.
     order: Vec<usize>,
@@ -101,16 +101,16 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Masters that were `silent` of late come last: what they cost in time is paid only by whoever has a majority of
     /// the others.
-    pub(super) fn new(quorum: Quorum, silent: impl Fn(usize) -> bool) -> Self {
+    pub fn new(quorum: Quorum, silent: impl Fn(usize) -> bool) -> Self {
         let (late, early): (Vec<usize>, Vec<usize>) = (0..quorum.masters).partition(|master| silent(*master));
         Self { quorum, order: [early, late].concat(), votes: vec![None; quorum.masters] }
     }
 
-    pub(super) fn record(&mut self, master: usize, vote: Vote) {
+    pub fn record(&mut self, master: usize, vote: Vote) {
         self.votes[master] = Some(vote);
     }
 
-    pub(super) fn next(&self) -> Step {
+    pub fn next(&self) -> Step {
         let unasked: Vec<usize> = self.order.iter().copied().filter(|master| self.votes[*master].is_none()).collect();
         if self.count(Vote::Granted) >= self.quorum.majority() {
             // Whoever comes later is refused by these, too, and some of the others may fail.
@@ -129,12 +129,12 @@ impl Attempt {
     }
 
     /// Masters on which something may have been left, or may yet arrive.
-    pub(super) fn touched(&self) -> Vec<usize> {
+    pub fn touched(&self) -> Vec<usize> {
         let may_hold = |master: &usize| matches!(self.votes[*master], Some(Vote::Granted | Vote::Silent));
         (0..self.quorum.masters).filter(may_hold).collect()
     }
 
-    pub(super) fn granted(&self) -> Vec<usize> {
+    pub fn granted(&self) -> Vec<usize> {
         (0..self.quorum.masters).filter(|master| self.votes[*master] == Some(Vote::Granted)).collect()
     }
 

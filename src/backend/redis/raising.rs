@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use super::names::Names;
 use super::reply::{self, Renewed};
-use super::script::{eval, millis};
+use super::script::{FENCE, RENEW, eval, millis};
 use super::{RedisBackend, unexpected};
 use crate::lock::pace::Pace;
 use crate::lock::validity::of_server_lease;
 use crate::lock::{BackendError, FencingToken, Lease, Renewal};
 use crate::sys::boottime::BootInstant;
-
-pub(super) const RENEW: &str = include_str!("scripts/renew.lua");
-const FENCE: &str = include_str!("scripts/fence.lua");
 
 /// How long a fence is kept after the lease it was given to, where the server's clock would make a lower one.
 const ABOVE_THE_CLOCK: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -7,7 +7,7 @@ use zookeeper_client::{Client, Error, Stat};
 use super::node::{Node, Record, time_of_day};
 use super::place;
 use super::queue::{Entry, Queue};
-use super::{ZooKeeperBackend, failure, lease};
+use super::{ZooKeeperBackend, expiry, failure, lease};
 use crate::lock::{BackendError, HolderEntry, KeyPattern, LockKey, LockState, LockStatus, Mode, Phase, WaiterEntry};
 
 /// How many directories are listed before the first answer is awaited.
@@ -92,7 +92,7 @@ async fn now(backend: &ZooKeeperBackend, client: &Client, contenders: &[(Node, M
 
 /// The time from a stamp of transaction `zxid` to the clock, if one leader made both.
 fn age(zxid: i64, stamped_ms: i64, clock: Option<Stat>) -> Option<Duration> {
-    let clock = clock.filter(|clock| lease::epoch(clock.mzxid) == lease::epoch(zxid))?;
+    let clock = clock.filter(|clock| expiry::epoch(clock.mzxid) == expiry::epoch(zxid))?;
     Some(Duration::from_millis(u64::try_from(clock.mtime.saturating_sub(stamped_ms)).unwrap_or(0)))
 }
 
@@ -171,5 +171,5 @@ fn holder_entry(backend: &ZooKeeperBackend, node: &Node, mode: Mode, clock: Opti
 fn held_for(node: &Node, clock: Option<Stat>) -> Option<Duration> {
     let stat = node.stat?;
     age(stat.mzxid, node.granted_ms()?, clock)
-        .filter(|_| node.fence().is_some_and(|fence| lease::epoch(stat.mzxid) == lease::epoch(fence.0.cast_signed())))
+        .filter(|_| node.fence().is_some_and(|fence| expiry::epoch(stat.mzxid) == expiry::epoch(fence.0.cast_signed())))
 }

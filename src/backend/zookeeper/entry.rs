@@ -13,7 +13,7 @@ use super::place::{self, Place};
 use super::queue::{self, Entry, Queue};
 use super::session::Terms;
 use super::watching::Watches;
-use super::{ASIDE, ZooKeeperBackend, failure, lease};
+use super::{ASIDE, ZooKeeperBackend, expiry, failure, lease};
 use crate::lock::{BackendError, Contention, LeaseKind, Patience};
 use crate::sys::boottime::BootInstant;
 
@@ -218,7 +218,7 @@ pub(super) async fn make_directory(
 /// clock since then.
 fn held_for(node: &Node, own: &Place) -> Option<Duration> {
     let (stat, created_at) = own.created_at()?;
-    if lease::epoch(node.stat?.mzxid) != lease::epoch(stat.czxid) {
+    if expiry::epoch(node.stat?.mzxid) != expiry::epoch(stat.czxid) {
         return None;
     }
     let before_us = stat.ctime.checked_sub(node.granted_ms()?)?;

@@ -44,7 +44,8 @@ impl Family {
 
     /// The name that a contender creates; ZooKeeper appends the sequence number. `None` for a mode that the family does
     /// not have.
-    pub(super) fn label(self, guid: Uuid, mode: Mode) -> Option<String> {
+    #[must_use]
+    pub fn label(self, guid: Uuid, mode: Mode) -> Option<String> {
         let (hyphenated, simple) = (guid.hyphenated(), guid.simple());
         Some(match (self, mode) {
             (Self::Dlock, Mode::Exclusive) => format!("_c_{hyphenated}-{LOCK}"),

@@ -6,6 +6,7 @@ use zookeeper_client::{Client, CreateMode, Error, MultiWriteError, Stat};
 
 use super::contender::{Contest, Trouble, Turn};
 use super::entry::{self, Crowd};
+use super::expiry::{self, Judgement, Stamp, age_at_birth};
 use super::node::{Node, Record, time_of_day};
 use super::place::{self, Found, Place};
 use super::session::Existence;
@@ -25,10 +26,6 @@ const LONGEST_NODE_TTL: Duration = Duration::from_millis(0xff_ffff_ffff);
 
 /// The server stamps whole milliseconds, and a lease has ended only when more than it has passed.
 const RESOLUTION: Duration = Duration::from_millis(2);
-
-/// A request has at most 1 MiB, and each of these takes little more than the node's path: some 300 bytes below a short
-/// chroot.
-const MOST_SETS: i32 = 1_000;
 
 /// What contenders ahead mean to one that would like to sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +53,6 @@ impl Expiry {
 /// Until when a lease by the leader's clock can be believed.
 pub(super) fn valid_until(sent: BootInstant, ttl: Duration) -> BootInstant {
     sent + validity::of_server_lease(ttl)
-}
-
-/// Which leader a transaction is of.
-pub(super) fn epoch(zxid: i64) -> i64 {
-    zxid >> 32
 }
 
 /// Our turn has come: makes the place permanent for as long as the lease lasts.
@@ -185,21 +177,19 @@ async fn judge(backend: &ZooKeeperBackend, client: &Client, directory: &str, nod
     let asked_at = BootInstant::now();
     let clock = leaders_clock(backend, client).await?;
     let kept_for = record.kept_for();
-    let began = if epoch(clock.mzxid) == epoch(stat.mzxid) {
-        stat.mtime
-    } else {
-        // Two leaders' clocks are never compared: the lease starts anew under this one.
-        match client.set_data(&path, &node.data, node.version()).await {
+    let judgement = match expiry::judge(Stamp::of(&stat), Stamp::of(&clock), kept_for) {
+        // The lease starts anew under this leader.
+        Judgement::Anew => match client.set_data(&path, &node.data, node.version()).await {
             Ok(_) => return Ok(Expiry::At(asked_at + kept_for + RESOLUTION)),
             Err(Error::NoNode | Error::BadVersion) => return Ok(Expiry::Changed),
             // Another user's, who alone may write to it: it starts anew for us, who have to remember that.
-            Err(Error::NoAuth) => backend.first_sight(&path, stat.mzxid, &clock),
+            Err(Error::NoAuth) => expiry::since(backend.first_sight(&path, stat.mzxid, &clock), clock.mtime, kept_for),
             Err(error) => return Err(error.into()),
-        }
+        },
+        judged => judged,
     };
-    let age = Duration::from_millis(u64::try_from(clock.mtime - began).unwrap_or(0));
-    if age <= kept_for {
-        return Ok(Expiry::At(asked_at + (kept_for - age) + RESOLUTION));
+    if let Judgement::EndsIn(left) = judgement {
+        return Ok(Expiry::At(asked_at + left + RESOLUTION));
     }
     // Under the version that was judged: a renewal in between wins.
     match client.delete(&path, node.version()).await {
@@ -311,18 +301,6 @@ pub(super) async fn replace(
     swapped.await.map(|_| stored).map_err(failure::of_multi)
 }
 
-/// How often a node that replaces one of `version` is set at once: versions begin at 0 again with every node, and somebody
-/// who has found the old lease at its end may be about to delete it under its version.
-fn age_at_birth(version: Option<i32>) -> i32 {
-    match version {
-        // An ephemeral: nobody judges its age.
-        None => 0,
-        Some(version) if version < MOST_SETS => version + 1,
-        // So many renewals ago nobody is still about to do anything.
-        Some(_) => 1,
-    }
-}
-
 fn end_of(stat: &Stat, ttl: Duration) -> Option<std::time::SystemTime> {
     time_of_day(stat.mtime)?.checked_add(ttl)
 }
@@ -330,15 +308,6 @@ fn end_of(stat: &Stat, ttl: Duration) -> Option<std::time::SystemTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_replacement_never_has_the_version_of_what_it_replaces() {
-        for version in [0, 1, 2, MOST_SETS - 1, MOST_SETS, i32::MAX] {
-            assert_ne!(age_at_birth(Some(version)), version);
-        }
-        assert_eq!(age_at_birth(Some(0)), 1);
-        assert_eq!(age_at_birth(None), 0);
-    }
 
     #[test]
     fn a_node_is_replaced_when_a_lease_would_outgrow_its_backstop() {

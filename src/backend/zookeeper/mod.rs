@@ -9,6 +9,7 @@ mod contender;
 mod endpoint;
 mod entry;
 mod examination;
+pub mod expiry;
 mod failure;
 mod family;
 mod lease;
@@ -17,7 +18,7 @@ mod opening;
 mod path;
 mod place;
 mod proofs;
-mod queue;
+pub mod queue;
 mod revoking;
 mod session;
 mod tombstone;
@@ -160,7 +161,7 @@ impl ZooKeeperBackend {
         let now = FirstSight { mzxid, clock: *clock };
         let mut seen = self.seen.borrow_mut();
         let first = seen.entry(path.to_owned()).or_insert(now);
-        if first.mzxid != mzxid || lease::epoch(first.clock.mzxid) != lease::epoch(clock.mzxid) {
+        if first.mzxid != mzxid || expiry::epoch(first.clock.mzxid) != expiry::epoch(clock.mzxid) {
             *first = now;
         }
         first.clock.mtime

@@ -12,20 +12,20 @@ const LAST_SEQUENCES: i64 = 1_000_000;
 
 /// The children of one directory in the order in which they are served.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub struct Queue {
     entries: Vec<Entry>,
     stranger: Option<String>,
 }
 
 /// One contender, as its name tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) mode: Mode,
+pub struct Entry {
+    pub name: String,
+    pub mode: Mode,
 }
 
 impl Queue {
-    pub(super) fn of(family: Family, children: Vec<String>) -> Self {
+    pub fn of(family: Family, children: Vec<String>) -> Self {
         let mut ranked: Vec<(String, Entry)> = children
             .into_iter()
             .map(|name| {
@@ -45,22 +45,22 @@ impl Queue {
         Self { entries, stranger }
     }
 
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
     /// A child of another family of recipes, which does not see ours.
-    pub(super) fn stranger(&self) -> Option<&str> {
+    pub fn stranger(&self) -> Option<&str> {
         self.stranger.as_deref()
     }
 
     /// How many, counted from the head, hold the lock together.
-    pub(super) fn holders(&self) -> usize {
+    pub fn holders(&self) -> usize {
         Self::holding(&self.entries)
     }
 
     /// The same for entries that are in order already.
-    pub(super) fn holding(entries: &[Entry]) -> usize {
+    pub fn holding(entries: &[Entry]) -> usize {
         let Some(head) = entries.first() else { return 0 };
         let alike = entries.iter().take_while(|entry| entry.mode == head.mode).count();
         match head.mode {
@@ -70,12 +70,12 @@ impl Queue {
         }
     }
 
-    pub(super) fn position(&self, name: &str) -> Option<usize> {
+    pub fn position(&self, name: &str) -> Option<usize> {
         self.entries.iter().position(|entry| entry.name == name)
     }
 
     /// Every node that was created under `label`, first in the queue first.
-    pub(super) fn created_as(&self, label: &str) -> Vec<&str> {
+    pub fn created_as(&self, label: &str) -> Vec<&str> {
         self.entries.iter().map(|entry| entry.name.as_str()).filter(|name| name.starts_with(label)).collect()
     }
 }
@@ -91,7 +91,7 @@ impl Queue {
 ///   So of any N of them one has gone by then, and N are as few as will do: if it watched fewer, just those could be
 ///   left. It watches the nearest N, who are likely to stay longest: a release wakes N at most, however many wait, and
 ///   just one where the holder that came first goes first.
-pub(super) fn must_go(ahead: &[Entry], mode: Mode) -> Vec<usize> {
+pub fn must_go(ahead: &[Entry], mode: Mode) -> Vec<usize> {
     let nearest = |is_in_the_way: &dyn Fn(&Entry) -> bool| ahead.iter().rposition(is_in_the_way).into_iter().collect();
     match mode {
         Mode::Exclusive => nearest(&|_| true),
@@ -106,7 +106,7 @@ pub(super) fn must_go(ahead: &[Entry], mode: Mode) -> Vec<usize> {
 
 /// The number of slots that those ahead agree on, where it is another than in `mode`. The first of them decides: one
 /// with a number of its own, about to be refused and gone, speaks for nobody behind it.
-pub(super) fn other_slots(ahead: &[Entry], mode: Mode) -> Option<u32> {
+pub fn other_slots(ahead: &[Entry], mode: Mode) -> Option<u32> {
     let Mode::Slots(ours) = mode else { return None };
     let theirs = ahead.iter().find_map(|entry| if let Mode::Slots(total) = entry.mode { Some(total) } else { None });
     theirs.filter(|theirs| *theirs != ours)
@@ -117,7 +117,7 @@ fn number(total: u32) -> usize {
 }
 
 /// Whether so few sequence numbers are left that order is about to be lost.
-pub(super) fn near_the_end(sequence: i64) -> bool {
+pub fn near_the_end(sequence: i64) -> bool {
     sequence < 0 || sequence > i64::from(i32::MAX) - LAST_SEQUENCES
 }
 
@@ -127,7 +127,7 @@ fn trailing_digits(name: &str) -> &str {
 }
 
 /// A name as shown in messages: it comes from other programs.
-pub(super) fn shown(name: &str) -> Cow<'_, str> {
+pub fn shown(name: &str) -> Cow<'_, str> {
     const MOST: usize = 80;
     match name.char_indices().nth(MOST) {
         Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),

@@ -44,20 +44,27 @@ impl Nemesis for Links {
     }
 }
 
-/// Answers come late for longer than it takes to renew, and then none come: whoever counted from the answer, and not
-/// from the request, believes in its lease for too long.
-pub(in super::super) struct LateAnswers(pub(in super::super) Vec<Arc<Proxy>>);
+/// Whoever uses one of the ways is cut off for longer than a lease, and the others are not.
+pub(in super::super) struct CutOff {
+    pub(in super::super) links: Vec<Arc<Proxy>>,
+    /// Answers come late for longer than it takes to renew, before none come: whoever counted from the answer, and not from
+    /// the request, believes in its lease for too long.
+    pub(in super::super) answers_are_late: bool,
+}
 
-impl Nemesis for LateAnswers {
+impl Nemesis for CutOff {
     fn befall(&mut self, dice: &mut Rng, scribe: &Scribe) {
-        let link = &self.0[dice.usize(..self.0.len())];
+        let link = &self.links[dice.usize(..self.links.len())];
         // As late as a renewal under a lease of three seconds waits for them.
         let delay = Duration::from_millis(dice.u64(150..280));
-        during(scribe, "link-slow-then-silent", "server", || {
-            link.slow_answers(delay);
-            std::thread::sleep(TTL / 2);
+        let kind = if self.answers_are_late { "link-slow-then-silent" } else { "link-silent" };
+        during(scribe, kind, "server", || {
+            if self.answers_are_late {
+                link.slow_answers(delay);
+                std::thread::sleep(TTL / 2);
+            }
             link.fall_silent();
-            std::thread::sleep(TTL + TTL / 3);
+            std::thread::sleep(TTL * 3 / 2);
             link.slow_answers(Duration::ZERO);
             link.recover();
         });

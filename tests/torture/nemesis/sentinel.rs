@@ -1,5 +1,7 @@
 //! Masters that Sentinel replaces: moved, killed, frozen.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 
 use super::super::history::Scribe;
@@ -12,13 +14,25 @@ impl Nemesis for Failovers {
     fn befall(&mut self, dice: &mut Rng, scribe: &Scribe) {
         let watched = &self.0;
         let old = watched.master().port;
-        match dice.u8(..3) {
+        match dice.u8(..4) {
             0 => during(scribe, "failover-asked", "server", || {
                 watched.fail_over();
                 watched.follow();
             }),
             1 => during(scribe, "master-crash", "server", || {
                 watched.at(old).crash();
+                watched.moves_from(old);
+                watched.at(old).start_again();
+                watched.follow();
+            }),
+            2 => during(scribe, "replicas-cut-off", "server", || {
+                // What the master grants from here on none of them learns, and one of them takes its place.
+                let ports: Vec<u16> = watched.replicas().iter().map(|replica| replica.port).collect();
+                ports.iter().for_each(|port| watched.at(*port).freeze());
+                watched.at(old).command::<i64>(&["CLIENT", "KILL", "TYPE", "replica"]);
+                std::thread::sleep(Duration::from_millis(dice.u64(300..1500)));
+                watched.at(old).crash();
+                ports.iter().for_each(|port| watched.at(*port).thaw());
                 watched.moves_from(old);
                 watched.at(old).start_again();
                 watched.follow();

@@ -82,6 +82,24 @@ proptest! {
         prop_assert_eq!(Current::read(&file), Ok(before));
     }
 
+    /// A machine that goes down may have written any of the blocks, in any order.
+    #[test]
+    fn a_write_of_which_any_blocks_arrive_leaves_the_record_before_it_or_itself(
+        earlier in records(), first in records(), second in records(),
+        arrived in prop::collection::vec(any::<bool>(), RECORDS_LEN / 512),
+    ) {
+        let mut file = written(&[earlier, first]);
+        let before = Current::read(&file).expect("just written");
+        let mut after = before.clone();
+        let (bytes, at) = after.replace(second);
+        for (block, new) in bytes.chunks(512).enumerate().filter(|(block, _)| arrived[*block]) {
+            let begin = at + block * 512;
+            file[begin..begin + new.len()].copy_from_slice(new);
+        }
+        let read = Current::read(&file);
+        prop_assert!(read == Ok(before) || read == Ok(after), "{read:?}");
+    }
+
     #[test]
     fn a_flipped_bit_in_the_only_record_is_noticed(record in records(), byte: prop::sample::Index, bit in 0..8u32) {
         let mut file = written(std::slice::from_ref(&record));

@@ -7,15 +7,13 @@ use crate::backend::redis::failure::Failure;
 use crate::backend::redis::names::Names;
 use crate::backend::redis::quorum::{Attempt, Step, Verdict, Vote, next_fence};
 use crate::backend::redis::reply::{self, Taken};
+use crate::backend::redis::script::{FENCE, TAKE, eval, millis};
 use crate::backend::redis::value::{LockValue, ServerTime};
-use crate::backend::redis::{Contender, eval, first_expiry, lease_of, millis, unexpected};
+use crate::backend::redis::{Contender, first_expiry, lease_of, unexpected};
 use crate::lock::validity::of_server_lease;
 use crate::lock::{BackendError, Claim, Contention, FencingToken, Lease, LeaseKind, OwnerToken, Parting};
 use crate::sys::boottime::BootInstant;
 use crate::sys::seeded::seeded;
-
-const TAKE: &str = concat!(include_str!("../scripts/base.lua"), include_str!("../scripts/masters/take.lua"));
-const FENCE: &str = include_str!("../scripts/fence.lua");
 
 /// How long a recorded number outlives the longest lease under it; what a single server's does.
 const FENCE_LIFE: Duration = Duration::from_secs(24 * 3600);
