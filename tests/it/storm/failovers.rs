@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::jobs::{self, Jobs, Outcomes, Ports, TTL};
+use super::jobs::{self, Jobs, Outcomes, TTL};
 use crate::support::history::{Overlap, falling_fences, overlaps, stays};
 use crate::support::{A_WHILE, Place, Watched, ask, eventually, soak_time, within};
 
@@ -70,7 +70,7 @@ fn sentinel_with_all_replicas_in_a_storm() {
 
 fn storm(options: &'static [&'static str]) -> (Outcomes, Vec<Overlap>) {
     let watched = Watched::start();
-    let jobs = Jobs::new(Ports::Deployment(watched.url()), "50s").with(options);
+    let jobs = Jobs::new(watched.url(), "50s").with(options);
     let began = Instant::now();
     let over = AtomicBool::new(false);
     let mut blows: Vec<Blow> = Vec::new();

@@ -13,8 +13,8 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::{BLOWS, Target};
+use crate::support::Place;
 use crate::support::history::NOTES;
-use crate::support::{Kind, Place};
 
 pub(super) const TTL: Duration = Duration::from_secs(3);
 
@@ -51,29 +51,11 @@ impl Sum for Outcomes {
     }
 }
 
-/// Where the jobs of a storm lock.
-#[derive(Debug)]
-pub(super) enum Ports {
-    Redis(u16),
-    /// Redis servers that find out among themselves which one decides.
-    Deployment(String),
-    Ensemble([u16; 3]),
-}
-
-impl Ports {
-    fn place(&self) -> Place {
-        match self {
-            Self::Redis(port) => Place::at_port(Kind::Redis, *port),
-            Self::Deployment(url) => Place::at_url(url, 0),
-            Self::Ensemble(ports) => Place::at_ports(ports),
-        }
-    }
-}
-
 /// All workers of a storm.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    ports: Ports,
+    /// Redis servers that find out among themselves which one decides.
+    url: String,
     /// Further options of each run.
     options: &'static [&'static str],
     namespace: String,
@@ -88,12 +70,12 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    pub(super) fn new(ports: Ports, patience: &'static str) -> Self {
+    pub(super) fn new(url: String, patience: &'static str) -> Self {
         let said = std::env::var("DLOCK_TEST_PROCESSES").ok();
         let count: usize = said.map_or(16, |text| text.parse().expect("DLOCK_TEST_PROCESSES is a number"));
         Self {
-            namespace: ports.place().namespace,
-            ports,
+            namespace: Place::at_url(&url, 0).namespace,
+            url,
             options: &[],
             patience,
             directory: tempfile::tempdir().expect("the temporary directory takes files"),
@@ -118,7 +100,7 @@ impl Jobs {
     }
 
     pub(super) fn place(&self) -> Place {
-        let mut place = self.ports.place();
+        let mut place = Place::at_url(&self.url, 0);
         place.namespace.clone_from(&self.namespace);
         place
     }
