@@ -113,7 +113,7 @@ fn code_of(test: &str) -> String {
     let (module, _) = test.rsplit_once("::").unwrap_or_else(|| panic!("{test} is no path"));
     let path =
         |room: &str, module: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join(room).join(module.replace("::", "/"));
-    let mut files = vec![path("tests/it", module), path("src", module)];
+    let mut files = vec![path("tests/it", module), path("tests", module), path("src", module)];
     files.extend(module.strip_suffix("::tests").map(|parent| path("src", parent)));
     let found = files
         .iter()

@@ -27,14 +27,16 @@ impl Nemesis for Failovers {
             }),
             2 => during(scribe, "replicas-cut-off", "server", || {
                 // What the master grants from here on none of them learns, and one of them takes its place.
-                let ports: Vec<u16> = watched.replicas().iter().map(|replica| replica.port).collect();
-                ports.iter().for_each(|port| watched.at(*port).freeze());
-                watched.at(old).command::<i64>(&["CLIENT", "KILL", "TYPE", "replica"]);
-                std::thread::sleep(Duration::from_millis(dice.u64(300..1500)));
-                watched.at(old).crash();
-                ports.iter().for_each(|port| watched.at(*port).thaw());
-                watched.moves_from(old);
-                watched.at(old).start_again();
+                let replicas: Vec<u16> = watched.replicas().iter().map(|replica| replica.port).collect();
+                for port in &replicas {
+                    watched.at(*port).command::<()>(&["CONFIG", "SET", "masterauth", "not-its-password"]);
+                    watched.at(*port).command::<i64>(&["CLIENT", "KILL", "TYPE", "master"]);
+                }
+                std::thread::sleep(Duration::from_millis(dice.u64(500..2500)));
+                watched.fail_over();
+                for port in &replicas {
+                    watched.at(*port).command::<()>(&["CONFIG", "SET", "masterauth", ""]);
+                }
                 watched.follow();
             }),
             _ => during(scribe, "master-stopped", "server", || {
