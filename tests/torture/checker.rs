@@ -16,6 +16,8 @@ pub(super) struct Terms {
     /// Whether the backend may refuse although nothing is wrong: replicas have to confirm in a part of the lease, and on a
     /// busy machine some do not.
     pub(super) may_refuse: bool,
+    /// Whether all get their turn: where there is no queue, chance decides who waits on.
+    pub(super) queues: bool,
     /// After this time without a fault of the server somebody who waits has to have got in.
     pub(super) recovers_within: Nanos,
     /// A hand-over in quiet times that takes longer has waited for a timer and not for a message; `None`: nobody is told
@@ -60,7 +62,7 @@ pub(super) struct Verdict {
 const SLACK: Nanos = SECOND / 2;
 
 /// So many quiet hand-overs say something about all of them.
-const ENOUGH: usize = 20;
+const ENOUGH: usize = 12;
 
 pub(super) fn check(history: &History, terms: Terms) -> Verdict {
     let mut verdict = Verdict::default();
@@ -131,6 +133,7 @@ fn statuses(history: &History, terms: Terms, job: &Job, verdict: &mut Verdict) {
         Ended::Code(75) if job.patience == Patience::Passes => {
             (!somebody_else(history, terms, job, ended_at)).then(|| format!("{} was refused a free lock", job.name))
         }
+        Ended::Code(75) if !terms.queues => None,
         Ended::Code(75) => Some(format!("{} waited in vain", job.name)),
         Ended::Code(69) => {
             (!server() && !terms.may_refuse).then(|| format!("{} found no server, and it was there", job.name))

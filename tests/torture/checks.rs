@@ -7,6 +7,7 @@ const TERMS: Terms = Terms {
     ttl: 3 * SECOND,
     unpreventable: &["flush"],
     may_refuse: false,
+    queues: true,
     recovers_within: 10 * SECOND,
     quick: Some(Quick { within: 700 * SECOND / 1000, but: 20 }),
 };

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dlock::sys::boottime::BootInstant;
 use fastrand::Rng;
 use tempfile::TempDir;
 
@@ -48,12 +49,16 @@ pub(super) enum Modes {
     Slots(usize),
 }
 
+/// A pair comes together once in this time.
+const ROUND: Duration = Duration::from_nanos(NANOS_OF_A_ROUND);
+const NANOS_OF_A_ROUND: u64 = 7_000_000_000;
+
 /// Who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// As many as asked for, most of them quick.
     Crowd,
-    /// Two, who do not stay long.
+    /// Two, who come at the same time and do not stay long.
     Pair,
     /// Four, who all stay for longer than their lease.
     Sitters,
@@ -147,6 +152,10 @@ impl Crew {
             if self.are_over() {
                 break;
             }
+            if self.shape == Shape::Pair {
+                // Nobody else comes soon, who would find out that one waits for a message that it has missed.
+                std::thread::sleep(ROUND - Duration::from_nanos(BootInstant::now().as_nanos() % NANOS_OF_A_ROUND));
+            }
             let name = format!("w{worker}-{number}");
             let key = &self.keys[dice.usize(..self.keys.len())];
             let mode = self.mode(&mut dice);
@@ -162,7 +171,7 @@ impl Crew {
             let seconds = match self.shape {
                 _ if stays => 1.0 + 8.0 * dice.f64(),
                 // About as long as it takes the other one to come and ask.
-                Shape::Pair => 0.2 + 0.3 * dice.f64(),
+                Shape::Pair => 0.05 + 0.2 * dice.f64(),
                 _ => 0.15 * dice.f64(),
             };
             // There is more to see of one that does not end when it is asked.

@@ -131,6 +131,8 @@ pub(super) struct History {
     pub(super) jobs: BTreeMap<String, Job>,
     pub(super) faults: Vec<Fault>,
     pub(super) left: Vec<String>,
+    /// Of the first line.
+    pub(super) from: Nanos,
     /// Of the last line.
     pub(super) until: Nanos,
 }
@@ -149,6 +151,7 @@ impl History {
             })
             .collect();
         lines.sort_by_key(|(at, _)| *at);
+        history.from = lines.first().map_or(0, |(at, _)| *at);
         for (at, event) in lines {
             history.take(at, event).unwrap_or_else(|| panic!("{event:?} is no event of a history"));
             history.until = at;

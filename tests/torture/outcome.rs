@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -13,7 +12,6 @@ use super::history::{History, Nanos, window};
 pub(super) struct Outcome<'a> {
     pub(super) name: &'a str,
     pub(super) seed: u64,
-    pub(super) took: Duration,
     pub(super) history: &'a History,
     pub(super) verdict: &'a Verdict,
 }
@@ -39,7 +37,7 @@ impl Outcome<'_> {
         let line = json!({
             "topology": self.name,
             "seed": self.seed,
-            "seconds": self.took.as_secs(),
+            "seconds": (self.history.until - self.history.from) / SECOND,
             "runs": self.history.jobs.len(),
             "grants": verdict.grants,
             "lost": verdict.lost,

@@ -136,7 +136,7 @@ impl<'a> Waiting<'a> {
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
                 Answer::Held(held) => {
                     self.note(&held);
-                    polls |= held.turn.deaf;
+                    polls |= held.turn.deaf && !seeded!("subscribes-after-it-looked");
                     next_look(self.claim, &held, polls)
                 }
                 Answer::OtherSlots(total) => return Err(Failure::unanswered(other_slots(total))),
