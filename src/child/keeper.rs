@@ -255,7 +255,10 @@ impl Keeper {
             tokio::time::sleep(pause).await;
             // Not before the first pause: the kernel closes what an exec closes, by which it is known, before it changes
             // the user.
-            if self.is_set_uid() && !self.may_signal() {
+            if !self.is_set_uid() {
+                break;
+            }
+            if !self.may_signal() {
                 return;
             }
         }

@@ -21,7 +21,9 @@ impl OwnerToken {
     /// A fresh token; two acquisitions never share one.
     #[must_use]
     pub fn random() -> Self {
-        Self(uuid::Uuid::new_v4().simple().to_string())
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).expect("Linux always has random numbers");
+        Self(uuid::Uuid::from_bytes(bits).simple().to_string())
     }
 
     /// # Errors
