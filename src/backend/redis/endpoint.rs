@@ -289,6 +289,10 @@ pub(super) fn parse_db(text: &str) -> Result<u32, InvalidUrl> {
     if text.is_empty() {
         return Ok(0);
     }
+    // A password with a slash in it and a comma or a slash behind it ends up here: not to be shown.
+    if text.contains([':', '@']) {
+        return Err(InvalidUrl::Credentials);
+    }
     // Redis keeps the number in a C int.
     number(text)
         .filter(|db| i32::try_from(*db).is_ok())

@@ -109,6 +109,9 @@ fn each_wrong_part_is_named() {
     for db in ["x", "-1", "1/2", "2147483648"] {
         assert_eq!(Endpoint::parse(&format!("redis://r1/{db}")), Err(InvalidUrl::Database(db.into())));
     }
+    for pieces in ["redis://r1/1:hunter2", "r/ds/e:i:hunter2"] {
+        assert_eq!(Endpoint::parse(pieces), Err(InvalidUrl::Credentials), "a part of a password may be in {pieces}");
+    }
     assert_eq!(Endpoint::parse("redis://r1/0?protocol=resp3"), Err(InvalidUrl::Options));
     assert_eq!(Endpoint::parse("redis://u:%zz@r1"), Err(InvalidUrl::Credentials));
     assert_eq!(Endpoint::parse("redis://u:p/w@r1"), Err(InvalidUrl::Credentials));
