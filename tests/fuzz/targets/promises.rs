@@ -25,7 +25,7 @@ pub(crate) fn is_sayable(error: &Error, holds_secret: bool) {
     assert!(!holds_secret || !sentence.contains(SECRET), "a password is shown: {sentence}");
 }
 
-/// Whether a URL of the text has the secret where a password belongs, `…:hunter2…@` or `unix:…?pass=hunter2`,
+/// Whether a URL of the text has the secret where a password belongs, `…:hunter2…@` or `unix:…?…pass=hunter2`,
 /// and nowhere else.
 ///
 /// What stands between a comma and `://` is another URL of the list; a password with those has to be percent-encoded.
@@ -36,7 +36,9 @@ pub(crate) fn has_password(text: &str) -> bool {
     let (scheme, credentials) = before.rsplit_once("://").unwrap_or(("redis", before));
     let rest = after.split("://").next().unwrap_or(after);
     if scheme.to_ascii_lowercase().ends_with("unix") {
-        return scheme == "unix" && (credentials.ends_with("?pass=") || credentials.ends_with("&pass="));
+        // Without a question mark all of it is a path.
+        let options = credentials.split_once('?').map(|(_, options)| options);
+        return scheme == "unix" && options.is_some_and(|options| options.ends_with("pass="));
     }
     credentials.contains(':') && rest.contains('@')
 }
