@@ -38,7 +38,7 @@ pub(crate) fn has_password(text: &str) -> bool {
     if scheme.to_ascii_lowercase().ends_with("unix") {
         // Without a question mark all of it is a path.
         let options = credentials.split_once('?').map(|(_, options)| options);
-        return scheme == "unix" && options.is_some_and(|options| options.ends_with("pass="));
+        return scheme == "unix" && options.is_some_and(|options| options == "pass=" || options.ends_with("&pass="));
     }
     credentials.contains(':') && rest.contains('@')
 }
