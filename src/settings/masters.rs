@@ -90,12 +90,17 @@ pub(super) fn wait_replicas(
     }
 }
 
+/// A scheme holds no `@`: what has one before its `://` is the rest of a password with a comma in it.
+fn begins_a_url(piece: &str) -> bool {
+    piece.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['@', ':', '/']))
+}
+
 /// The URLs of a comma list. A comma before anything but another URL belongs to the one that it stands in.
 pub(super) fn urls(list: &str) -> Vec<String> {
     let mut urls: Vec<String> = Vec::new();
     for piece in list.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
         match urls.last_mut() {
-            Some(url) if !piece.contains("://") => *url += &format!(",{piece}"),
+            Some(url) if !begins_a_url(piece) => *url += &format!(",{piece}"),
             _ => urls.push(piece.to_owned()),
         }
     }
