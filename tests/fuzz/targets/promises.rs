@@ -33,12 +33,13 @@ pub(crate) fn has_password(text: &str) -> bool {
     let mut found = text.match_indices(SECRET);
     let (Some((at, _)), None) = (found.next(), found.next()) else { return false };
     let (before, after) = (&text[..at], &text[at + SECRET.len()..]);
-    let (scheme, credentials) = before.rsplit_once("://").unwrap_or(("redis", before));
+    let (_, credentials) = before.rsplit_once("://").unwrap_or(("redis", before));
     let rest = after.split("://").next().unwrap_or(after);
-    if scheme.to_ascii_lowercase().ends_with("unix") {
-        // Without a question mark all of it is a path.
-        let options = credentials.split_once('?').map(|(_, options)| options);
-        return scheme == "unix" && options.is_some_and(|options| options == "pass=" || options.ends_with("&pass="));
+    if let Some((_, path)) = before.to_ascii_lowercase().rsplit_once("unix:") {
+        // Without a question mark all of it is a path, whatever it looks like.
+        let options = path.split_once('?').map(|(_, options)| options);
+        return before.starts_with("unix:")
+            && options.is_some_and(|options| options == "pass=" || options.ends_with("&pass="));
     }
     credentials.contains(':') && rest.contains('@')
 }
