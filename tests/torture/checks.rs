@@ -1,5 +1,7 @@
 //! The checker looks at histories that were made up: each kind of wrong is found, and what is right is not.
 
+use std::collections::BTreeSet;
+
 use super::checker::{Quick, SECOND, Terms, Verdict, check};
 use super::history::{History, window};
 
@@ -174,4 +176,31 @@ fn a_window_shows_what_concerns_a_key_and_of_each_job_two_signs_of_life() {
             "exit a code:0"
         ]
     );
+}
+
+/// A switch that no torture throws is dead code, and a defect without a switch is found by no torture.
+#[test]
+fn every_seeded_defect_is_listed_and_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed: BTreeSet<String> = include_str!("defects.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split(' ').next().unwrap_or_default().to_owned())
+        .collect();
+    let mut switches = BTreeSet::new();
+    let mut unseen = vec![root.join("src")];
+    while let Some(directory) = unseen.pop() {
+        for path in
+            std::fs::read_dir(directory).expect("a directory of the project").flatten().map(|found| found.path())
+        {
+            if path.is_dir() {
+                unseen.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let names = text.split("seeded!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            switches.extend(names.map(str::to_owned));
+        }
+    }
+    assert_eq!(switches, listed);
 }

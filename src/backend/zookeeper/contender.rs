@@ -19,7 +19,6 @@ use crate::lock::{
     Acquired, BackendError, Claim, Contention, FIRST_CONTACT, Lease, LeaseKind, Mode, Patience, Progress,
 };
 use crate::sys::boottime::{BootInstant, BootTimer};
-use crate::sys::seeded::seeded;
 
 /// Pauses before a broken connection is used or sought again; the crate's own pauses begin at the same length.
 const RETRY: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
@@ -229,7 +228,7 @@ impl Contest<'_> {
         }
         if !place.is_named(own) {
             let Some(stat) = client.check_stat(&format!("{}/{own}", self.directory)).await? else { return Ok(None) };
-            if stat.ephemeral_owner != place.session().id() && !seeded!("adopts-an-old-sessions-node") {
+            if stat.ephemeral_owner != place.session().id() {
                 return Err(Trouble::Client(Error::SessionExpired));
             }
             place.created(own, stat);
@@ -241,7 +240,7 @@ impl Contest<'_> {
     async fn take(&self, client: &Client, place: &Place, waited: Waited) -> Result<Turn, Trouble> {
         let session = place.session();
         let (Some(path), Some(stat)) = (place.path(), place.stat()) else { return Ok(Turn::Gone) };
-        if waited == Waited::Yes && !seeded!("believes-without-asking") {
+        if waited == Waited::Yes {
             let (mut data, mut version) = (self.record(place).granted().to_bytes(), stat.version);
             loop {
                 let sent = BootInstant::now();
