@@ -28,6 +28,7 @@ missing_packages() {
     command -v sqlite3 >/dev/null || echo sqlite3
     command -v zsh >/dev/null || echo zsh
     command -v fish >/dev/null || echo fish
+    command -v python3 >/dev/null || echo python3
     perl -MTime::HiRes -MPOSIX -e 1 2>/dev/null || echo perl
 }
 
@@ -36,13 +37,13 @@ PATH=$PATH:${HOME:-/root}/.cargo/bin
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
 
 install_missing "the tests need a C linker, redis-server, openssl, java, ZooKeeper 3.8 as \
-/usr/share/java/zookeeper.jar, vi, less, make, strace, iproute2, sudo, curl, sqlite3, zsh, fish and perl"
+/usr/share/java/zookeeper.jar, vi, less, make, strace, iproute2, sudo, curl, sqlite3, zsh, fish, python3 and perl"
 
 [ "$(id -u)" -eq 0 ] ||
     printf 'tests/run.sh: not root: the tests about other users'"'"' files, directories, sudo, limits and networks check less\n' >&2
 
 # Nearly all that a test does is to wait. More at a time would want more memory for their servers than many machines have.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 4 ? 2 * $(nproc) : 8))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 3 ? 3 * $(nproc) : 8))}
 
 # Not the release profile: its link-time optimisation takes longer than all tests together.
 exec cargo test "$@"

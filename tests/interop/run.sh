@@ -3,6 +3,7 @@
 #
 #   tests/interop/run.sh                        all libraries
 #   tests/interop/run.sh redsync curator-mutex  these
+#   tests/interop/run.sh --install              none: installs only
 #   DLOCK_INTEROP_SECONDS=30 tests/interop/run.sh   let both kinds contend for so long
 #
 # What it needs is installed below target/interop, the languages themselves as Debian's packages.
@@ -28,6 +29,11 @@ VERSION_CURATOR=$(pinned '<artifactId>curator-recipes<' pom.xml)
 VERSION_GO_ZOOKEEPER=$(pinned 'go-zookeeper/zk v' go-zookeeper/go.mod)
 export VERSION_REDLOCK VERSION_REDSYNC VERSION_REDISSON VERSION_CURATOR VERSION_GO_ZOOKEEPER
 
+installs_only=''
+if [ "${1-}" = --install ]; then
+    installs_only=yes
+    shift
+fi
 on_redis=(redis-py node-redlock redsync python-redis-lock redisson redisson-fair)
 on_zookeeper=(curator-mutex curator-rw go-zookeeper kazoo-lock-names kazoo kazoo-patterns kazoo-rw)
 if [ "$#" -gt 0 ]; then
@@ -100,12 +106,17 @@ java_libraries() {
         javac -cp "$home/java/lib/*" -d "$home/java/classes" "$agents"/*.java
 }
 
+# One at a time: each looks for what the other may be half done with.
 mkdir -p "$home"
+exec 9>"$home/lock"
+flock 9
 once python python
 once node node_redlock
 once go redsync
 once go-zookeeper go_zookeeper
 once java java_libraries
+exec 9>&-
+[ -z "$installs_only" ] || exit 0
 
 cargo build -q
 dlock=$(cargo build --message-format=json 2>/dev/null | grep -o '"executable":"[^"]*/dlock"' | head -n 1 | cut -d '"' -f 4)
@@ -158,7 +169,7 @@ start_zookeeper() {
     printf '%s\n' "dataDir=$data/zookeeper" "clientPort=$zookeeper_port" clientPortAddress=127.0.0.1 tickTime=200 \
         minSessionTimeout=1000 maxSessionTimeout=120000 maxClientCnxns=0 admin.enableServer=false \
         4lw.commands.whitelist=ruok >"$data/zookeeper.cfg"
-    java -Xmx192m -Dznode.container.checkIntervalMs=1000 -cp /usr/share/java/zookeeper.jar \
+    java -Xmx192m -Dzookeeper.forceSync=no -Dznode.container.checkIntervalMs=1000 -cp /usr/share/java/zookeeper.jar \
         org.apache.zookeeper.server.quorum.QuorumPeerMain "$data/zookeeper.cfg" >"$data/zookeeper.log" 2>&1 &
     servers+=("$!")
     comes_up "$data/zookeeper.log" zookeeper_is_well

@@ -46,12 +46,14 @@ impl Process {
 
 /// Every living process whose environment carries `mark`, wherever it has gone: other session, other parent.
 pub(crate) fn processes_with(mark: &str) -> Vec<Process> {
-    let wanted = format!("{MARK}={mark}");
+    let wanted = format!("\0{MARK}={mark}\0");
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").expect("Linux has /proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
-        if environment.split(|byte| *byte == 0).any(|line| line == wanted.as_bytes()) {
+        let Ok(mut environment) = fs::read(format!("/proc/{pid}/environ")) else { continue };
+        // Each variable ends in a zero byte; here each begins after one, too.
+        environment.insert(0, 0);
+        if memchr::memmem::find(&environment, wanted.as_bytes()).is_some() {
             found.extend(Process::find(pid));
         }
     }

@@ -363,7 +363,9 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
                 command.arg("env").arg(format!("LD_PRELOAD={}", clock_ahead(*ahead, dir).display()));
             }
             // A small heap and no optimising compiler: the server starts in a third of the time.
-            command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]).args(java);
+            command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+            // What is written outlives a killed server without waiting for a disk that others write to as well.
+            command.arg("-Dzookeeper.forceSync=no").args(java);
             command.args(["-cp", &zookeeper_classpath()]);
             command.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(config);
         }

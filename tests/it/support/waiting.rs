@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 /// How long anything may take that should take milliseconds: two busy cores starting Java beside us are slow.
 pub(crate) const A_WHILE: Duration = Duration::from_secs(20);
 
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Pause between two looks: a part of what has passed, for most looks start a program, and the longer something takes the
+/// less it matters when it is noticed.
+fn pause(passed: Duration) -> Duration {
+    (passed / 16).clamp(Duration::from_millis(5), Duration::from_millis(50))
+}
 
 /// Waits until `condition` holds; fails the test when it does not within [`A_WHILE`].
 #[track_caller]
@@ -14,16 +17,18 @@ pub(crate) fn eventually(what: &str, condition: impl FnMut() -> bool) -> Duratio
     within(A_WHILE, what, condition)
 }
 
-/// Waits until `condition` holds, and returns how long that took; fails the test when `limit` passes first.
+/// Waits until `condition` holds, and returns how long that took; fails the test when it does not hold at a look that began
+/// after `limit`. An earlier look that took until then has seen what was before it.
 #[track_caller]
 pub(crate) fn within(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     loop {
+        let looked_at = began.elapsed();
         if condition() {
             return began.elapsed();
         }
-        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(LOOK_EVERY);
+        assert!(looked_at < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(pause(began.elapsed()));
     }
 }
 
