@@ -2,13 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, geteuid, getpgid, getpid, getsid, setpgid, setsid};
@@ -131,13 +130,6 @@ impl Keeper {
     fn command_left_the_group(&self) -> bool {
         let Some(command) = self.command.get().filter(|_| !self.command_ended.get()) else { return false };
         getpgid(Some(command)) == Ok(command) && getsid(Some(command)) == getsid(Some(self.front))
-    }
-
-    /// Whether the front has died, also where it said something before that is still to be heard.
-    #[must_use]
-    pub fn front_is_dead(&self) -> bool {
-        let mut end = [PollFd::new(self.channel.get_ref().as_fd(), PollFlags::empty())];
-        poll(&mut end, PollTimeout::ZERO).is_ok_and(|ends| ends > 0)
     }
 
     /// Asks the front for every signal that has reached it; [`FromFront::CaughtUp`] follows the last of them.

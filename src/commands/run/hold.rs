@@ -34,7 +34,7 @@ pub(super) struct Held {
     pub(super) orphaned: bool,
 }
 
-/// How long the front may take to tell of a signal that came with the command's end: it may be stopped, or dying.
+/// How long the front may take to tell of a signal that came with the command's end: it may be stopped.
 const TELLS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How often we look whether a run inside the command still uses the lock once the command itself has ended. It is a look
@@ -91,7 +91,7 @@ pub(super) async fn hold(
             () = sleep_until(&mut timer, due), if due.is_some() => Happened::Due,
             change = keeper.change(), if job.unjudged.is_none() && !job.tree_gone => Happened::Tree(change),
             message = keeper.from_front(), if !job.front_gone => Happened::Front(message),
-            () = judging_time(job.unjudged), if job.unjudged.is_some() => Happened::FrontSilent,
+            () = judging_time(job.unjudged.as_ref()), if job.unjudged.is_some() => Happened::FrontSilent,
             () = &mut slipping, if job.within_reach => Happened::OutOfReach,
             never = &mut closing => match never {},
         };
@@ -115,9 +115,7 @@ pub(super) async fn hold(
         stderr.notice(running::left_running(&settings.program, left));
     }
     let Job { lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
-    // The command may have died with the front, and its end have been heard of first.
-    let orphaned = front_gone || (!settings.retention.lock_delay.is_zero() && keeper.front_is_dead());
-    Held { exit, lost, timed_out, lease_over, asked_back, orphaned }
+    Held { exit, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
 }
 
 /// How many processes of the command live on, `patience` later if there are any now.
@@ -141,11 +139,20 @@ async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
     }
 }
 
-async fn judging_time(unjudged: Option<(Exit, Instant)>) {
+async fn judging_time(unjudged: Option<&Unjudged>) {
     match unjudged {
-        Some((_, at)) => tokio::time::sleep_until(at).await,
+        Some(Unjudged { at, .. }) => tokio::time::sleep_until(*at).await,
         None => std::future::pending().await,
     }
+}
+
+/// The command has ended, and nobody knows yet what its end has to do with dlock: a signal that reached both may have
+/// brought it about, or what is killing the front, too.
+struct Unjudged {
+    exit: Exit,
+    rest: Rest,
+    /// When it is judged by what is known.
+    at: Instant,
 }
 
 /// The command under its lock: what has happened so far, and what follows from it.
@@ -165,8 +172,7 @@ struct Job<'a> {
     lease_over: bool,
     asked_back: bool,
     front_gone: bool,
-    /// The command's end, and by when it is judged: nobody knows yet whether a signal that reached dlock brought it about.
-    unjudged: Option<(Exit, Instant)>,
+    unjudged: Option<Unjudged>,
     /// Nothing has shown yet that this user may not signal the command.
     within_reach: bool,
     /// When to look again whether the lock is still being used by runs inside the command, which has ended.
@@ -233,10 +239,9 @@ impl<'a> Job<'a> {
             Happened::Due if self.out_of_time_at.is_some_and(BootInstant::has_passed) => self.out_of_time(),
             Happened::Due if self.users_at.is_some_and(BootInstant::has_passed) => self.look_for_users(),
             Happened::Due => self.on(Event::Due),
-            // A key of the terminal, or a service manager, reaches the command and the front at the same time.
-            Happened::Tree(TreeChange::Ended { exit, rest: Rest::Alive }) if !self.front_gone => {
+            Happened::Tree(TreeChange::Ended { exit, rest }) if self.front_has_a_say(rest) => {
                 self.keeper.ask_for_signals();
-                self.unjudged = Some((exit, Instant::now() + TELLS_WITHIN));
+                self.unjudged = Some(Unjudged { exit, rest, at: Instant::now() + TELLS_WITHIN });
                 None
             }
             Happened::Tree(TreeChange::Ended { exit, rest }) => self.ended(exit, rest),
@@ -284,9 +289,15 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// A key of the terminal, or a service manager, reaches the command and the front at the same time, and decides what
+    /// becomes of the rest. Whatever kills both leaves a delay, whichever dies first.
+    fn front_has_a_say(&self, rest: Rest) -> bool {
+        !self.front_gone && (rest == Rest::Alive || !self.settings.retention.lock_delay.is_zero())
+    }
+
     fn judge(&mut self) -> Option<Exit> {
-        let (exit, _) = self.unjudged.take()?;
-        self.ended(exit, Rest::Alive)
+        let Unjudged { exit, rest, .. } = self.unjudged.take()?;
+        self.ended(exit, rest)
     }
 
     fn ended(&mut self, exit: Exit, rest: Rest) -> Option<Exit> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LOOK_FOR_ANOTHER_JOB, Place, Proxy, Running, eventually, sentences, within};
+use crate::support::{LOOK_FOR_ANOTHER_JOB, Place, Process, Proxy, Running, eventually, sentences, within};
 
 sentences! {
     file: Place::shared(Kind::File), [
@@ -13,6 +13,7 @@ sentences! {
         a_slot_of_a_crashed_holder_stays_taken_for_the_delay,
         when_the_front_dies_the_keeper_leaves_the_delay,
         when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
+        when_the_command_is_dead_before_the_dying_front_the_keeper_leaves_the_delay_too,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
@@ -23,6 +24,7 @@ sentences! {
         a_slot_of_a_crashed_holder_stays_taken_for_the_delay,
         when_the_front_dies_the_keeper_leaves_the_delay,
         when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
+        when_the_command_is_dead_before_the_dying_front_the_keeper_leaves_the_delay_too,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
@@ -35,6 +37,7 @@ sentences! {
         a_slot_of_a_crashed_holder_stays_taken_for_the_delay,
         when_the_front_dies_the_keeper_leaves_the_delay,
         when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
+        when_the_command_is_dead_before_the_dying_front_the_keeper_leaves_the_delay_too,
         of_minimum_and_delay_the_later_counts,
         nonsense_is_refused_and_the_environment_is_asked,
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
@@ -50,12 +53,14 @@ sentences! {
         a_release_in_good_order_frees_the_lock_at_once,
         when_the_front_dies_the_keeper_leaves_the_delay,
         when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
+        when_the_command_is_dead_before_the_dying_front_the_keeper_leaves_the_delay_too,
     ];
     both: Place::both(), [
         a_one_shot_lease_is_followed_by_the_delay_and_its_release_is_not,
         a_release_in_good_order_frees_the_lock_at_once,
         when_the_front_dies_the_keeper_leaves_the_delay,
         when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too,
+        when_the_command_is_dead_before_the_dying_front_the_keeper_leaves_the_delay_too,
     ];
 }
 
@@ -164,11 +169,25 @@ fn when_the_front_dies_with_the_command_the_keeper_leaves_the_delay_too(place: &
         process.signal(Signal::SIGKILL);
     }
     run.front().signal(Signal::SIGKILL);
-    eventually("the keeper is left alone", || run.job().len() == 1);
     keeper.signal(Signal::SIGCONT);
     shows_the_delay(place);
     eventually("nothing of the job is left", || run.job().is_empty());
     place.dlock(["run", "-k", "job", "-w", "30", "--", "true"]).finish().succeeds();
+}
+
+/// What kills a whole group kills one after the other, and a process takes a while to die.
+fn when_the_command_is_dead_before_the_dying_front_the_keeper_leaves_the_delay_too(place: &Place) {
+    let run = hold(place, &[]);
+    let front = run.front();
+    front.signal(Signal::SIGSTOP);
+    let tree = run.tree();
+    for process in &tree {
+        process.signal(Signal::SIGKILL);
+    }
+    eventually("the keeper has heard of the command's end", || tree.iter().all(Process::is_reaped));
+    front.signal(Signal::SIGKILL);
+    shows_the_delay(place);
+    eventually("nothing of the job is left", || run.job().is_empty());
 }
 
 fn of_minimum_and_delay_the_later_counts(place: &Place) {

@@ -1,6 +1,7 @@
 //! Which processes a job consists of, found by a mark in their environment that only this job has.
 
 use std::fs;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -36,6 +37,11 @@ impl Process {
         let state = fields.next()?.chars().next()?;
         let parent = fields.next()?.parse().ok()?;
         (!matches!(state, 'Z' | 'X')).then_some(Self { pid, parent, comm, state })
+    }
+
+    /// Whether it is gone altogether: its parent has heard how it ended.
+    pub(crate) fn is_reaped(&self) -> bool {
+        !Path::new(&format!("/proc/{}", self.pid)).exists()
     }
 
     /// Whether it had been stopped by a signal.
