@@ -34,6 +34,7 @@ complete -c dlock -n "__fish_dlock_needs_command" -f -a "status" -d 'Show who ho
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "list" -d 'Show every lock that is held or awaited'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
+complete -c dlock -n "__fish_dlock_needs_command" -f -a "bench" -d 'Measure how fast the locks of this deployment are, and say which lease is sensible'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c dlock -n "__fish_dlock_needs_command" -f -a "man" -d 'Print a manual page in roff'
@@ -270,6 +271,37 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l json -d 'Print JS
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s v -l verbose -d 'Say what dlock does'
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l duration -d 'How long measuring takes, in all [default: 30s]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l contenders -d 'How many processes contend for the lock at once [default: 8]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l ttl -d 'Lease, as run has it: what is said of it is judged by the renewals that were measured [default: 30s]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l lock-delay -d 'After a crash or a lost lease nobody gets the lock for this long beyond the TTL' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l slots -d 'At most N may hold it at the same time' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s b -l backend -d 'file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l redis -d 'Redis server; several are independent masters [default: redis://127.0.0.1:6379]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l redis-password-file -d 'File whose first line is the Redis password' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l tls-ca -d 'File with the CA certificates to trust (PEM) [default: $SSL_CERT_FILE, else the system\'s]' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l tls-cert -d 'File with the certificate that dlock shows to the server (PEM)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l tls-key -d 'File with the private key of --tls-cert (PEM, without a passphrase)' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l wait-replicas -d 'A grant counts only when N replicas of the Redis master have it, and so does each renewal' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l layout -d 'Share locks with another library, see below for which [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l zk -d 'ZooKeeper servers [default: 127.0.0.1:2181]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l zk-auth-file -d 'File whose first line is user:password, by which ZooKeeper\'s ACLs know dlock' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l zk-acl -d 'What others may do with what dlock creates on ZooKeeper: open or creator' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l fence-floor -d 'Added to every fencing token, 0 or more [default: 0]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l dir -d 'Existing directory for lock files [default: this user\'s own]' -r -f -a "(__fish_complete_directories)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l namespace -d 'What sets dlock\'s keys apart from others\' [default: dlock]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l config -d 'Read this file instead of ~/.config/dlock/config.toml' -r -F
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l profile -d 'Also use what stands in [profile.NAME] of these files, before what stands above it' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l label -d 'What `status` shows for this holder, beside host, pid and user' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s x -l exclusive -d 'Nobody else may hold it meanwhile; this is the default'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s s -l shared -d 'Others may hold it meanwhile who say the same: readers'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l strict -d 'Take no lock from a server of which `dlock doctor` would warn'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l json -d 'Print one JSON object'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s q -l quiet -d 'No notices, warnings and waiting lines, and no word when the lock is held'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s v -l verbose -d 'Say what dlock does'
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l file -d 'The file that remembers the highest token so far; made when there is none' -r -F
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l log-format -d 'How messages are written: text, or json for one object a line [default: text]' -r
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l color -d 'Colours: auto (on a terminal), always or never [default: auto]' -r
@@ -279,18 +311,19 @@ complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -s h -l help -d
 complete -c dlock -n "__fish_dlock_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c dlock -n "__fish_dlock_using_subcommand man" -l out -d 'Write all pages into this directory instead' -r -f -a "(__fish_complete_directories)"
 complete -c dlock -n "__fish_dlock_using_subcommand man" -s h -l help -d 'Print help'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took, or take one from its holder'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'
-complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor fence-check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "run" -d 'Run a command while holding a lock'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "acquire" -d 'Take a lock, print its owner token, and leave it taken'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "renew" -d 'Set the lease of a lock that `acquire` took to a TTL from now'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "release" -d 'Give up a lock that `acquire` took, or take one from its holder'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "status" -d 'Show who holds a lock, since when, and who waits for it'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "list" -d 'Show every lock that is held or awaited'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "top" -d 'Show every lock that is held or awaited, live, on the whole terminal'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "doctor" -d 'Say how far the locks of this deployment can be trusted'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "bench" -d 'Measure how fast the locks of this deployment are, and say which lease is sensible'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "fence-check" -d 'Refuse a write whose fencing token is out of date'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "man" -d 'Print a manual page in roff'
+complete -c dlock -n "__fish_dlock_using_subcommand help; and not __fish_seen_subcommand_from run acquire renew release status list top doctor bench fence-check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 
 # Values that dlock itself knows, locks that are held or awaited among them; else names of files.
 function __fish_dlock_values
@@ -359,6 +392,12 @@ complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l layout -r -f -a "
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l zk-acl -r -f -a "(__fish_dlock_values)"
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l log-format -r -f -a "(__fish_dlock_values)"
 complete -c dlock -n "__fish_dlock_using_subcommand doctor" -l color -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -s b -l backend -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l layout -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l zk-acl -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l profile -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l log-format -r -f -a "(__fish_dlock_values)"
+complete -c dlock -n "__fish_dlock_using_subcommand bench" -l color -r -f -a "(__fish_dlock_values)"
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l log-format -r -f -a "(__fish_dlock_values)"
 complete -c dlock -n "__fish_dlock_using_subcommand fence-check" -l color -r -f -a "(__fish_dlock_values)"
 complete -c dlock -n "__fish_dlock_using_subcommand man" -f -a "(__fish_dlock_values)"

@@ -1,6 +1,7 @@
 //! The command line as typed: names, help and examples. What it means is decided in `settings`.
 
 mod backend;
+mod bench;
 mod checks;
 mod files;
 mod forcing;
@@ -8,6 +9,7 @@ mod looking;
 mod retention;
 mod texts;
 mod voice;
+pub mod words;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use backend::Backend;
+pub use bench::Bench;
 pub use checks::{Doctor, FenceCheck};
 pub use files::Files;
 pub use forcing::Forcing;
@@ -47,6 +50,8 @@ const WITHOUT_VARIABLE: &[&str] = &[
     "now",
     "yes",
     "out",
+    "duration",
+    "contenders",
     "help",
     "version",
 ];
@@ -74,6 +79,7 @@ pub enum Command {
     List(List),
     Top(Top),
     Doctor(Doctor),
+    Bench(Bench),
     FenceCheck(FenceCheck),
     Completions(Completions),
     Man(Man),
@@ -92,6 +98,7 @@ impl Command {
             Self::List(typed) => (&typed.voice, Some(&typed.files)),
             Self::Top(typed) => (&typed.voice, Some(&typed.files)),
             Self::Doctor(typed) => (&typed.voice, None),
+            Self::Bench(typed) => (&typed.voice, Some(&typed.files)),
             Self::FenceCheck(typed) => (&typed.voice, None),
             Self::Completions(_) | Self::Man(_) => return <_>::default(),
         };
@@ -103,7 +110,7 @@ impl Command {
 ///
 /// Acquires the lock, runs the command, renews the lease while it runs, releases the lock when it has ended, and exits
 /// with the command's status. Options end at the first word that is not one: the command's own are never taken.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(override_usage = texts::RUN_USAGE, after_help = texts::RUN_EXAMPLES, after_long_help = texts::RUN_AFTERWORD)]
 pub struct Run {
     /// The command and its arguments, run as they are: no shell is involved
@@ -396,10 +403,16 @@ pub enum Shell {
     Fish,
 }
 
-/// The definition behind parser, completions and manual: the structs of this file, and each option's variable.
+/// Which words there are: the structs of this file.
+#[must_use]
+pub fn grammar() -> clap::Command {
+    Cli::command()
+}
+
+/// The definition behind parser, completions and manual: the words, and each option's variable in its help.
 #[must_use]
 pub fn definition() -> clap::Command {
-    Cli::command().mut_subcommands(|subcommand| subcommand.mut_args(with_variable_in_help))
+    grammar().mut_subcommands(|subcommand| subcommand.mut_args(with_variable_in_help))
 }
 
 /// Whether a `DLOCK_` variable, and a key in a file, stand for `--long`.
@@ -412,6 +425,13 @@ pub fn has_variable(long: &str) -> bool {
 #[must_use]
 pub fn variable_of(long: &str) -> String {
     format!("DLOCK_{}", long.to_uppercase().replace('-', "_"))
+}
+
+/// Whether `name` is [`variable_of`] `long`, without making it: each run asks that of every option.
+#[must_use]
+pub fn is_variable_of(name: &str, long: &str) -> bool {
+    let expected = long.bytes().map(|byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
+    name.strip_prefix("DLOCK_").is_some_and(|name| name.bytes().eq(expected))
 }
 
 /// Only in the long help and the manual: the short help stays short.

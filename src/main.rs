@@ -27,11 +27,10 @@
 use std::ffi::{OsString, c_int};
 
 use dlock::commands;
-use dlock::exit_code::{DEFECT, Ending, UNAVAILABLE};
+use dlock::exit_code::{DEFECT, UNAVAILABLE};
 use dlock::report::Stderr;
 use dlock::settings::Voice;
 use dlock::sys::memory::Frugal;
-use dlock::sys::signals::die_of;
 use dlock::sys::stdio;
 
 dlock::entry_point!(start);
@@ -50,9 +49,5 @@ fn start() -> c_int {
         Some(refused) => refused,
         None => commands::parse(&words).map_or_else(|ending| ending, commands::dispatch),
     };
-    if let Ending::Signal(signal) = ending {
-        die_of(signal);
-        // Still here: the first process of a PID namespace does not die of its own signals.
-    }
-    ending.as_seen_by_a_shell()
+    commands::end(ending)
 }

@@ -234,6 +234,11 @@ impl LockBackend for Both {
         Ok(redis?.max(zookeeper?))
     }
 
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError> {
+        let (redis, zookeeper) = join(self.redis.forget(key), self.zookeeper.forget(key)).await;
+        redis.and(zookeeper)
+    }
+
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
         let (redis, zookeeper) = join(self.redis.status(key), self.zookeeper.status(key)).await;
         Ok(merged(redis?, zookeeper?))

@@ -101,7 +101,7 @@ impl Front {
     }
 
     /// Watches until it is over. `name` is given, once a minute, those that this user may not kill.
-    pub fn watch(mut self, name: impl Fn(&str)) -> Verdict {
+    pub fn watch(&mut self, name: impl Fn(&str)) -> Verdict {
         loop {
             // The deadline comes before everything that has happened with it.
             if self.deadline.has_passed() && !seeded!("front-blind-to-the-deadline") {
@@ -193,6 +193,9 @@ impl Front {
 
     fn take(&mut self, signal: &siginfo) -> Option<Verdict> {
         let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+        if signals::is_ignored(number) {
+            return None;
+        }
         if number == libc::SIGCHLD {
             self.reap_adopted();
             return None;

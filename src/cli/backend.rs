@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 /// Where the lock lives.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Backend")]
 pub struct Backend {
     /// file, redis, zk or redis+zk [default: as --redis or --zk imply, else file]

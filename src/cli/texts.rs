@@ -155,6 +155,12 @@ Examples:
   dlock doctor --before zk -b redis+zk --redis redis://r1/ --zk z1,z2,z3
   dlock doctor --config --profile production";
 
+pub(super) const BENCH_EXAMPLES: &str = "\
+Examples:
+  dlock bench --redis redis://r1/
+  dlock bench --redis redis://r1/ --zk z1,z2,z3
+  dlock bench --json --duration 10s --zk z1,z2,z3 | jq '.backends[].renew'";
+
 pub(super) const FENCE_CHECK_EXAMPLES: &str = "\
 Examples:
   dlock run --redis redis://r1/ --key report -- ./publish.sh

@@ -90,7 +90,8 @@ async fn linger(longest: Duration, interrupts: &Interrupts) -> Result<(), Error>
 /// Has all leases end together: those that were granted first have been waiting for the last.
 async fn even_out(backend: &dyn LockBackend, settings: &AcquireSettings, leases: &mut [Lease]) -> Result<(), Error> {
     let Some(last) = settings.keys.in_order().last().copied() else { return Ok(()) };
-    for lease in leases.iter_mut().filter(|lease| lease.key != *last) {
+    let granted_last = leases.iter().find(|lease| lease.key == *last).map(|lease| lease.requested_at);
+    for lease in leases.iter_mut().filter(|lease| Some(lease.requested_at) != granted_last) {
         let attempt = || Attempt::Acquire(lease.key.clone());
         let prolonged = backend.prolong(&lease.key, &lease.token, Some(lease.ttl)).await;
         match prolonged.map_err(|error| Error::backend(attempt(), error))? {
@@ -114,6 +115,7 @@ fn wanted<'a>(backend: &'a dyn LockBackend, settings: &AcquireSettings) -> Vec<W
         ttl: settings.ttl,
         kind: LeaseKind::OneShot,
         mode: settings.mode,
+        looks_first: settings.contest.max_waiters.is_some(),
         retention: settings.retention,
         patience: match settings.contest.wait {
             Wait::Refuse => Patience::Refuse,

@@ -88,10 +88,9 @@ pub(super) async fn contend<'a, I: Future<Output = i32>>(
             Some(signal) => Error::Interrupted(signal),
         },
         End::Answered(Ok(Outcome::Held(key, contention))) => {
-            let error = refused(key, contest, Obstacle::HeldBy(contention), None);
             // A definite answer; that contender has left by itself.
-            undo(&begun[..begun.len() - 1], stderr, interrupted()).await;
-            return Err(error);
+            undo(begun.iter().filter(|one| one.claim.key != key), stderr, interrupted()).await;
+            return Err(refused(key, contest, Obstacle::HeldBy(contention), None));
         }
         End::Answered(Ok(Outcome::Crowded(key, contention, waiting))) => {
             refused(key, contest, Obstacle::Crowd(contention, waiting), None)
@@ -191,11 +190,16 @@ fn gave_up(key: LockKey, contest: Contest, endpoint: &str, news: Option<Progress
     Error::backend(Attempt::Acquire(key), BackendError::new(away.kind, sentence))
 }
 
-async fn undo(claims: &[Wanted<'_>], stderr: Stderr, second_signal: impl Future<Output = i32>) {
-    if claims.is_empty() {
+async fn undo<'a>(
+    claims: impl IntoIterator<Item = &'a Wanted<'a>>,
+    stderr: Stderr,
+    second_signal: impl Future<Output = i32>,
+) {
+    let release = |Wanted { backend, claim, .. }: &'a Wanted<'a>| backend.release(&claim.key, &claim.token);
+    let releases: Vec<_> = claims.into_iter().map(release).collect();
+    if releases.is_empty() {
         return;
     }
-    let releases = claims.iter().map(|Wanted { backend, claim, .. }| backend.release(&claim.key, &claim.token));
     let undone = tokio::select! {
         biased;
         _ = second_signal => return,

@@ -1,6 +1,7 @@
 //! One file for each subcommand, and what the one-shots among them share.
 
 mod acquire;
+mod bench;
 mod complete;
 mod completions;
 mod contend;
@@ -21,6 +22,8 @@ mod watch;
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 pub use holder::describe;
 pub use parse::parse;
 
@@ -31,7 +34,8 @@ use crate::exit_code::Ending;
 use crate::lock::{Keys, LockBackend, LockKey};
 use crate::report::Stderr;
 use crate::settings::{self, Deployment, Environment, Voice};
-use crate::sys::users;
+use crate::sys::process::exit_now;
+use crate::sys::{signals, users};
 
 /// How long a finished one-shot waits for its connection or session to close. What is not closed by then ends by
 /// itself: a session with its timeout, and nothing that is kept hangs on it.
@@ -56,6 +60,7 @@ pub fn dispatch(cli: Cli) -> Ending {
         Command::List(typed) => settings::list(&typed, &environment).map(|settings| list::list(&settings)),
         Command::Top(typed) => settings::top(&typed, &environment).map(|settings| top::top(&settings)),
         Command::Doctor(typed) => settings::doctor(&typed, &environment).and_then(doctor::doctor),
+        Command::Bench(typed) => settings::bench(&typed, &environment).map(|settings| bench::bench(&settings)),
         Command::FenceCheck(typed) => {
             settings::fence_check(&typed, &environment).map(|settings| fence::fence_check(&settings))
         }
@@ -64,6 +69,15 @@ pub fn dispatch(cli: Cli) -> Ending {
     };
     // No settings, no voice: what was typed wrong is always said.
     done.unwrap_or_else(|error| failed(&error, Stderr::new(settings::voice_of_failures(&voice, &files, &environment))))
+}
+
+/// Ends this process so. What it holds the system takes back in one go.
+pub fn end(ending: Ending) -> ! {
+    if let Ending::Signal(signal) = ending {
+        signals::die_of(signal);
+        // Still here: the first process of a PID namespace does not die of its own signals.
+    }
+    exit_now(ending.as_seen_by_a_shell())
 }
 
 /// Ends a dlock that has rights which its caller lacks: variables, files and the command are the caller's, so those rights
@@ -124,13 +138,18 @@ fn one_shot(
     })
 }
 
+/// An event loop for one thread, in which a server that hangs up is an error: the client crate of ZooKeeper writes to its
+/// connection in a way that brings SIGPIPE, of which a process dies without a word.
+fn event_loop() -> std::io::Result<tokio::runtime::Runtime> {
+    signals::hold_back(Signal::SIGPIPE)?;
+    // A handful of connections and timers: no room for a thousand events, which would be two pages more to fetch at start.
+    tokio::runtime::Builder::new_current_thread().enable_all().max_io_events_per_tick(32).build()
+}
+
 /// Does `work`, which talks to `deployment`, in an event loop of its own, and says how it failed.
 fn in_event_loop(deployment: &Deployment, stderr: Stderr, work: impl AsyncFnOnce() -> Result<Ending, Error>) -> Ending {
     let done = || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::system("start the event loop", error))?;
+        let runtime = event_loop().map_err(|error| Error::system("start the event loop", error))?;
         for notice in &deployment.notices {
             stderr.notice(notice);
         }

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
-use clap::error::ErrorKind;
-use clap::{Args, FromArgMatches, Parser};
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::complete;
 use crate::cli::{self, Cli, Command, Run};
 use crate::error::Error;
+use crate::error::phrase::Quoted;
 use crate::exit_code::Ending;
 use crate::report::{self, Stderr};
 use crate::settings::{self, Environment};
@@ -38,15 +39,10 @@ pub fn parse(words: &[OsString]) -> Result<Cli, Ending> {
     })
 }
 
-/// The words as a `run`, if they are one without a mistake. Every job starts with one, and building the definition of
-/// this subcommand alone takes a quarter of the time of all; help and mistakes go the long way.
+/// The words as a `run`, if they are one without a mistake.
 fn run_alone(words: &[OsString]) -> Option<Run> {
     let (name, typed) = words.get(1..)?.split_first()?;
-    if name != "run" {
-        return None;
-    }
-    let definition = Run::augment_args(clap::Command::new("run")).no_binary_name(true);
-    Run::from_arg_matches(&definition.try_get_matches_from(typed).ok()?).ok()
+    if name == "run" { cli::words::run(typed) } else { None }
 }
 
 /// Standard error in the form that was asked for, as far as that can be told of words that nobody understands.
@@ -83,9 +79,18 @@ fn sentence(mistake: &clap::Error, words: &[OsString]) -> String {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             "no subcommand given".to_owned()
         }
+        ErrorKind::UnknownArgument if subcommand == Some("bench") => {
+            not_of_bench(mistake).unwrap_or_else(|| summary(&mistake.render().to_string()))
+        }
         _ => summary(&mistake.render().to_string()),
     };
     format!("{what}; see {help}")
+}
+
+/// Whoever changes a `run` into a `bench` learns why something of it does not belong there.
+fn not_of_bench(mistake: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = mistake.get(ContextKind::InvalidArg) else { return None };
+    cli::Bench::lacks(word).map(|why| format!("dlock bench takes no {}: {why}", Quoted(word)))
 }
 
 fn is_subcommand(word: &str) -> bool {
@@ -118,25 +123,6 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         cli::definition().debug_assert();
-    }
-
-    #[test]
-    fn a_run_is_the_same_by_the_short_way_and_the_long_one() {
-        let words = |words: &[&str]| -> Vec<OsString> { words.iter().map(OsString::from).collect() };
-        for right in [
-            &["dlock", "run", "-k", "a", "-n", "--ttl", "5s", "--", "sh", "-c", "exit 3"][..],
-            &["dlock", "run", "-qka", "-E0", "make", "-k", "-j4"],
-            &["dlock", "run", "-k", "a", "-c", "-x"],
-            &["dlock", "run"],
-        ] {
-            let right = words(right);
-            let Ok(Cli { command: Command::Run(long) }) = Cli::try_parse_from(&right) else { panic!("{right:?}") };
-            let short = run_alone(&right).expect("without a mistake");
-            assert_eq!(format!("{short:?}"), format!("{long:?}"));
-        }
-        for wrong in [&["dlock", "run", "--help"][..], &["dlock", "run", "-Z"], &["dlock", "list"], &["dlock"], &[]] {
-            assert!(run_alone(&words(wrong)).is_none(), "{wrong:?}");
-        }
     }
 
     #[test]

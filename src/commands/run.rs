@@ -14,7 +14,7 @@ mod take;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{failed, fence, strict};
+use super::{end, event_loop, failed, fence, strict};
 use crate::backend;
 use crate::child::{self, Keeper, KeeperStart, Side, Terminal};
 use crate::error::{Attempt, Error};
@@ -29,7 +29,8 @@ use take::Taken;
 /// How long the end waits for the connection or session to close: nothing that is kept hangs on it by then.
 const CLOSING_LIMIT: Duration = Duration::from_secs(2);
 
-/// Runs the command under the lock; returns in the front, when all is over.
+/// Runs the command under the lock. In the front it returns only what came in the way of that: once there are two processes,
+/// each of them ends here, and leaves to the system what would be given back one by one.
 #[must_use]
 pub(super) fn run(settings: &RunSettings) -> Ending {
     let stderr = Stderr::new(settings.voice);
@@ -42,14 +43,14 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
             drop(terminal);
             keep(&start, settings, stderr)
         }
-        Ok(Side::Front(front)) => {
+        Ok(Side::Front(mut front)) => {
             let verdict = front.watch(|survivors| {
                 stderr.say(running::may_not_end(&settings.keys, survivors, running::Standing::Lost));
             });
             if ending::is_dlocks_own(verdict) {
                 terminal.restore();
             }
-            ending::mirror(verdict, settings, stderr)
+            end(ending::mirror(verdict, settings, stderr))
         }
         Err(errno) => failed(&Error::system("start the keeper process", errno), stderr),
     }
@@ -57,7 +58,7 @@ pub(super) fn run(settings: &RunSettings) -> Ending {
 
 /// The keeper's life.
 fn keep(start: &KeeperStart, settings: &RunSettings, stderr: Stderr) -> ! {
-    let entered = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+    let entered = event_loop().and_then(|runtime| {
         let keeper = runtime.block_on(async { start.enter() })?;
         Ok((runtime, keeper))
     });

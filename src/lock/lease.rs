@@ -143,6 +143,8 @@ pub struct Claim {
     pub ttl: Ttl,
     pub kind: LeaseKind,
     pub patience: Patience,
+    /// It is to be told who is in the way before it queues: whoever goes because too many wait is not one of them.
+    pub looks_first: bool,
     pub mode: Mode,
     pub retention: Retention,
 }
@@ -155,6 +157,18 @@ pub enum Acquired {
     Held(Contention),
     /// A part of it had been granted, and was lost while the rest was awaited. Another claim may begin anew.
     Lost,
+}
+
+/// How claims ended that were to be granted at a stroke.
+#[derive(Debug)]
+pub enum Together {
+    /// All of them, in their order.
+    Granted(Vec<Lease>),
+    /// None. Each may be acquired by itself.
+    Apart,
+    /// Something is wrong with one of them, and some may be granted. To acquire each by itself tells which; all are to be
+    /// released then.
+    Unclear,
 }
 
 /// What a waiting contender has learnt.

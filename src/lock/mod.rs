@@ -24,7 +24,7 @@ pub use holder::Holder;
 pub use key::{KeyPattern, Keys, LockKey, Namespace};
 pub use lease::{
     Acquired, Claim, Contention, Lease, LeaseKind, Mode, Parting, Patience, Progress, Prolonged, Release, Renewal,
-    Retention, Ttl,
+    Retention, Together, Ttl,
 };
 pub use revocation::{Manner, Revocation};
 pub use status::{HolderEntry, LockState, LockStatus, Phase, WaiterEntry};
@@ -53,6 +53,22 @@ pub trait LockBackend {
     /// # Errors
     /// When the backend cannot be reached or refuses service, and waiting on would not help.
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError>;
+
+    /// Takes the locks of all `claims`, which are one owner's and of different keys, at a stroke where nobody has or awaits
+    /// any of them and the backend can do that.
+    ///
+    /// Waits for nobody but servers that come back, of which it tells `progress`. May be dropped at any point; each claim
+    /// is to be released then, as after an error.
+    ///
+    /// # Errors
+    /// When no answer came: some of them may have been taken.
+    async fn acquire_together(
+        &self,
+        _claims: &[&Claim],
+        _progress: &dyn for<'key> Fn(&'key LockKey, Progress),
+    ) -> Result<Together, BackendError> {
+        Ok(Together::Apart)
+    }
 
     /// Asks the backend to go on believing in `lease`. One attempt; the caller bounds it in time.
     ///
@@ -115,6 +131,14 @@ pub trait LockBackend {
     async fn part(&self, key: &LockKey, token: &OwnerToken, _: Parting) -> Result<Release, BackendError> {
         self.release(key, token).await
     }
+
+    /// Removes all that is stored of `key`, whoever holds it, as if there had never been such a key. For a key that nobody
+    /// but the caller can know of, and when nothing of the caller's contends for it any more: of any other key it would
+    /// take the lock away, and its fencing tokens back.
+    ///
+    /// # Errors
+    /// When the outcome is unknown, or something may not be removed.
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError>;
 
     /// Reports who holds `key` and who waits for it. Read-only.
     ///

@@ -1,7 +1,8 @@
 //! Several locks as one: all or none, and lost with the first that is lost.
 //!
-//! They are taken one after the other in the order given, which has to be the same for everybody, so that two
-//! contenders never wait for each other. What has been taken is kept alive while the next one is awaited.
+//! Where nobody is in the way and the backend can, they are taken at a stroke. Otherwise one after the other in the order
+//! given, which has to be the same for everybody, so that two contenders never wait for each other. What has been taken is
+//! kept alive while the next one is awaited.
 
 use std::cell::Cell;
 use std::io;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::keep_alive::{Beat, Ended, Renewing};
-use super::{Acquired, BackendError, Claim, Contention, Lease, LockBackend, LockKey, Progress};
+use super::{Acquired, BackendError, Claim, Contention, Lease, LockBackend, LockKey, Progress, Together};
 use crate::sys::boottime::BootInstant;
 
 /// One of the locks that are wanted together, and the place where it lives.
@@ -25,7 +26,7 @@ pub struct Wanted<'a> {
 /// How contending for all of them ended. Whatever it is but a grant, every claim that was begun has to be released.
 pub enum Outcome<'a> {
     Granted(Holding<'a>),
-    /// This one is held by somebody else, and the claim was not to wait.
+    /// This one is held by somebody else, and the claim was not to wait: it alone need not be released.
     Held(LockKey, Contention),
     /// This one is awaited by so many already; the queue was not joined.
     Crowded(LockKey, Contention, usize),
@@ -43,8 +44,11 @@ pub async fn acquire_all<'a>(
     begun: &Cell<usize>,
     progress: &dyn Fn(&LockKey, Progress),
 ) -> Result<Outcome<'a>, (LockKey, BackendError)> {
+    if let Some(holding) = take_together(wanted, begun, progress).await? {
+        return Ok(Outcome::Granted(holding));
+    }
     let mut holding = Holding::default();
-    for Wanted { backend, claim, most_ahead } in wanted {
+    for (number, Wanted { backend, claim, most_ahead }) in (1..).zip(wanted) {
         if let Some(most) = most_ahead {
             // Whoever only looks is in nobody's way.
             let status = backend.status(&claim.key).await.map_err(|error| (claim.key.clone(), error))?;
@@ -52,7 +56,7 @@ pub async fn acquire_all<'a>(
                 return Ok(Outcome::Crowded(claim.key.clone(), status.contention(), status.waiters.len()));
             }
         }
-        begun.set(begun.get() + 1);
+        begun.set(begun.get().max(number));
         let tell = |news| progress(&claim.key, news);
         let acquired = {
             let mut acquiring = backend.acquire(claim, &tell);
@@ -78,6 +82,32 @@ pub async fn acquire_all<'a>(
         }
     }
     Ok(Outcome::Granted(holding))
+}
+
+/// `None`: not all are taken. As far as some may be, the claims are begun.
+async fn take_together<'a>(
+    wanted: &[Wanted<'a>],
+    begun: &Cell<usize>,
+    progress: &dyn Fn(&LockKey, Progress),
+) -> Result<Option<Holding<'a>>, (LockKey, BackendError)> {
+    let [first, others @ ..] = wanted else { return Ok(None) };
+    if others.is_empty() || others.iter().any(|other| !std::ptr::addr_eq(other.backend, first.backend)) {
+        return Ok(None);
+    }
+    let claims: Vec<&Claim> = wanted.iter().map(|one| &one.claim).collect();
+    begun.set(wanted.len());
+    let ended = first.backend.acquire_together(&claims, progress).await;
+    Ok(match ended.map_err(|error| (first.claim.key.clone(), error))? {
+        Together::Granted(leases) => {
+            let parts = leases.into_iter().map(|lease| Part::new(first.backend, lease)).collect();
+            Some(Holding { parts })
+        }
+        Together::Apart => {
+            begun.set(0);
+            None
+        }
+        Together::Unclear => None,
+    })
 }
 
 /// Leases that are held together, in the order in which they were taken.

@@ -1,14 +1,17 @@
 //! Every word dlock prints. Messages go to standard error; standard output carries only what was asked for.
 
+pub mod bench;
 pub mod configuration;
 mod event;
 pub mod findings;
 pub mod json;
+mod meter;
 pub mod overview;
 pub mod revocation;
 pub mod running;
 pub mod screen;
 mod table;
+mod transient;
 pub mod variables;
 mod waiting;
 
@@ -16,6 +19,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::SystemTime;
 
 pub use event::{Event, Severity};
+pub use meter::Meter;
 pub use table::table;
 pub use waiting::WaitingLine;
 

@@ -1,16 +1,14 @@
 //! The waiting line: whom we wait for, as last seen.
 
 use std::fmt::{self, Display};
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::event::{Event, Name};
 use super::json::whole_ms;
-use super::{MAX_LINE_BYTES, Stderr, one_line};
+use super::{Stderr, transient};
 use crate::error::phrase::{HeldBy, Quoted, Rough};
 use crate::lock::{LockKey, Progress};
-use crate::settings::{LogFormat, Volume};
-use crate::sys::stdio::{STDERR, write_to_stderr_at_once};
+use crate::settings::Volume;
 
 /// Shorter waits go unmentioned: cron mails every line.
 const SILENT_FOR: Duration = Duration::from_secs(1);
@@ -20,11 +18,6 @@ const REDRAWN_EVERY: Duration = Duration::from_secs(1);
 
 /// In a log a line a minute shows that somebody still waits.
 const REPEATED_EVERY: Duration = Duration::from_secs(60);
-
-/// Carriage return, erase the line; no wrapping at the margin, so that one `\r` takes a long line back too.
-const BEFORE: &str = "\r\u{1b}[K\u{1b}[?7l";
-const AFTER: &str = "\u{1b}[?7h";
-const ERASE: &str = "\r\u{1b}[K";
 
 /// Says that we wait. On a terminal one line, redrawn each second; elsewhere one line, then one a minute.
 #[derive(Debug)]
@@ -44,10 +37,9 @@ enum Place {
 impl WaitingLine {
     #[must_use]
     pub fn new(stderr: Stderr) -> Self {
-        let understands_commands = std::env::var_os("TERM").is_none_or(|kind| kind != "dumb");
-        let place = match (stderr.voice().volume, stderr.voice().format) {
-            (Volume::Quiet, _) => Place::Nowhere,
-            (_, LogFormat::Text) if STDERR.is_terminal() && understands_commands => Place::Terminal,
+        let place = match stderr.voice().volume {
+            Volume::Quiet => Place::Nowhere,
+            _ if transient::has_room(stderr) => Place::Terminal,
             _ => Place::Log(stderr),
         };
         Self { place, said_at: None }
@@ -61,10 +53,7 @@ impl WaitingLine {
         self.said_at = Some(waited);
         let words = Waiting { key, news, waited };
         match self.place {
-            Place::Terminal => {
-                let words = one_line(&words.to_string(), MAX_LINE_BYTES - BEFORE.len() - AFTER.len());
-                write_to_stderr_at_once(format!("{BEFORE}{words}{AFTER}").as_bytes());
-            }
+            Place::Terminal => transient::draw(&words.to_string()),
             Place::Log(stderr) => stderr.wait(&words.event()),
             Place::Nowhere => {}
         }
@@ -89,7 +78,7 @@ impl WaitingLine {
     /// Takes the line off the terminal. To be called before anything else is printed, and at the end.
     pub fn clear(&mut self) {
         if self.place == Place::Terminal && self.said_at.is_some() {
-            write_to_stderr_at_once(ERASE.as_bytes());
+            transient::erase();
         }
     }
 }

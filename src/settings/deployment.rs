@@ -220,28 +220,49 @@ fn zookeeper_located(
 /// {backend, redis, zk} is one setting: the highest level that names one of them decides. With it: whether anybody
 /// asked for this backend at all.
 pub(super) fn choose(typed: &cli::Backend, environment: &Environment) -> Result<(BackendName, bool), Error> {
+    match named(typed, environment)? {
+        Named::One(backend) => Ok((backend, true)),
+        Named::Two { ambiguous } => Err(ambiguous),
+        Named::None => {
+            let asked_for = path(typed.dir.as_ref(), "dir", environment).is_some();
+            Ok((BackendName::File, asked_for))
+        }
+    }
+}
+
+/// What the level that decides names.
+pub(super) enum Named {
+    One(BackendName),
+    /// A Redis and a ZooKeeper, and not what to make of them. `ambiguous`: what that is for whoever needs one.
+    Two {
+        ambiguous: Error,
+    },
+    None,
+}
+
+/// # Errors
+/// When there is no such backend, or a variable is not UTF-8.
+pub(super) fn named(typed: &cli::Backend, environment: &Environment) -> Result<Named, Error> {
     for level in Level::ALL {
         let name = text_at(level, typed.backend.as_ref(), "backend", environment)?;
         let redis = text_at(level, typed.redis.first(), "redis", environment)?;
         let zk = text_at(level, typed.zk.as_ref(), "zk", environment)?;
-        let backend = match (name, redis, zk) {
-            (Some(name), _, _) => by_name(&name)?,
-            (None, Some(redis), Some(zk)) => {
-                return Err(level.error(format!(
+        return Ok(match (name, redis, zk) {
+            (Some(name), _, _) => Named::One(by_name(&name)?),
+            (None, Some(redis), Some(zk)) => Named::Two {
+                ambiguous: level.error(format!(
                     "{} and {} name two backends: give one of them, or say which with {}",
                     redis.name,
                     zk.name,
                     environment.name_at(level, "backend")
-                )));
-            }
-            (None, Some(_), None) => BackendName::Redis,
-            (None, None, Some(_)) => BackendName::ZooKeeper,
+                )),
+            },
+            (None, Some(_), None) => Named::One(BackendName::Redis),
+            (None, None, Some(_)) => Named::One(BackendName::ZooKeeper),
             (None, None, None) => continue,
-        };
-        return Ok((backend, true));
+        });
     }
-    let asked_for = path(typed.dir.as_ref(), "dir", environment).is_some();
-    Ok((BackendName::File, asked_for))
+    Ok(Named::None)
 }
 
 fn by_name(name: &Stated<String>) -> Result<BackendName, Error> {

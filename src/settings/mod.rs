@@ -1,5 +1,6 @@
 //! The command line as meant: flags, environment and files become values that cannot be wrong.
 
+mod bench;
 mod contest;
 mod deployment;
 pub mod duration;
@@ -26,6 +27,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use bench::{BenchSettings, bench};
 pub use deployment::{BackendName, Deployment, SECRETS, Scrutiny};
 pub use effective::{Configuration, DoctorSettings, Effective, doctor};
 pub use fence::{FenceCheckSettings, fence_check};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::deployment::SECRETS;
 use super::files::{Files, Place};
 use super::secrets;
-use crate::cli::{self, variable_of};
+use crate::cli::{self, is_variable_of, variable_of};
 use crate::error::Error;
 use crate::error::phrase::Quoted;
 use crate::sys::users;
@@ -163,9 +163,21 @@ impl Environment {
     /// # Errors
     /// When it is not UTF-8.
     pub(super) fn text(&self, name: &str) -> Result<Option<Stated<String>>, Error> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let value = value.to_str().ok_or_else(|| Error::usage(format!("{name} is not valid UTF-8")))?;
-        Ok(Some(Stated { value: value.to_owned(), name: name.to_owned(), level: Level::Environment }))
+        self.get(name).map(|value| stated(name, value)).transpose()
+    }
+
+    /// The text of the variable that stands for `--long`.
+    ///
+    /// # Errors
+    /// When it is not UTF-8.
+    fn text_of_option(&self, long: &str) -> Result<Option<Stated<String>>, Error> {
+        self.of_option(long).map(|(name, value)| stated(name, value)).transpose()
+    }
+
+    /// The variable that stands for `--long`, with its name, unless it is empty.
+    fn of_option(&self, long: &str) -> Option<(&str, &OsStr)> {
+        let (name, value) = self.variables.iter().find(|(name, _)| is_variable_of(name, long))?;
+        (!value.is_empty()).then_some((name, value))
     }
 
     /// How an option is called at a level.
@@ -177,6 +189,11 @@ impl Environment {
             _ => self.files.name_at(level, long),
         }
     }
+}
+
+fn stated(name: &str, value: &OsStr) -> Result<Stated<String>, Error> {
+    let value = value.to_str().ok_or_else(|| Error::usage(format!("{name} is not valid UTF-8")))?;
+    Ok(Stated { value: value.to_owned(), name: name.to_owned(), level: Level::Environment })
 }
 
 #[cfg(test)]
@@ -198,7 +215,7 @@ pub(super) fn text_at(
 ) -> Result<Option<Stated<String>>, Error> {
     match level {
         Level::CommandLine => Ok(flag.map(|value| on_command_line(value.clone(), long))),
-        Level::Environment => environment.text(&variable_of(long)),
+        Level::Environment => environment.text_of_option(long),
         _ => Ok(environment.files.text(level, long)),
     }
 }
@@ -226,9 +243,8 @@ pub(super) fn path(flag: Option<&PathBuf>, long: &str, environment: &Environment
     let at = |level| match level {
         Level::CommandLine => flag.map(|path| on_command_line(path.clone().into_os_string(), long)),
         Level::Environment => {
-            let name = variable_of(long);
-            let value = environment.get(&name)?.to_owned();
-            Some(Stated { value, name, level })
+            let (name, value) = environment.of_option(long)?;
+            Some(Stated { value: value.to_owned(), name: name.to_owned(), level })
         }
         _ => environment.files.path(level, long).map(|stated| stated.map(PathBuf::into_os_string)),
     };
@@ -250,7 +266,7 @@ pub(super) fn switch_at(
         Level::Environment => {}
         _ => return Ok(environment.files.switch(level, long)),
     }
-    let Some(stated) = environment.text(&variable_of(long))? else { return Ok(None) };
+    let Some(stated) = environment.text_of_option(long)? else { return Ok(None) };
     match stated.value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(Some(true)),
         "0" | "false" | "no" | "off" => Ok(Some(false)),

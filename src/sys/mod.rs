@@ -9,6 +9,8 @@ pub mod lifeline;
 pub mod lock_helper;
 pub mod memory;
 pub mod ofd_lock;
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+mod origin;
 pub mod own_socket;
 pub mod packet_socket;
 pub mod process;

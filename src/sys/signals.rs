@@ -12,29 +12,19 @@ pub struct Inherited {
     pipe_ignored: bool,
 }
 
-/// Blocks every signal that somebody may send us and that was not ignored when we started, and returns what was
-/// inherited with the set that is now blocked, for a signalfd.
+/// Blocks every signal, and returns what was inherited with the set that is now blocked, for a signalfd.
 ///
-/// Ignored ones stay out of the set: a blocked signal reaches a signalfd even when it is ignored, and `nohup` counts on
-/// its being ignored. SIGCHLD loses an inherited "ignored": the kernel would throw our children's statuses away. Those of
-/// the processor may be sent by anybody, too (a service manager's watchdog sends ABRT); a real fault ends a program that
-/// blocks its signal all the same.
+/// A blocked signal reaches a signalfd even when it is ignored, and `nohup` counts on its being ignored: whoever reads one
+/// asks [`is_ignored`] then, rather than this for all 62 of them at every start. SIGCHLD loses an inherited "ignored": the
+/// kernel would throw our children's statuses away. Those of the processor may be sent by anybody, too (a service manager's
+/// watchdog sends ABRT); a real fault ends a program that blocks its signal all the same.
 pub fn take_over() -> (Inherited, SigSet) {
-    let mut wanted = empty_set();
-    for signal in 1..=libc::SIGRTMAX() {
-        let kernels_own = signal == libc::SIGKILL || signal == libc::SIGSTOP;
-        // 32 and 33 are the C library's.
-        let librarys_own = (32..libc::SIGRTMIN()).contains(&signal);
-        if !kernels_own && !librarys_own && !is_ignored(signal) {
-            add(&mut wanted, signal);
-        }
-    }
     let inherited_child = is_ignored(libc::SIGCHLD);
     if inherited_child {
         set_disposition(libc::SIGCHLD, libc::SIG_DFL);
-        add(&mut wanted, libc::SIGCHLD);
     }
-    let wanted = into_sigset(wanted);
+    // The C library keeps its own two out of it, and the kernel KILL and STOP.
+    let wanted = SigSet::all();
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&wanted), Some(&mut before)).expect("a valid set is always accepted");
     let inherited = Inherited { mask: before, child_ignored: inherited_child, pipe_ignored: is_ignored(libc::SIGPIPE) };
@@ -78,6 +68,14 @@ fn offset_of(text: &str, sign: char) -> Option<i32> {
         return Some(0);
     }
     text.strip_prefix(sign).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
+}
+
+/// Holds `signal` back for good, in this thread and those that it starts.
+///
+/// # Errors
+/// None that can happen: the set is valid.
+pub fn hold_back(signal: Signal) -> nix::Result<()> {
+    SigSet::from(signal).thread_block()
 }
 
 /// Dies of `signal` as if nothing had caught it, without a core file. Returns only if the signal does not kill (for
@@ -125,7 +123,7 @@ pub fn take_pending_of_terminal() -> Vec<i32> {
             if signal <= 0 {
                 return taken;
             }
-            if is_of_terminal(signal, info.si_code) {
+            if is_of_terminal(signal, info.si_code) && !is_ignored(signal) {
                 taken.push(signal);
             }
         }
@@ -152,7 +150,9 @@ pub fn stop_by(signal: i32) {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).ok();
 }
 
-pub(super) fn is_ignored(signal: i32) -> bool {
+/// Whether this process ignores `signal`, as it does what was ignored when it started.
+#[must_use]
+pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: a null new action only reads the old one into zeroed memory of the right type.
     #[expect(unsafe_code)]
     unsafe {

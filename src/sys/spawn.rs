@@ -6,12 +6,11 @@
 
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::io;
-use std::num::NonZeroUsize;
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
@@ -64,7 +63,7 @@ pub fn spawn_tied_to_this_thread(
     };
 
     // A script without `#!` is run by a shell with an argument list of its own, built on this stack.
-    let stack = Stack::new(STACK_BYTES + size_of_val(argv.as_slice()))?;
+    let mut stack = Stack::new(STACK_BYTES + size_of_val(argv.as_slice()));
     // SAFETY: the stack is ours alone and large enough for `begin`; the child shares our memory, but CLONE_VFORK keeps
     // this thread from running until the child has executed the command or ended, so `start` and everything it points
     // to outlive its use.
@@ -136,34 +135,17 @@ impl Start<'_> {
     }
 }
 
-/// A stack for the child, given back when the command is running.
-struct Stack {
-    base: std::ptr::NonNull<c_void>,
-    size: NonZeroUsize,
-}
+/// A stack for the child. From the heap: a mapping of its own would have to be made before the command, and undone.
+struct Stack(Vec<MaybeUninit<u128>>);
 
 impl Stack {
-    fn new(size: usize) -> nix::Result<Self> {
-        let size = NonZeroUsize::new(size.next_multiple_of(4096)).expect("at least STACK_BYTES");
-        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK;
-        // SAFETY: a fresh mapping that nothing else refers to.
-        #[expect(unsafe_code)]
-        let base = unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }?;
-        Ok(Self { base, size })
+    fn new(size: usize) -> Self {
+        Self(Vec::with_capacity(size.div_ceil(size_of::<u128>())))
     }
 
-    /// Stacks grow downwards on every platform that this is built for. The kernel's page size aligns it.
-    fn top(&self) -> *mut c_void {
-        self.base.as_ptr().wrapping_byte_add(self.size.get())
-    }
-}
-
-impl Drop for Stack {
-    fn drop(&mut self) {
-        // SAFETY: the child that ran on it has executed another program or ended.
-        #[expect(unsafe_code)]
-        let unmapped = unsafe { munmap(self.base, self.size.get()) };
-        debug_assert!(unmapped.is_ok());
+    /// Stacks grow downwards on every platform that this is built for, and are aligned to 16 bytes.
+    fn top(&mut self) -> *mut c_void {
+        self.0.spare_capacity_mut().as_mut_ptr_range().end.cast()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Kind, Place, Process, Running, Setting, eventually, sentences_for_every_backend};
+use crate::support::{Dlock, Kind, Place, Process, Running, Setting, eventually, sentences_for_every_backend};
 
 sentences_for_every_backend![
     the_front_sleeps_in_one_call_and_has_one_thread,
@@ -108,6 +108,50 @@ fn between_two_renewals_the_keeper_makes_no_system_call() {
         assert_sleeps(&format!("the keeper ({kind:?})"), &keeper, &EPOLL);
         run.let_go();
         run.wait().succeeds();
+    }
+}
+
+/// From the start to the end, the command aside: each call is a part of what a lock costs.
+#[test]
+fn a_run_asks_the_system_for_little() {
+    for (kind, most_of_front, most_of_keeper) in [(Kind::File, 66, 105), (Kind::Redis, 70, 130)] {
+        let mut last = CallsOfARun::count(kind);
+        // On a busy machine a command may live until what was inherited is closed, and answers come one by one.
+        for _ in 0..20 {
+            if last.front <= most_of_front && last.keeper <= most_of_keeper {
+                break;
+            }
+            last = CallsOfARun::count(kind);
+        }
+        let CallsOfARun { front, keeper, trace } = last;
+        assert!(front <= most_of_front && keeper <= most_of_keeper, "{kind:?}: {front} and {keeper} calls\n{trace}");
+    }
+}
+
+/// System calls of either process of one uncontended run.
+struct CallsOfARun {
+    front: usize,
+    keeper: usize,
+    trace: String,
+}
+
+impl CallsOfARun {
+    fn count(kind: Kind) -> Self {
+        let place = Place::shared(kind);
+        let directory = tempfile::tempdir().expect("the temporary directory takes files");
+        let written = directory.path().join("calls");
+        let words = ["-f", "-o", written.to_str().expect("a plain name"), env!("CARGO_BIN_EXE_dlock"), "run"];
+        let words = words.into_iter().map(str::to_owned).chain(place.options());
+        let words = words.chain(["-k", "job", "--", "true"].map(str::to_owned));
+        Dlock::of_program("strace".as_ref(), words).finish().succeeds().says_nothing();
+        let trace = fs::read_to_string(&written).expect("strace wrote it");
+        let process = |line: &str| line.split(' ').next().expect("a number").to_owned();
+        let front = process(&trace);
+        let keeper = process(trace.lines().find(|line| line.contains("lock-keeper")).expect("it has its name"));
+        // What is interrupted by another process's call stands on two lines.
+        let is_call = |line: &&str| !line.contains("+++") && !line.contains("---") && !line.contains("resumed>");
+        let calls_of = |wanted: &str| trace.lines().filter(is_call).filter(|line| process(line) == wanted).count();
+        Self { front: calls_of(&front), keeper: calls_of(&keeper), trace }
     }
 }
 

@@ -35,6 +35,7 @@ mod transparency;
 
 mod cost;
 
+
 // What may go wrong.
 mod corpus;
 
@@ -63,6 +64,8 @@ mod security;
 mod configuration;
 
 mod doctor;
+
+mod bench;
 
 mod talking;
 

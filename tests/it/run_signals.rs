@@ -132,6 +132,28 @@ fn a_signal_that_is_ignored_from_the_start_stays_ignored_in_the_command() {
     run.wait().succeeds();
 }
 
+/// Nor does it end a dlock that waits, or reach a command that would listen: nobody would have sent it that, either.
+#[test]
+fn a_signal_that_is_ignored_from_the_start_is_nothing_to_dlock() {
+    let place = Place::shared(Kind::File);
+    let holder = place.hold("job");
+    let options = place.options().join(" ");
+    let listens = "$| = 1; $SIG{HUP} = sub { print \"got HUP\\n\" }; $SIG{USR1} = sub { print \"got USR1\\n\"; exit 0 }; \
+                   print \"ready\\n\"; sleep 1 while 1";
+    let script = format!("trap '' HUP; exec \"$0\" run {options} -k job -- perl -e \"$1\"");
+    let words = ["-c", &script, env!("CARGO_BIN_EXE_dlock"), listens];
+    let run = Dlock::of_program("/bin/sh".as_ref(), words).start();
+    eventually("it waits", || place.waiters("job") == 1);
+    run.signal(Signal::SIGHUP);
+    holder.let_go();
+    holder.wait().succeeds();
+    run.says("ready");
+    run.signal(Signal::SIGHUP);
+    run.signal(Signal::SIGUSR1);
+    let ended = run.wait().succeeds();
+    assert_eq!(ended.said(), "ready\ngot USR1", "{}", ended.account());
+}
+
 fn a_signal_while_waiting_leaves_no_place_in_the_queue_and_is_what_dlock_dies_of(place: &Place) {
     let holder = place.hold("job");
     for (_, signal) in FORWARDED {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use dlock::backend::redis::quorum::{Quorum, Verdict, next_fence};
-use dlock::backend::redis::script::{ACQUIRE_BESIDE_OTHERS, FENCE, PROLONG, RELEASE, RENEW, TAKE, WAIT, lean};
 use dlock::lock::LockKey;
 use dlock::lock::backoff::jittered;
 use dlock::lock::pace::Pace;
@@ -105,18 +104,6 @@ proptest! {
     fn a_duration_is_read_as_it_is_shown(ms in 0..=YEAR_MS) {
         let shown = humantime::format_duration(Duration::from_millis(ms)).to_string().replace(' ', "");
         prop_assert_eq!(duration::parse(&shown), Ok(Duration::from_millis(ms)), "{}", shown);
-    }
-}
-
-#[test]
-fn no_line_of_code_is_lost_from_a_script_that_is_sent() {
-    for script in [ACQUIRE_BESIDE_OTHERS, WAIT, RELEASE, PROLONG, RENEW, FENCE, TAKE] {
-        let code = |text: &str| -> String {
-            let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
-            lines.flat_map(str::split_whitespace).collect()
-        };
-        assert_eq!(code(&lean(script)), code(script));
-        assert!(lean(script).len() < script.len());
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use dlock::backend::redis::script::lean;
 use mlua::{Function, Lua, Table, Value, Variadic};
 
 /// All that the server keeps. States by the hundred thousand share what is the same in them.
@@ -184,7 +183,7 @@ fn compiled(lua: &Lua, script: &str) -> Function {
         let place = place(script);
         let known = compiled.get(&place).cloned();
         known.unwrap_or_else(|| {
-            let function = lua.load(lean(script)).into_function().expect("the scripts are valid Lua 5.1");
+            let function = lua.load(script).into_function().expect("the scripts are valid Lua 5.1");
             compiled.insert(place, function.clone());
             function
         })

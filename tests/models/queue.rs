@@ -6,7 +6,7 @@ mod flaws;
 
 use std::collections::BTreeSet;
 
-use dlock::backend::redis::script::{ACQUIRE, ACQUIRE_BESIDE_OTHERS, RELEASE, RENEW, WAIT};
+use dlock::backend::redis::script::{ACQUIRE_BESIDE_OTHERS, ACQUIRE_FREE, RELEASE, RELEASE_ALONE, RENEW, WAIT};
 use dlock::lock::Mode;
 use stateright::{Model, Property};
 
@@ -64,6 +64,7 @@ struct Queue {
     acquire: String,
     acquire_beside_others: String,
     wait: String,
+    release_alone: String,
     release: String,
     renew: String,
     passable: Passable,
@@ -123,9 +124,10 @@ impl Queue {
             modes: modes.to_vec(),
             budget,
             belief: Belief::FromTheRequest,
-            acquire: ACQUIRE.to_owned(),
+            acquire: ACQUIRE_FREE.to_owned(),
             acquire_beside_others: ACQUIRE_BESIDE_OTHERS.to_owned(),
             wait: WAIT.to_owned(),
+            release_alone: RELEASE_ALONE.to_owned(),
             release: RELEASE.to_owned(),
             renew: RENEW.to_owned(),
             passable: Passable::default(),
@@ -146,6 +148,7 @@ impl Queue {
             }
             Request::Renew if mode == Mode::Exclusive => (&self.renew, &["lock"], vec![me, ttl]),
             Request::Renew => (&self.renew, &["lock", "holders", "receipts"], vec![me, ttl]),
+            Request::ReleaseAlone => (&self.release_alone, &NAMES, vec![me, WAKE.to_owned()]),
             Request::Release { undo, again } => {
                 let word = |said: bool, word: &str| if said { word.to_owned() } else { String::new() };
                 let args = vec![me, WAKE.to_owned(), word(*undo, "undo"), word(*again, "again"), String::new()];
@@ -186,7 +189,10 @@ impl Queue {
             }
         }
         // Not one that came when the lease had ended by time: whoever is first looks then.
-        if matches!(request, Request::Release { .. }) && reply == Reply::Int(1) && state.server.text("lock").is_none() {
+        if matches!(request, Request::ReleaseAlone | Request::Release { .. })
+            && reply == Reply::Int(1)
+            && state.server.text("lock").is_none()
+        {
             let queued = state.server.members("queue");
             state.seen.nobody_was_told |= queued.iter().any(|(waiter, _)| state.is_within_call(waiter));
         }

@@ -169,6 +169,14 @@ impl NamespaceDir {
         }
     }
 
+    /// Takes the file's name away; that there is none is as good.
+    pub(super) fn remove_file(&self, name: &str) -> Result<(), BackendError> {
+        match unlinkat(&self.descriptor, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(failed(&self.path.join(name), errno)),
+        }
+    }
+
     /// The names of all files in it that may be locks.
     pub(super) fn names(&self) -> Result<Vec<String>, BackendError> {
         let unreadable = |error: io::Error| failed(&self.path, io_errno(&error));

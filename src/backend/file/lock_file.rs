@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -63,7 +64,8 @@ impl LockFile {
         lock_waiting(self.descriptor(), locks::bytes(range), access, &self.path).await
     }
 
-    /// Locks the guard, which nobody who runs keeps for longer than a few system calls.
+    /// Locks the guard, which nobody who runs keeps for longer than a few system calls. In a crowd one's turn may be long in
+    /// coming all the same; that it comes is seen by what the others write.
     pub(super) async fn guard(&self) -> Result<Guarded<'_>, BackendError> {
         // Made first: a wait that is dropped at the instant of the grant unlocks it too.
         let guarded = Guarded(self);
@@ -71,14 +73,28 @@ impl LockFile {
             return Ok(guarded);
         }
         let mut patience = BootTimer::new().map_err(|error| self.failed(io_errno(&error)))?;
-        tokio::select! {
-            locked = self.lock(GUARD) => locked.map(|()| guarded),
-            () = patience.sleep_until(BootInstant::now() + FIRST_CONTACT) => Err(BackendError::unavailable(format!(
-                "somebody has kept the records of {} locked for {}; is a dlock stopped there?",
-                self.path.display(),
-                humantime::format_duration(FIRST_CONTACT)
-            ))),
+        let mut locking = pin!(self.lock(GUARD));
+        let mut written = self.last_written()?;
+        loop {
+            tokio::select! {
+                locked = &mut locking => return locked.map(|()| guarded),
+                () = patience.sleep_until(BootInstant::now() + FIRST_CONTACT) => {}
+            }
+            let before = std::mem::replace(&mut written, self.last_written()?);
+            if before == written {
+                return Err(BackendError::unavailable(format!(
+                    "somebody has kept the records of {} locked for {}; is a dlock stopped there?",
+                    self.path.display(),
+                    humantime::format_duration(FIRST_CONTACT)
+                )));
+            }
         }
+    }
+
+    /// When anything was last written into the file, as its file system counts.
+    fn last_written(&self) -> Result<(i64, i64), BackendError> {
+        let status = fstat(self.descriptor()).map_err(|errno| self.failed(errno))?;
+        Ok((status.st_mtime, status.st_mtime_nsec))
     }
 
     /// The guard that an uncontended acquisition locked with everything else.

@@ -212,6 +212,15 @@ impl LockBackend for FileBackend {
         self.rewrite(key).await
     }
 
+    /// Lock files stay, as anybody may be about to lock one that he has opened. Nobody has opened one of a key that nobody
+    /// knows of.
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError> {
+        match self.place()? {
+            Some(place) if !self.is_plain() => place.remove_file(&key.encoded()),
+            _ => Ok(()),
+        }
+    }
+
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {
         if self.is_plain() { self.plain_status(key) } else { self.read_status(key) }
     }

@@ -10,7 +10,7 @@ pub(super) struct Contender<'a> {
     ttl: String,
     first_expiry: String,
     phase: &'static str,
-    /// Behind `hold=<ms> delay=<ms>`, where they are asked for: base.lua makes words of the value of them.
+    /// Behind `hold=<ms> delay=<ms>`, where they are asked for: alone.lua makes words of the value of them.
     holder: String,
     mode: String,
 }
@@ -38,7 +38,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// What base.lua turns into words of the value.
+/// What alone.lua turns into words of the value.
 pub(super) fn words(Retention { hold_at_least, lock_delay }: Retention) -> String {
     let words = [("hold", hold_at_least), ("delay", lock_delay)].into_iter().filter(|(_, length)| !length.is_zero());
     words.map(|(name, length)| format!("{name}={} ", millis(length))).collect()

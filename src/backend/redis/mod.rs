@@ -8,10 +8,12 @@ mod ear;
 mod endpoint;
 mod examination;
 mod failure;
+mod granting;
 mod layout;
 pub mod masters;
 mod names;
 mod node;
+mod parting;
 pub mod quorum;
 mod raising;
 mod reading;
@@ -19,6 +21,7 @@ mod reply;
 mod revoking;
 pub mod script;
 mod stream;
+mod together;
 mod topology;
 mod value;
 mod waiting;
@@ -34,14 +37,14 @@ pub use endpoint::{Address, Endpoint, InvalidUrl, Secret, Transport};
 pub use layout::{Layout, LayoutBackend};
 pub use topology::{ClusterUrl, Service, Topology};
 
-use self::contender::{Contender, kept_words};
+use self::contender::Contender;
 use self::ear::Ear;
 use self::failure::Failure;
 use self::names::Names;
 use self::reply::{Answer, Held, Renewed, Set};
-use self::script::{ACQUIRE, ACQUIRE_BESIDE_OTHERS, PROLONG, RELEASE, WAIT, eval, millis};
+use self::script::{ACQUIRE, ACQUIRE_BESIDE_OTHERS, ACQUIRE_FREE, PROLONG, WAIT, deletion, eval, millis};
 use self::topology::Route;
-use self::value::{LockValue, ServerTime};
+use self::value::LockValue;
 use self::waiting::{Waiting, contention, place};
 use crate::backend::tls::Tls;
 use crate::lock::pace::Pace;
@@ -49,7 +52,7 @@ use crate::lock::validity::of_server_lease;
 use crate::lock::{
     Acquired, BackendError, Claim, FIRST_CONTACT, FencingToken, Finding, HolderEntry, KeyPattern, Lease, LeaseKind,
     LockBackend, LockKey, LockStatus, Manner, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged,
-    Release, Renewal, Revocation, Ttl,
+    Release, Renewal, Revocation, Together, Ttl,
 };
 use crate::sys::boottime::BootInstant;
 use crate::sys::seeded::seeded;
@@ -80,6 +83,8 @@ pub struct RedisBackend {
     on_their_way: RefCell<HashSet<(LockKey, OwnerToken)>>,
     /// Claims whose release may have been carried out without our learning of it.
     maybe_released: RefCell<HashSet<(LockKey, OwnerToken)>>,
+    /// Claims that were granted to one holder alone and leave nothing behind.
+    held_alone: RefCell<HashSet<(LockKey, OwnerToken)>>,
 }
 
 impl RedisBackend {
@@ -95,6 +100,7 @@ impl RedisBackend {
             wait_replicas,
             on_their_way: RefCell::default(),
             maybe_released: RefCell::default(),
+            held_alone: RefCell::default(),
         })
     }
 
@@ -114,27 +120,38 @@ impl RedisBackend {
         request: &Cmd,
         limit: Duration,
     ) -> Result<Answer, Failure> {
-        let this = (claim.key.clone(), claim.token.clone());
-        // An earlier request without an answer stays on its way, whatever becomes of this one.
-        let first = self.on_their_way.borrow_mut().insert(this.clone());
-        let outcome = match ear {
-            Some(ear) => self.route.ask_beside(ear, names.lock(), request, limit).await,
-            None => self.route.ask(names.lock(), request, limit).await,
+        let asked = match ear {
+            Some(ear) => self.route.ask_beside(ear, names.lock(), request, limit),
+            None => self.route.ask(names.lock(), request, limit),
         };
-        let answered = !matches!(outcome, Err(Failure { answered: false, .. }));
-        if first && answered {
-            self.on_their_way.borrow_mut().remove(&this);
-        }
-        reply::answer(&outcome?).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
+        let reply = self.on_its_way(&[claim], asked).await?;
+        reply::answer(&reply).ok_or_else(|| Failure::unanswered(unexpected(&*self.route)))
     }
 
-    /// One run of wait.lua; without an `ear` it never queues. `ticket`: see there. `seen`: owner tokens and generations, and
-    /// until when their leases last.
+    /// Asks what may grant something to `claims`, and remembers that for as long as there is no answer.
+    async fn on_its_way(
+        &self,
+        claims: &[&Claim],
+        asked: impl Future<Output = Result<redis::Value, Failure>>,
+    ) -> Result<redis::Value, Failure> {
+        let on_their_way = &self.on_their_way;
+        let mut these: Vec<_> = claims.iter().map(|claim| (claim.key.clone(), claim.token.clone())).collect();
+        // An earlier request without an answer stays on its way, whatever becomes of this one.
+        these.retain(|this| on_their_way.borrow_mut().insert(this.clone()));
+        let outcome = asked.await;
+        if !matches!(outcome, Err(Failure { answered: false, .. })) {
+            on_their_way.borrow_mut().retain(|this| !these.contains(this));
+        }
+        outcome
+    }
+
+    /// One run of `script`, which is wait.lua or its beginning; without an `ear` it never queues. `ticket`: see there. `seen`:
+    /// owner tokens and generations, and until when their leases last.
     async fn look(
         &self,
         claim: &Claim,
         names: &Names,
-        ear: Option<&Ear>,
+        (script, ear): (&str, Option<&Ear>),
         ticket: &str,
         seen: &[(String, BootInstant)],
         limit: Duration,
@@ -146,7 +163,7 @@ impl RedisBackend {
         let mut args = contender.args();
         args.extend([prefix.as_str(), ear.map_or("refuses", Ear::word), &place, ticket]);
         args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
-        let request = eval(WAIT, &names.all(), &args);
+        let request = eval(script, &names.all(), &args);
         let (stood_before, began) = (self.route.is_linked(names.lock()), BootInstant::now());
         match self.contend(claim, names, ear, &request, limit).await {
             // Some servers end connections on which nothing was asked for a while.
@@ -156,77 +173,6 @@ impl RedisBackend {
             outcome => outcome,
         }
     }
-
-    /// Makes a lease of a grant whose request was sent at `sent`.
-    async fn granted(
-        &self,
-        claim: &Claim,
-        names: &Names,
-        sent: BootInstant,
-        fence: u64,
-        now: ServerTime,
-    ) -> Result<Lease, BackendError> {
-        let ttl = claim.ttl.duration();
-        let fence = Some(fence).filter(|number| *number > 0).map(FencingToken);
-        let mut lease = lease_of(claim, sent, sent + of_server_lease(first_expiry(claim)), fence);
-        if claim.kind == LeaseKind::OneShot {
-            let mut granted_at = now;
-            if first_expiry(claim) < ttl {
-                lease.requested_at = BootInstant::now();
-                match self.raise(names, &lease, FIRST_CONTACT).await? {
-                    Renewed::Ours(now) | Renewed::Revoked(now) => granted_at = now,
-                    Renewed::Lost => {
-                        return Err(BackendError::unavailable(format!(
-                            "{} forgot the lease as soon as it was granted",
-                            self.route.masked()
-                        )));
-                    }
-                }
-                lease.valid_until = Some(lease.requested_at + of_server_lease(ttl));
-            }
-            lease.expires_at = granted_at.wall().map(|at| at + ttl);
-        }
-        self.vouched(names).await?;
-        Ok(lease)
-    }
-
-    /// Whether what was answered last counts: last of all, as an answer may have been long on its way.
-    async fn vouched(&self, names: &Names) -> Result<(), BackendError> {
-        self.route.vouch(names.lock(), FIRST_CONTACT).await.map_err(|failure| failure.error)
-    }
-
-    /// The lease, once enough replicas have it. Otherwise the caller releases it.
-    async fn replicated(&self, names: &Names, lease: Lease) -> Result<Acquired, BackendError> {
-        self.confirm_replicas(names, lease.ttl).await?;
-        Ok(Acquired::Granted(lease))
-    }
-
-    /// Waits, once and not for long, until the replicas have what was written last on this connection.
-    async fn confirm_replicas(&self, names: &Names, ttl: Duration) -> Result<(), BackendError> {
-        if self.wait_replicas == 0 || seeded!("asks-no-replica") {
-            return Ok(());
-        }
-        let url = self.route.masked();
-        // On another connection it would be answered for somebody else's writes.
-        if !self.route.is_linked(names.lock()) {
-            return Err(BackendError::unavailable(format!(
-                "{url} closed the connection before its replicas confirmed"
-            )));
-        }
-        // Half of what a renewal may take in all.
-        let limit = (ttl / 20).min(Duration::from_secs(1));
-        let wanted = self.wait_replicas;
-        let mut request = redis::cmd("WAIT");
-        request.arg(wanted).arg(millis(limit));
-        match self.route.ask_same(names.lock(), &request, limit + limit / 2).await.map_err(|failure| failure.error)? {
-            redis::Value::Int(count) if count >= i64::from(wanted) => Ok(()),
-            redis::Value::Int(count) => Err(BackendError::unavailable(format!(
-                "{count} of the {wanted} replicas that --wait-replicas asks for confirmed it to {url} within {}",
-                humantime::format_duration(limit)
-            ))),
-            _ => Err(unexpected(&*self.route)),
-        }
-    }
 }
 
 #[async_trait(?Send)]
@@ -234,7 +180,9 @@ impl LockBackend for RedisBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
         let names = self.names(&claim.key)?;
         let mut sent = BootInstant::now();
+        let queues = matches!(claim.patience, Patience::Queue { .. }) && !claim.looks_first;
         let script = match claim.mode {
+            Mode::Exclusive if queues => ACQUIRE_FREE,
             Mode::Exclusive => ACQUIRE,
             Mode::Shared | Mode::Slots(_) => ACQUIRE_BESIDE_OTHERS,
         };
@@ -244,17 +192,14 @@ impl LockBackend for RedisBackend {
         if answer == Answer::Awaited && claim.patience == Patience::Refuse {
             // Those who wait may all be dead.
             sent = BootInstant::now();
-            answer = self.look(claim, &names, None, "", &[], FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+            answer = self
+                .look(claim, &names, (WAIT, None), "", &[], FIRST_CONTACT)
+                .await
+                .map_err(|failure| failure.error)?;
         }
         match (answer, claim.patience) {
-            (Answer::Granted { fence, now }, patience) => {
-                let lease = match (self.granted(claim, &names, sent, fence, now).await, patience) {
-                    // By a server that does not decide any more, perhaps: it is asked again, or the one that does.
-                    (Err(error), Patience::Queue { reconnect_for }) if error.may_pass() => {
-                        Waiting::new(self, claim, &names, progress, reconnect_for)?.until_granted(None).await?
-                    }
-                    (lease, _) => lease?,
-                };
+            (Answer::Granted { fence, now }, _) => {
+                let lease = self.settled(claim, &names, (sent, fence, now), progress).await?;
                 self.replicated(&names, lease).await
             }
             (Answer::Held(held), _) if masters_of(&held) != 1 => Err(other_masters(masters_of(&held))),
@@ -271,6 +216,14 @@ impl LockBackend for RedisBackend {
             (Answer::Undone, _) => Err(BackendError::usage("this claim has been released already")),
             (Answer::Awaited | Answer::Vanished(_), _) => Err(unexpected(&*self.route)),
         }
+    }
+
+    async fn acquire_together(
+        &self,
+        claims: &[&Claim],
+        progress: &dyn for<'key> Fn(&'key LockKey, Progress),
+    ) -> Result<Together, BackendError> {
+        self.take_together(claims, progress).await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {
@@ -309,8 +262,11 @@ impl LockBackend for RedisBackend {
         let names = self.names(key)?;
         let args = [token.secret(), &ttl.map(millis).unwrap_or_default(), &names.wake_prefix()];
         let request = eval(PROLONG, &names.all(), &args);
-        let asked = self.route.ask_twice(names.lock(), &request, &request, FIRST_CONTACT);
-        let reply = asked.await.map_err(|failure| failure.error)?;
+        let reply = self
+            .route
+            .ask_twice(names.lock(), &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)?;
         self.vouched(&names).await?;
         let set = reply::set(&reply).ok_or_else(|| unexpected(&*self.route))?;
         if let Set::Ttl(ttl, _) = set {
@@ -328,29 +284,7 @@ impl LockBackend for RedisBackend {
     }
 
     async fn part(&self, key: &LockKey, token: &OwnerToken, parting: Parting) -> Result<Release, BackendError> {
-        let names = self.names(key)?;
-        let this = (key.clone(), token.clone());
-        let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
-        let request = |again| {
-            eval(RELEASE, &names.all(), &[token.secret(), &names.wake_prefix(), undo, again, kept_words(parting)])
-        };
-        let again = request("again");
-        // Until an answer says otherwise; also when the caller drops this future.
-        let first_try = self.maybe_released.borrow_mut().insert(this.clone());
-        if seeded!("releases-whatever-is-there") {
-            let request = Cmd::del(names.lock());
-            self.route.ask_twice(names.lock(), &request, &request, FIRST_CONTACT).await.ok();
-        }
-        let first = if first_try { request("") } else { again.clone() };
-        let reply =
-            self.route.ask_twice(names.lock(), &first, &again, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
-        self.maybe_released.borrow_mut().remove(&this);
-        self.on_their_way.borrow_mut().remove(&this);
-        match reply {
-            redis::Value::Int(1) => Ok(Release::Released),
-            redis::Value::Int(0) => Ok(Release::NotHeld),
-            _ => Err(unexpected(&*self.route)),
-        }
+        self.give_up(key, token, parting).await
     }
 
     async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
@@ -358,6 +292,16 @@ impl LockBackend for RedisBackend {
         let revocation = revoking::revoke(&*self.route, &names, shown, manner, FIRST_CONTACT).await?;
         self.vouched(&names).await?;
         Ok(revocation)
+    }
+
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError> {
+        let names = self.names(key)?;
+        let request = deletion(&names.all());
+        self.route
+            .ask_twice(names.lock(), &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map(drop)
+            .map_err(|failure| failure.error)
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

@@ -19,6 +19,9 @@ use super::stream::Refusal;
 use crate::backend::tls::Tls;
 use crate::lock::BackendError;
 
+/// Makes what is sent in the place of a request that may have been carried out already; hardly ever needed.
+pub(super) type Again<'a> = &'a dyn Fn() -> Cmd;
+
 /// A Redis server, connected to on the first request and again whenever the connection has failed.
 pub(super) struct Node {
     endpoint: Endpoint,
@@ -101,7 +104,7 @@ impl Node {
 
     /// Like [`Node::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
     /// nothing was asked (a server restarted since) is replaced at once, and `again` is sent.
-    pub(super) async fn ask_twice(&self, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    pub(super) async fn ask_twice(&self, request: &Cmd, again: Again<'_>, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         let stood_before = self.is_linked();
         let link = self.linked(deadline, limit).await?;
@@ -111,7 +114,7 @@ impl Node {
                     || (failure.came_too_early && !self.greets_apart.replace(true)) =>
             {
                 let link = self.linked(deadline, limit).await?;
-                self.exchange(&link, None, again, deadline, limit).await
+                self.exchange(&link, None, &again(), deadline, limit).await
             }
             outcome => outcome,
         }

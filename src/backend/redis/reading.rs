@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use super::names::{self, Found, Names};
 use super::node::Node;
 use super::reply::{self, Raw, RawValue};
+use super::script::lean;
 use super::topology::{Route, Slot};
 use super::value::{LockValue, ServerTime, Sharer, Waiter};
 use super::{eval, unexpected};
@@ -18,7 +19,7 @@ use crate::lock::{
     Phase, WaiterEntry,
 };
 
-const STATUS: &str = include_str!("scripts/status.lua");
+const STATUS: &str = lean!(include_str!("scripts/status.lua"));
 
 /// The most waiters and the most holders shown for one key: as many as dlock is built to serve.
 const MOST_SHOWN: usize = 1000;
@@ -71,7 +72,8 @@ pub(super) async fn list(
 /// What is stored of one key.
 pub(super) async fn raw(route: &dyn Route, names: &Names, limit: Duration) -> Result<Raw, BackendError> {
     let request = eval(STATUS, &stored(names), &[&MOST_SHOWN.to_string()]);
-    let answer = route.ask_twice(names.lock(), &request, &request, limit).await.map_err(|failure| failure.error)?;
+    let answer =
+        route.ask_twice(names.lock(), &request, &|| request.clone(), limit).await.map_err(|failure| failure.error)?;
     let one = reply::statuses(&answer).and_then(|(_, raws)| raws.into_iter().next());
     one.ok_or_else(|| unexpected(route))
 }
@@ -86,7 +88,9 @@ async fn scan(node: &Rc<Node>, namespace: &Namespace, pattern: &KeyPattern) -> R
             request.arg("MATCH").arg(glob);
         }
         request.arg("COUNT").arg(SCAN_STEP);
-        let answer = Node::ask_twice(node, &request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+        let answer = Node::ask_twice(node, &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)?;
         let (next, found) = reply::scanned(&answer).ok_or_else(|| unexpected(node))?;
         for name in found {
             if let Some(Found::Lock(key) | Found::Beside(key)) = names::found(namespace, name)
@@ -131,7 +135,8 @@ async fn read_slot(
     let names: Vec<String> = members.iter().flat_map(|at| stored(&keys[*at].1)).collect();
     let Some(lock) = names.first() else { return Ok(Vec::new()) };
     let request = eval(STATUS, &names, &[&MOST_SHOWN.to_string()]);
-    let answer = route.ask_twice(lock, &request, &request, FIRST_CONTACT).await.map_err(|failure| failure.error)?;
+    let answer =
+        route.ask_twice(lock, &request, &|| request.clone(), FIRST_CONTACT).await.map_err(|failure| failure.error)?;
     let (now, raws) = reply::statuses(&answer).ok_or_else(|| unexpected(route))?;
     if raws.len() != members.len() {
         return Err(unexpected(route));

@@ -112,6 +112,18 @@ pub(super) enum RawValue {
 
 // Each reader gives `None` for a reply that is not the script's.
 
+/// What acquire_together.lua says: the time of the grant and the fence of each, 0 for a sharer; `Some(None)`: not all can be
+/// had at once.
+pub(super) fn together(reply: &Value) -> Option<Option<(ServerTime, Vec<u64>)>> {
+    let Value::Array(parts) = reply else { return None };
+    let (word, rest) = parts.split_first()?;
+    Some(match (bytes(word)?, rest) {
+        (b"granted", [now, fences @ ..]) => Some((time(now)?, fences.iter().map(whole).collect::<Option<_>>()?)),
+        (b"apart", []) => None,
+        _ => return None,
+    })
+}
+
 pub(super) fn answer(reply: &Value) -> Option<Answer> {
     let Value::Array(parts) = reply else { return None };
     let (word, rest) = parts.split_first()?;

@@ -7,18 +7,22 @@ use redis::{Cmd, Value};
 
 use super::names::Names;
 use super::reply::{Raw, RawValue};
+use super::script::lean;
 use super::topology::Route;
 use super::value::LockValue;
 use super::{eval, reading, unexpected};
 use crate::lock::token::public_id;
 use crate::lock::{BackendError, HolderEntry, Manner, Mode, Revocation};
 
-const REVOKE: &str = concat!(
+const REVOKE: &str = lean!(concat!(
+    include_str!("scripts/head.lua"),
     include_str!("scripts/base.lua"),
+    include_str!("scripts/holders.lua"),
     include_str!("scripts/sharing.lua"),
+    include_str!("scripts/waiters.lua"),
     include_str!("scripts/queue.lua"),
     include_str!("scripts/revoke.lua")
-);
+));
 
 /// Takes the lock of `names` from `shown`, on the server that decides about it.
 pub(super) async fn revoke(
@@ -31,7 +35,7 @@ pub(super) async fn revoke(
     let raw = reading::raw(route, names, limit).await?;
     let Some(target) = Target::find(&raw, shown) else { return Ok(Revocation::Changed) };
     let request = |again| target.request(names, manner, again);
-    let answer = route.ask_twice(names.lock(), &request(""), &request("again"), limit).await;
+    let answer = route.ask_twice(names.lock(), &request(""), &|| request("again"), limit).await;
     revocation(&answer.map_err(|failure| failure.error)?).ok_or_else(|| unexpected(route))
 }
 

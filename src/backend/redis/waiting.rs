@@ -7,10 +7,11 @@ use super::ear::Ear;
 use super::failure::Failure;
 use super::names::Names;
 use super::reply::{Answer, Held};
+use super::script::{TAKE_OFFERED, WAIT};
 use super::value::{LockValue, Sharer};
-use super::{RedisBackend, other_slots};
+use super::{RedisBackend, masters_of, other_masters, other_slots};
 use crate::lock::backoff::jittered;
-use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Progress};
+use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Mode, Progress};
 use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::seeded::seeded;
 
@@ -126,14 +127,18 @@ impl<'a> Waiting<'a> {
         let first = if is_late { "elsewhere" } else { &channel };
         let mut ear = self.backend.route.listen(self.names.lock(), first, limit).await?;
         let mut polls = matches!(ear, Ear::Polls);
+        let mut was_told = false;
         loop {
             let sent = BootInstant::now();
-            let pause = match self.look(&ear).await? {
+            let pause = match self.look(&ear, was_told).await? {
                 Answer::Granted { fence, now } => {
                     let lease = self.backend.granted(self.claim, self.names, sent, fence, now).await;
                     return lease.map_err(Failure::unanswered);
                 }
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
+                Answer::Held(held) if masters_of(&held) != 1 => {
+                    return Err(Failure::unanswered(other_masters(masters_of(&held))));
+                }
                 Answer::Held(held) => {
                     self.note(&held);
                     polls |= held.turn.deaf && !seeded!("subscribes-after-it-looked");
@@ -148,17 +153,27 @@ impl<'a> Waiting<'a> {
             if std::mem::take(&mut is_late) {
                 ear = self.backend.route.listen(self.names.lock(), &channel, limit).await?;
             }
-            self.hear(&mut ear, BootInstant::now() + pause).await?;
+            was_told = self.hear(&mut ear, BootInstant::now() + pause).await?;
         }
     }
 
-    async fn look(&mut self, ear: &Ear) -> Result<Answer, Failure> {
+    /// `was_told`: a message has come, as it does when the lock is offered.
+    async fn look(&mut self, ear: &Ear, was_told: bool) -> Result<Answer, Failure> {
         self.seen.retain(|(_, over)| !over.has_passed());
         let limit = self.limit(LOOK_LIMIT);
         // A queue that forgot us (a flush, a restart) lets us in where we stood; one that we left unattended does not.
         let ticket = self.place.as_ref().filter(|(_, over)| !over.has_passed()).map_or("", |(ticket, _)| ticket);
         let until = BootInstant::now() + place(self.claim);
-        let answer = self.backend.look(self.claim, self.names, Some(ear), ticket, &self.seen, limit).await?;
+        let look = async |script| {
+            self.backend.look(self.claim, self.names, (script, Some(ear)), ticket, &self.seen, limit).await
+        };
+        let mut answer = Answer::Awaited;
+        if was_told && self.claim.mode == Mode::Exclusive {
+            answer = look(TAKE_OFFERED).await?;
+        }
+        if answer == Answer::Awaited {
+            answer = look(WAIT).await?;
+        }
         (self.away_since, self.told_away) = (None, None);
         match (&answer, &mut self.place) {
             (Answer::Held(held), _) => self.place = Some((held.ticket.clone(), until)),
@@ -168,11 +183,11 @@ impl<'a> Waiting<'a> {
         Ok(answer)
     }
 
-    /// Waits until `instant`, or until something says that looking earlier may pay.
-    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<(), Failure> {
+    /// Waits until `instant`, or until something says that looking earlier may pay: whether it does.
+    async fn hear(&mut self, ear: &mut Ear, instant: BootInstant) -> Result<bool, Failure> {
         tokio::select! {
-            () = self.timer.sleep_until(instant) => Ok(()),
-            heard = ear.hint() => heard.map_err(|_| {
+            () = self.timer.sleep_until(instant) => Ok(false),
+            heard = ear.hint() => heard.map(|()| true).map_err(|_| {
                 let url = self.backend.route.masked();
                 Failure::unanswered(BackendError::unavailable(format!("{url} closed the connection")))
             }),
@@ -274,6 +289,7 @@ mod tests {
             kind: LeaseKind::Running,
             patience: Patience::Queue { reconnect_for: ttl },
             mode: Mode::Exclusive,
+            looks_first: false,
             retention: crate::lock::Retention::default(),
         }
     }

@@ -7,11 +7,8 @@ use zookeeper_client::{Client, Error, Stat};
 use super::node::{Node, Record, time_of_day};
 use super::place;
 use super::queue::{Entry, Queue};
-use super::{ZooKeeperBackend, expiry, failure, lease};
+use super::{ZooKeeperBackend, expiry, failure, lease, reading};
 use crate::lock::{BackendError, HolderEntry, KeyPattern, LockKey, LockState, LockStatus, Mode, Phase, WaiterEntry};
-
-/// How many directories are listed before the first answer is awaited.
-const LISTS_IN_FLIGHT: usize = 64;
 
 pub(super) async fn status(backend: &ZooKeeperBackend, key: &LockKey) -> Result<LockStatus, BackendError> {
     let explained = |error: Error| failure::explained(&backend.ensemble, "report the status", &error);
@@ -43,20 +40,13 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
     // One level in a namespace; without one, keys are paths, and whatever is no lock may hold locks below.
     while !level.is_empty() {
         let mut below = Vec::new();
-        for some in level.chunks(LISTS_IN_FLIGHT) {
-            // A request is sent when its future is made.
-            let sent: Vec<_> = some.iter().map(|directory| client.list_children(directory)).collect();
-            for (directory, answer) in some.iter().zip(sent) {
-                let children = match answer.await {
-                    Ok(children) => children,
-                    Err(Error::NoNode | Error::NoAuth) => continue,
-                    Err(error) => return Err(explained(error)),
-                };
-                if backend.layout.keys_are_paths() && Queue::of(backend.family, children.clone()).stranger().is_some() {
-                    below.extend(children.iter().map(|name| format!("{directory}/{name}")));
-                } else if !children.is_empty() {
-                    found.push((directory.clone(), children));
-                }
+        let lists = reading::children(backend, &client, &level).await.map_err(explained)?;
+        for (directory, children) in level.into_iter().zip(lists) {
+            let Some(children) = children else { continue };
+            if backend.layout.keys_are_paths() && Queue::of(backend.family, children.clone()).stranger().is_some() {
+                below.extend(children.iter().map(|name| format!("{directory}/{name}")));
+            } else if !children.is_empty() {
+                found.push((directory, children));
             }
         }
         level = below;
@@ -65,7 +55,7 @@ pub(super) async fn list(backend: &ZooKeeperBackend, pattern: &KeyPattern) -> Re
     let queues: Vec<(String, Queue)> =
         found.into_iter().map(|(directory, children)| (directory, Queue::of(backend.family, children))).collect();
     let paths: Vec<String> = queues.iter().flat_map(|(directory, queue)| paths_of(directory, queue)).collect();
-    let mut nodes = place::read_paths(&client, &paths).await.map_err(explained)?.into_iter();
+    let mut nodes = reading::nodes(backend, &client, &paths).await.map_err(explained)?.into_iter();
     let (mut statuses, mut clock) = (Vec::new(), None);
     for (directory, queue) in queues {
         let contenders = with_modes(&queue, nodes.by_ref().take(queue.entries().len()));

@@ -62,6 +62,11 @@ impl Verdict {
             _ => ErrorKind::Unavailable,
         }
     }
+
+    /// Whether it is what a server is called that has not answered yet.
+    fn is_unheard(&self) -> bool {
+        matches!(self, Self::Unresolvable | Self::Unreachable | Self::Silent)
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -106,6 +111,21 @@ impl Answers {
     pub(super) async fn next(&mut self) -> Option<(Server, Verdict)> {
         self.0.recv().await
     }
+}
+
+/// What was `heard`, but of those who did not answer what was known `before`.
+pub(super) fn unless_unheard(
+    mut heard: Vec<(Server, Verdict)>,
+    before: Vec<(Server, Verdict)>,
+) -> Vec<(Server, Verdict)> {
+    for (server, verdict) in before {
+        match heard.iter_mut().find(|(asked, _)| *asked == server) {
+            Some((_, told)) if told.is_unheard() => *told = verdict,
+            Some(_) => {}
+            None => heard.push((server, verdict)),
+        }
+    }
+    heard
 }
 
 /// The sentence for an ensemble of which nobody grants a session.

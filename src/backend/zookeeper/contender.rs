@@ -8,10 +8,11 @@ use tokio::time::{sleep, timeout};
 use zookeeper_client::{Client, Error, SessionState};
 
 use super::entry::Entered;
+use super::heartbeat::Existence;
 use super::node::Record;
-use super::place::Place;
+use super::place::{Afterwards, Place};
 use super::queue::Queue;
-use super::session::{Existence, Session};
+use super::session::Session;
 use super::watching::Watches;
 use super::{ZooKeeperBackend, failure, lease};
 use crate::lock::backoff::jittered;
@@ -69,8 +70,8 @@ pub(super) async fn acquire(
 ) -> Result<Acquired, BackendError> {
     let directory = backend.layout.directory(&claim.key)?;
     backend.remember(&claim.key, &claim.token, None);
-    let contest =
-        Contest { backend, claim, progress, directory, queued: Cell::new(Queued::Never), lost_at: Cell::new(None) };
+    let (queued, first_list, lost_at) = (Cell::new(Queued::Never), Cell::default(), Cell::new(None));
+    let contest = Contest { backend, claim, progress, directory, queued, first_list, lost_at };
     let mut until = BootInstant::now() + FIRST_CONTACT;
     loop {
         let failure = match contest.once(until).await {
@@ -118,6 +119,8 @@ pub(super) struct Contest<'a> {
     progress: &'a dyn Fn(Progress),
     pub(super) directory: String,
     queued: Cell<Queued>,
+    /// The queue as it was when the node had been created.
+    pub(super) first_list: Cell<Option<Vec<String>>>,
     /// Since when the connection has been lost.
     lost_at: Cell<Option<BootInstant>>,
 }
@@ -178,7 +181,11 @@ impl Contest<'_> {
         relook: &Notify,
     ) -> Result<Turn, Trouble> {
         let client = place.session().client()?;
-        let queue = match client.list_children(&self.directory).await {
+        let listed = match self.first_list.take() {
+            Some(children) => Ok(children),
+            None => client.list_children(&self.directory).await,
+        };
+        let queue = match listed {
             Ok(children) => Queue::of(self.backend.family, children),
             Err(Error::NoNode) => return Ok(Turn::Gone),
             Err(error) => return Err(error.into()),
@@ -195,12 +202,16 @@ impl Contest<'_> {
         if watches.turn_to(&client, &self.directory, &crowd.in_the_way()).await? == Existence::Gone {
             return Ok(Turn::Again);
         }
-        let end = match lease::expire(self.backend, &client, &self.directory, &crowd, watches).await? {
+        let (expiry, contention) = tokio::join!(
+            lease::expire(self.backend, &client, &self.directory, &crowd, watches),
+            self.contention(&client, &crowd, Some(place))
+        );
+        let end = match expiry? {
             lease::Expiry::Changed => return Ok(Turn::Again),
             lease::Expiry::At(end) => Some(end),
             lease::Expiry::Never => None,
         };
-        let contention = self.contention(&client, &crowd, Some(place)).await?;
+        let contention = contention?;
         if self.claim.patience == Patience::Refuse {
             return Ok(Turn::Refused(contention));
         }
@@ -335,7 +346,9 @@ impl Contest<'_> {
         let (key, token) = (&self.claim.key, &self.claim.token);
         let Some(Some(place)) = self.backend.place(key, token) else { return Ok(()) };
         let late = || failure::no_answer(&self.backend.ensemble, "leave the queue");
-        let removed = timeout(LEAVING, place.remove(self.backend)).await.unwrap_or_else(|_| Err(late()));
+        let removed = timeout(LEAVING, place.remove(self.backend, Afterwards::SessionStays))
+            .await
+            .unwrap_or_else(|_| Err(late()));
         let gone_with_its_session = place.session().is_over() && !place.may_outlive_its_session();
         if removed.is_ok() || gone_with_its_session {
             self.backend.remember(key, token, None);

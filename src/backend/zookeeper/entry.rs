@@ -59,7 +59,10 @@ impl Contest<'_> {
         let mut containers_left = CONTAINER_TRIES;
         loop {
             let sent = BootInstant::now();
-            match client.create(&prefix, &data, &ephemeral).await {
+            let creating = client.create(&prefix, &data, &ephemeral);
+            // In the same round trip: of one session's requests the server carries out one after the other.
+            let listing = client.list_children(&self.directory);
+            match creating.await {
                 Ok((stat, sequence)) => {
                     place.session().committed(sent);
                     if stat.ephemeral_owner != place.session().id() {
@@ -69,6 +72,8 @@ impl Contest<'_> {
                     if queue::near_the_end(sequence.into_i64()) {
                         return Err(self.used_up().into());
                     }
+                    // What failed is asked for once more by whoever looks.
+                    self.first_list.set(listing.await.ok());
                     return Ok(());
                 }
                 Err(Error::NoNode) if containers_left > 0 => {
@@ -103,11 +108,14 @@ impl Contest<'_> {
             self.refuse_strangers(&queue)?;
             let Some(crowd) = self.crowd(&queue, queue.entries())? else { return Ok(None) };
             let unwatched = &mut Watches::default();
-            if lease::expire(self.backend, client, &self.directory, &crowd, unwatched).await? == lease::Expiry::Changed
-            {
+            let (expiry, contention) = tokio::join!(
+                lease::expire(self.backend, client, &self.directory, &crowd, unwatched),
+                self.contention(client, &crowd, None)
+            );
+            if expiry? == lease::Expiry::Changed {
                 continue;
             }
-            return Ok(Some(self.contention(client, &crowd, None).await?));
+            return Ok(Some(contention?));
         }
     }
 

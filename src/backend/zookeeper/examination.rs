@@ -10,7 +10,8 @@ use zookeeper_client::{Client, CreateMode, Error};
 
 use self::judgement::{Facts, Refusal, Ttls, judge};
 use super::contact::{self, Verdict};
-use super::session::{Existence, Session, Terms};
+use super::heartbeat::Existence;
+use super::session::{Session, Terms};
 use super::{ZooKeeperBackend, failure};
 use crate::lock::{BackendError, FIRST_CONTACT, Finding, LockKey, OwnerToken, Ttl};
 use crate::sys::boottime::BootInstant;

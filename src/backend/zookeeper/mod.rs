@@ -12,6 +12,8 @@ mod examination;
 pub mod expiry;
 mod failure;
 mod family;
+mod forgetting;
+mod heartbeat;
 mod lease;
 mod node;
 mod opening;
@@ -19,13 +21,15 @@ mod path;
 mod place;
 mod proofs;
 pub mod queue;
+mod reading;
 mod revoking;
+mod roster;
 mod session;
 mod tombstone;
 mod tunnel;
 mod watching;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -45,9 +49,10 @@ use crate::lock::{
 };
 use crate::sys::boottime::BootInstant;
 use access::Approach;
+use heartbeat::Pulse;
 use path::Layout;
 use place::{Place, Removal};
-use session::{Existence, Session, Terms};
+use session::{Session, Terms};
 
 /// The session timeout where no lease depends on it: long enough for an election, short enough to be forgotten soon
 /// when this process is killed.
@@ -77,6 +82,8 @@ pub struct ZooKeeperBackend {
     places: RefCell<HashMap<Contender, Option<Rc<Place>>>>,
     /// Other users' leases of another leader's time, by path.
     seen: RefCell<HashMap<String, FirstSight>>,
+    /// The servers know no reads of many nodes in one request.
+    reads_singly: Cell<bool>,
 }
 
 /// When a node, as it was then, was seen for the first time under one leader.
@@ -103,6 +110,7 @@ impl ZooKeeperBackend {
             sessions: RefCell::default(),
             places: RefCell::default(),
             seen: RefCell::default(),
+            reads_singly: Cell::new(false),
         })
     }
 
@@ -175,8 +183,14 @@ impl ZooKeeperBackend {
         self.places.borrow_mut().insert((key.clone(), token.clone()), place);
     }
 
-    fn forget(&self, key: &LockKey, token: &OwnerToken) {
+    fn forget_place(&self, key: &LockKey, token: &OwnerToken) {
         self.places.borrow_mut().remove(&(key.clone(), token.clone()));
+    }
+
+    /// Whether something hangs on this session that is not about to go.
+    fn is_in_use(&self, session: &Rc<Session>) -> bool {
+        let places = self.places.borrow();
+        places.values().flatten().any(|place| Rc::ptr_eq(place.session(), session) && !place.is_leaving())
     }
 
     /// Whether another key hangs on this session too.
@@ -204,9 +218,10 @@ impl LockBackend for ZooKeeperBackend {
         let Some(path) = place.path() else { return Ok(Renewal::Lost) };
         // Both requests are on their way before the first answer. Not earlier than with the first heartbeat: most
         // locks are held for less, and need no watch.
-        let (answer, ()) = tokio::join!(place.session().commit_check(&path), place.be_watched(&path));
+        let (answer, ()) = tokio::join!(place.session().beat(&path), place.be_watched(&path));
         match answer {
-            Ok(Existence::Exists) => {
+            Ok(Pulse::There(sent)) => {
+                place.session().has_heard(&path, sent);
                 let valid_until = place.session().valid_until();
                 Ok(if place.is_asked_back() {
                     Renewal::Revoked { valid_until }
@@ -214,7 +229,7 @@ impl LockBackend for ZooKeeperBackend {
                     Renewal::Renewed { valid_until }
                 })
             }
-            Ok(Existence::Gone) => Ok(Renewal::Lost),
+            Ok(Pulse::Gone) => Ok(Renewal::Lost),
             Err(error) => Err(failure::explained(&self.ensemble, "renew the lease", &error)),
         }
     }
@@ -245,33 +260,49 @@ impl LockBackend for ZooKeeperBackend {
             None => return self.in_time("release", place::release_by_token(self, key, token)).await,
             // Nothing was ever sent that could stay behind; above all, an unreachable server is not sought again.
             Some(None) => {
-                self.forget(key, token);
+                self.forget_place(key, token);
                 return Ok(Release::NotHeld);
             }
             Some(Some(place)) => place,
         };
+        if place.session().was_let_go() {
+            // An earlier try has not heard what became of it.
+            let released = self.in_time("release", place::release_by_token(self, key, token)).await?;
+            self.forget_place(key, token);
+            return Ok(released);
+        }
+        place.leaves();
         let removal = self.in_time("release", tombstone::part(self, &place, token, parting)).await;
         match removal {
             Ok(Removal::Removed) if place.was_granted() => {
-                self.forget(key, token);
+                self.forget_place(key, token);
                 return Ok(Release::Released);
             }
-            // A tombstone is looked for by the next try.
-            Err(error) if !place.session().is_over() || place.left_by(parting).is_some() => return Err(error),
+            // That a session is over which was let go is no sign that the lock was not ours; and a tombstone is looked for by
+            // the next try.
+            Err(error)
+                if !place.session().is_over() || place.session().was_let_go() || place.left_by(parting).is_some() =>
+            {
+                return Err(error);
+            }
             _ => {}
         }
         // It never held, or its session has taken it along; only what no longer hung on a session may be left.
         if place.may_outlive_its_session() {
             let released = self.in_time("release", place::release_by_token(self, key, token)).await?;
-            self.forget(key, token);
+            self.forget_place(key, token);
             return Ok(released);
         }
-        self.forget(key, token);
+        self.forget_place(key, token);
         Ok(Release::NotHeld)
     }
 
     async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
         self.in_time("take the lock back", revoking::revoke(self, key, shown, manner)).await
+    }
+
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError> {
+        self.in_time("remove a key's node", forgetting::forget(self, key)).await
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

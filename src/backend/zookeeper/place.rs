@@ -37,6 +37,8 @@ pub(super) struct Place {
     watch: Watch,
     /// An operator wants the lock back, or one of Curator's clients does.
     asked_back: Cell<bool>,
+    /// Its owner is about to take it out.
+    leaving: Cell<bool>,
 }
 
 /// The watch on one's own node while it holds. Dropping one that has not fired takes a request.
@@ -64,6 +66,13 @@ pub(super) enum Removal {
     WasGone,
 }
 
+/// Whether the session is of use when the node has gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    SessionStays,
+    SessionCloses,
+}
+
 impl Place {
     pub(super) fn new(session: Rc<Session>, directory: &str, label: String, claim: &Claim) -> Self {
         Self {
@@ -78,6 +87,7 @@ impl Place {
             standing: Cell::new(Standing::Waiting),
             watch: Watch::default(),
             asked_back: Cell::new(false),
+            leaving: Cell::new(false),
         }
     }
 
@@ -121,6 +131,17 @@ impl Place {
     pub(super) fn granted(&self) {
         self.granted_at.set(Some(BootInstant::now()));
         self.standing.set(Standing::Granted);
+        if let Some(path) = self.path() {
+            self.session.keep(&path);
+        }
+    }
+
+    /// It is about to go: the heartbeat of the other keys must not fail for it.
+    pub(super) fn leaves(&self) {
+        self.leaving.set(true);
+        if let Some(path) = self.path() {
+            self.session.keep_no_longer(&path);
+        }
     }
 
     /// What others are to be told when the holder parts so, and until when it lasts; the later of the two. Nothing that does not
@@ -147,6 +168,10 @@ impl Place {
         self.standing.get() == Standing::Persistent
     }
 
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
     pub(super) fn is_asked_back(&self) -> bool {
         self.asked_back.get()
     }
@@ -164,8 +189,17 @@ impl Place {
         }
     }
 
-    /// Completes when the watch has fired; never while there is none.
+    /// Completes when the watch has fired, or the heartbeat of another key has told of this node.
     pub(super) async fn touched(&self) {
+        let Some(path) = self.path() else { return std::future::pending().await };
+        tokio::select! {
+            biased;
+            () = self.watch_fired() => self.session.was_touched(&path),
+            () = self.session.told_of(&path) => {}
+        }
+    }
+
+    async fn watch_fired(&self) {
         poll_fn(|context| {
             let mut watch = self.watch.0.borrow_mut();
             let fired = watch.as_mut().is_some_and(|event| event.as_mut().poll(context).is_ready());
@@ -188,11 +222,21 @@ impl Place {
     ///
     /// # Errors
     /// When the outcome is unknown.
-    pub(super) async fn remove(&self, backend: &ZooKeeperBackend) -> Result<Removal, BackendError> {
+    pub(super) async fn remove(
+        &self,
+        backend: &ZooKeeperBackend,
+        afterwards: Afterwards,
+    ) -> Result<Removal, BackendError> {
         let explained = |error: &Error| failure::explained(&backend.ensemble, "take the contender out", error);
         let client = self.session.client()?;
         if let Some(path) = self.path() {
-            return match client.delete(&path, None).await {
+            let deleting = client.delete(&path, None);
+            drop(client);
+            if afterwards == Afterwards::SessionCloses {
+                // It goes out behind the delete, which still says whether the lock was ours.
+                self.session.let_go();
+            }
+            return match deleting.await {
                 Ok(()) => Ok(Removal::Removed),
                 Err(Error::NoNode) => Ok(Removal::WasGone),
                 Err(error) => Err(explained(&error)),

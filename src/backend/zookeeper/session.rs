@@ -12,8 +12,9 @@ use super::access::Approach;
 use super::contact::{self, Verdict};
 use super::endpoint::{ConnectString, Server};
 use super::failure;
+use super::heartbeat::Heart;
 use super::node::millis;
-use super::opening::{Attempt, closed, silence_of};
+use super::opening::{Attempt, silence_of};
 use super::proofs::Proofs;
 use crate::lock::{BackendError, Ttl, validity};
 use crate::sys::boottime::BootInstant;
@@ -76,6 +77,8 @@ const LEAST_TTL: Duration = Duration::from_secs(4);
 pub(super) struct Session {
     ensemble: ConnectString,
     client: RefCell<Option<Client>>,
+    /// Tells when the session has ended, once it was let go.
+    closing: RefCell<Option<StateWatcher>>,
     id: i64,
     /// As granted.
     timeout: Duration,
@@ -84,6 +87,7 @@ pub(super) struct Session {
     /// Nodes that would let others in too early if they went with it now: its end is left to the server's clock.
     left_open_for: RefCell<HashSet<String>>,
     proofs: Cell<Proofs>,
+    heart: Heart,
 }
 
 impl Session {
@@ -151,6 +155,10 @@ impl Session {
         self.ttl / 10
     }
 
+    pub(super) fn heart(&self) -> &Heart {
+        &self.heart
+    }
+
     /// From now on [`Session::close`] leaves it to the server to end it in time, as the node at `path` needs it.
     pub(super) fn leave_open_for(&self, path: &str) {
         self.left_open_for.borrow_mut().insert(path.to_owned());
@@ -195,36 +203,38 @@ impl Session {
         validity::of_session(self.ttl, last, before)
     }
 
-    /// Commits a write that changes nothing, if the node still exists. A follower cut off from its leader answers
-    /// everything but this.
-    ///
-    /// # Errors
-    /// When no answer came, or none that says anything about the node.
-    pub(super) async fn commit_check(&self, path: &str) -> Result<Existence, Error> {
-        let Ok(client) = self.client() else { return Err(Error::SessionExpired) };
-        let sent = BootInstant::now();
-        let mut heartbeat = client.new_multi_writer();
-        heartbeat.add_check_version(path, ANY_VERSION)?;
-        match heartbeat.commit().await.map_err(failure::of_multi) {
-            Ok(_) => {
-                self.committed(sent);
-                Ok(Existence::Exists)
-            }
-            Err(Error::NoNode | Error::SessionExpired) => Ok(Existence::Gone),
-            Err(error) => Err(error),
+    /// Has the session closed behind the requests that were sent: the server carries them out in this order. What becomes of
+    /// it is for [`Session::close`] to hear.
+    pub(super) fn let_go(&self) {
+        self.heart.stop();
+        if let Some(client) = self.client.take() {
+            // The last handle closes the session when it is dropped.
+            self.closing.replace(Some(client.state_watcher()));
         }
+    }
+
+    /// Whether its end was asked for: that it is over then says nothing of what it kept.
+    pub(super) fn was_let_go(&self) -> bool {
+        self.closing.borrow().is_some()
     }
 
     /// Closes the session and waits for the server's word: its nodes are gone when this returns, unless the
     /// server could not be asked.
     pub(super) async fn close(&self) {
-        let within = if self.is_connected() { CLOSING } else { CLOSING_UNHEARD };
-        let Some(client) = self.client.take() else { return };
         if !self.left_open_for.borrow().is_empty() {
-            // The last handle closes the session when it is dropped; with this process the connection ends, and nothing else.
-            return std::mem::forget(client);
+            self.heart.stop();
+            // With this process the connection ends, and nothing else.
+            return std::mem::forget(self.client.take());
         }
-        timeout(within, closed(client)).await.ok();
+        self.let_go();
+        let Some(mut states) = self.closing.take() else { return };
+        let within = match states.state() {
+            // A terminal state is told once; waiting for it after that would take for ever.
+            state if state.is_terminated() => return,
+            SessionState::SyncConnected => CLOSING,
+            _ => CLOSING_UNHEARD,
+        };
+        timeout(within, async { while !states.changed().await.is_terminated() {} }).await.ok();
     }
 
     async fn attach(
@@ -239,10 +249,11 @@ impl Session {
             let attached = BootInstant::now();
             let established = |client: Client| {
                 let (id, timeout) = (client.session_id().0, client.session_timeout());
-                let client = RefCell::new(Some(client));
+                let (client, closing) = (RefCell::new(Some(client)), RefCell::default());
                 let ensemble = ensemble.clone();
                 let proofs = Cell::new(Proofs::since(attached));
-                Self { ensemble, client, id, timeout, ttl: timeout, left_open_for: RefCell::default(), proofs }
+                let (left_open_for, heart) = (RefCell::default(), Heart::default());
+                Self { ensemble, client, closing, id, timeout, ttl: timeout, left_open_for, proofs, heart }
             };
             let mut through_all = Attempt::new(ensemble, approach, wanted, silence)?;
             let head_start = HEAD_START.min(until.remaining());
@@ -253,10 +264,12 @@ impl Session {
                 return Err(failure::explained(ensemble, "open a session", &Error::AuthFailed));
             }
             let asking = ASKING.min(until.remaining());
-            verdicts = tokio::select! {
+            let heard = tokio::select! {
                 client = through_all.success() => return Ok(established(client)),
                 heard = hear(ensemble, approach, asking) => heard,
             };
+            // Who had less time than it takes to call a server silent has learnt nothing of one that answered before.
+            verdicts = if asking < ASKING { contact::unless_unheard(heard, verdicts) } else { heard };
             let told = |wanted: Verdict| verdicts.iter().filter(move |(_, verdict)| *verdict == wanted);
             let serving: Vec<Server> = told(Verdict::Serving).map(|(server, _)| server.clone()).collect();
             if !serving.is_empty() {
@@ -341,16 +354,6 @@ impl Session {
         })
     }
 }
-
-/// Whether a node was there when a committed write looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Existence {
-    Exists,
-    Gone,
-}
-
-/// ZooKeeper's word for "whatever the version is".
-const ANY_VERSION: i32 = -1;
 
 /// Asks every server, and does not wait for the slow ones once somebody serves.
 async fn hear(ensemble: &ConnectString, approach: &Approach, within: Duration) -> Vec<(Server, Verdict)> {

@@ -5,7 +5,7 @@ use zookeeper_client::Error;
 
 use super::lease::replace;
 use super::node::Node;
-use super::place::{Place, Removal};
+use super::place::{Afterwards, Place, Removal};
 use super::{ZooKeeperBackend, failure};
 use crate::lock::{BackendError, OwnerToken, Parting};
 
@@ -20,7 +20,11 @@ pub(super) async fn part(
     parting: Parting,
 ) -> Result<Removal, BackendError> {
     let (Some((lease, until)), Some(path)) = (place.left_by(parting), place.path()) else {
-        return place.remove(backend).await;
+        // What the lock was taken for is over, and nothing else hangs on the session: the process is about to end.
+        let session = place.session();
+        let is_last = parting != Parting::Unused && session.is_connected() && !backend.is_in_use(session);
+        let afterwards = if is_last { Afterwards::SessionCloses } else { Afterwards::SessionStays };
+        return place.remove(backend, afterwards).await;
     };
     // Also when this future is dropped half-way: the end of the session would take the node along at once.
     place.session().leave_open_for(&path);
@@ -43,7 +47,7 @@ pub(super) async fn part(
     let (true, Some(ours)) = (stat.ephemeral_owner == place.session().id(), ours) else {
         // Somebody has written over it, or it stands there in another's name: it is not ours to keep.
         place.session().may_close_for(&path);
-        return place.remove(backend).await;
+        return place.remove(backend, Afterwards::SessionStays).await;
     };
     let length = until.remaining();
     let tombstone = ours.tombstone(lease, length, node.fence(), node.granted_ms());

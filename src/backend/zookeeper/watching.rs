@@ -6,7 +6,7 @@ use std::pin::Pin;
 use futures_util::future::select_all;
 use zookeeper_client::{Client, Error, WatchedEvent};
 
-use super::session::Existence;
+use super::heartbeat::Existence;
 
 type Event = Pin<Box<dyn Future<Output = WatchedEvent>>>;
 

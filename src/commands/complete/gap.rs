@@ -26,7 +26,7 @@ pub(super) struct Gap {
 pub(super) fn gap(words: &[String]) -> Option<Gap> {
     let (current, before) = words.split_last()?;
     let (subcommand, before) = before.split_first()?;
-    let definition = cli::definition();
+    let definition = cli::grammar();
     let definition = definition.find_subcommand(subcommand)?;
     let by_long = |name: &str| definition.get_arguments().find(|arg| arg.get_long() == Some(name));
     let by_short = |name: char| definition.get_arguments().find(|arg| arg.get_short() == Some(name));

@@ -90,9 +90,7 @@ fn answers(words: &[String], answer: &Sender<Option<Vec<String>>>) {
         Some(Kind::Keys) => keys(&gap, &question, send),
         Some(Kind::Pattern) if gap.words.is_empty() => keys(&gap, &question, send),
         Some(Kind::Page) if gap.words.is_empty() => {
-            send(Some(
-                cli::definition().get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect(),
-            ));
+            send(Some(cli::grammar().get_subcommands().map(|subcommand| subcommand.get_name().to_owned()).collect()));
         }
         Some(Kind::Profile) => send(Some(profiles(&gap))),
         Some(Kind::Words(words)) => send(Some(words.iter().map(ToString::to_string).collect())),
@@ -201,7 +199,7 @@ fn keys(gap: &Gap, question: &Question, send: impl FnOnce(Option<Vec<String>>)) 
         gap.words.iter().any(|word| word == key) || values.any(|value| value == key)
     };
     let is_pattern = gap.option.is_none() && gap.subcommand == "list";
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = super::event_loop();
     let (Ok(runtime), Ok(backend)) = (runtime, backend::open(target)) else { return send(Some(Vec::new())) };
     runtime.block_on(async {
         let found = backend.list(&settings.pattern).await.unwrap_or_default();

@@ -67,6 +67,10 @@ impl LockBackend for Scripted {
         unreachable!("a contender asks no questions")
     }
 
+    async fn forget(&self, _: &LockKey) -> Result<(), BackendError> {
+        unreachable!("a contender forgets nothing")
+    }
+
     async fn close(&self) {}
 }
 
@@ -78,6 +82,7 @@ fn claim() -> Claim {
         ttl: Ttl::Exactly(Duration::from_secs(10)),
         kind: LeaseKind::OneShot,
         mode: Mode::Exclusive,
+        looks_first: false,
         retention: crate::lock::Retention::default(),
         patience: Patience::Queue { reconnect_for: Duration::from_secs(10) },
     }

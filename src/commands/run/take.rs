@@ -111,6 +111,7 @@ fn wanted<'a>(
         ttl: settings.ttl,
         kind: LeaseKind::Running,
         mode: settings.mode,
+        looks_first: contest.max_waiters.is_some(),
         retention: settings.retention,
         patience: match contest.wait {
             Wait::Refuse => Patience::Refuse,

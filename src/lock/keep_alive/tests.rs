@@ -88,6 +88,9 @@ impl LockBackend for Scripted {
     async fn list(&self, _: &KeyPattern) -> Result<Vec<LockStatus>, BackendError> {
         unreachable!("a renewer lists nothing")
     }
+    async fn forget(&self, _: &LockKey) -> Result<(), BackendError> {
+        unreachable!("a renewer forgets nothing")
+    }
     async fn close(&self) {}
 }
 
@@ -283,6 +286,7 @@ fn claim(name: &str) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: Mode::Exclusive,
+        looks_first: false,
         retention: Retention::default(),
     }
 }

@@ -82,6 +82,7 @@ async fn read_and_write(directory: &Path) {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: Mode::Exclusive,
+        looks_first: false,
         retention: Retention::default(),
     };
     match backend.acquire(&claim, &|_| {}).await {

@@ -114,6 +114,7 @@ pub(super) async fn ask(backend: &dyn LockBackend, question: &str) {
                 kind: if question == "lease" { LeaseKind::OneShot } else { LeaseKind::Running },
                 patience: Patience::Refuse,
                 mode: if question == "share" { Mode::Shared } else { Mode::Exclusive },
+                looks_first: false,
                 retention: Retention::default(),
             };
             let acquired = backend.acquire(&claim, &|_| {}).await;

@@ -21,6 +21,7 @@ sentences_of_the_contract![
     a_one_shot_lease_ends_at_its_ttl_and_a_waiter_behind_it_gets_in,
     a_one_shot_lease_outlives_the_process_that_took_it,
     acquire_waits_for_its_turn,
+    a_server_that_hangs_up_is_no_signal_to_die_of,
 ];
 
 sentences! {
@@ -203,4 +204,18 @@ fn acquire_waits_for_its_turn(place: &Place) {
     let acquired = waiter.wait().succeeds();
     assert!(is_token(acquired.said()), "{}", acquired.account());
     assert_eq!(place.status("job")["holders"][0]["phase"], "one-shot");
+}
+
+/// A client crate that writes to a connection which has ended brings SIGPIPE, and dlock would end without a word.
+fn a_server_that_hangs_up_is_no_signal_to_die_of(place: &Place) {
+    let holder = place.hold("job");
+    let waiter = place.dlock(["acquire", "-k", "job", "--ttl", "5s"]).start();
+    eventually("the waiter stands in the queue", || place.waiters("job") == 1);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", waiter.front_pid())).expect("it lives");
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).expect("the kernel's line");
+    let blocked = u64::from_str_radix(blocked, 16).expect("hexadecimal");
+    assert_eq!(blocked >> (libc::SIGPIPE - 1) & 1, 1, "{blocked:x}");
+    holder.let_go();
+    holder.wait().succeeds();
+    waiter.wait().succeeds();
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use dlock::commands;
 
-const SUBCOMMANDS: [&str; 10] =
-    ["run", "acquire", "renew", "release", "status", "list", "top", "doctor", "fence-check", "completions"];
+const SUBCOMMANDS: [&str; 11] =
+    ["run", "acquire", "renew", "release", "status", "list", "top", "doctor", "bench", "fence-check", "completions"];
 
 /// All files below `directory` with this ending.
 fn files(directory: &str, ending: &str) -> Vec<PathBuf> {

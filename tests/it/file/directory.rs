@@ -215,6 +215,7 @@ async fn refusal(config: &Config) -> BackendError {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: dlock::lock::Mode::Exclusive,
+        looks_first: false,
         retention: dlock::lock::Retention::default(),
     };
     backend.acquire(&claim, &|_| {}).await.expect_err("this must be refused")

@@ -95,6 +95,7 @@ impl Place {
             kind,
             patience,
             mode: dlock::lock::Mode::Exclusive,
+            looks_first: false,
             retention: dlock::lock::Retention::default(),
         }
     }

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::fd::AsFd as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use dlock::lock::{LeaseKind, LockBackend, LockState, Mode, Patience, Progress, Release};
+use dlock::lock::{FIRST_CONTACT, LeaseKind, LockBackend, LockState, Mode, Patience, Progress, Release};
+
+use dlock::sys::ofd_lock::{self, Access, Attempt, ByteRange, Extent};
 
 use super::place::*;
 
@@ -320,4 +323,42 @@ fn wait_until_killed(place: &Place) -> ! {
     let claim = place.claim("job", Patience::Queue { reconnect_for: LONG });
     run(backend.acquire(&claim, &|_| {})).expect("no failure");
     panic!("granted beside a holder");
+}
+
+/// The byte that whoever changes the records locks; see `docs/protocol.md`.
+const GUARD: i64 = (1 << 40) + (1 << 16) + 2;
+
+#[test]
+fn whoever_waits_for_the_records_gives_up_when_nobody_writes_and_not_while_a_crowd_does() {
+    for goes_on in [true, false] {
+        let place = Place::new();
+        run(async {
+            let earlier = place.backend();
+            let lease = place.granted(&earlier, "job").await;
+            earlier.release(&lease.key, &lease.token).await.expect("a release");
+            let crowd = fs::File::options().read(true).write(true).open(place.file("job")).expect("it is there");
+            let guard = Extent::Bytes(ByteRange::byte(GUARD));
+            assert_eq!(ofd_lock::try_lock(crowd.as_fd(), guard, Access::Write), Ok(Attempt::Locked));
+
+            let backend = place.backend();
+            let claim = place.claim("job", Patience::Queue { reconnect_for: LONG });
+            let began = Instant::now();
+            let writes = async {
+                while goes_on && began.elapsed() < FIRST_CONTACT + Duration::from_secs(2) {
+                    crowd.set_modified(std::time::SystemTime::now()).expect("it is ours");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                if goes_on {
+                    ofd_lock::unlock(crowd.as_fd(), guard).expect("it was locked");
+                }
+            };
+            let (outcome, ()) = tokio::join!(backend.acquire(&claim, &|_| {}), writes);
+            if goes_on {
+                expect_grant(outcome);
+            } else {
+                let error = outcome.expect_err("nobody writes").to_string();
+                assert!(error.contains("is a dlock stopped there?"), "{error}");
+            }
+        });
+    }
 }

@@ -130,6 +130,21 @@ fn stopped_while_it_waits_it_gives_up_its_place_and_queues_anew() {
     shell.prompts_after(0);
 }
 
+/// Nor does the key that somebody else is to hear end a wait, or the command before it has begun.
+#[test]
+fn a_key_that_is_ignored_from_the_start_is_nothing_to_a_wait() {
+    let place = Place::shared(Kind::File);
+    let holder = place.hold("job");
+    let shell = Shell::start(&place, &[]);
+    shell.terminal.enters("(trap '' INT; dlock run -k job -- echo go''t it)");
+    eventually("it waits", || place.waiters("job") == 1);
+    shell.terminal.types(CTRL_C);
+    shell.terminal.shows("^C");
+    holder.let_go();
+    shell.terminal.shows("got it");
+    shell.prompts_after(0);
+}
+
 /// The command has turned off echo and line editing, as an editor does, and had no chance to turn them on again.
 #[test]
 fn after_a_lost_lease_the_tree_is_gone_and_the_terminal_as_before() {

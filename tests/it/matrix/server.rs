@@ -1,7 +1,5 @@
 //! The server itself is killed or frozen, with one job at each moment.
 
-use std::time::Instant;
-
 use super::cell::{End, Moment};
 use super::job::{Job, TTL};
 use crate::support::{Kind, Place, Running, eventually, within};
@@ -38,7 +36,6 @@ fn a_frozen_zookeeper() {
 fn play(kind: Kind, outage: Outage) {
     let place = Place::private(kind);
     let mut jobs: Vec<Job> = MOMENTS.map(|moment| Job::at(&Place::at_port(kind, place.port()), moment)).into();
-    let gone = Instant::now();
     match outage {
         Outage::Killed => place.server().crash(),
         Outage::Frozen => place.server().freeze(),
@@ -46,8 +43,6 @@ fn play(kind: Kind, outage: Outage) {
     let mut waiting = jobs.pop().expect("the last one waits");
     // An exec that hangs meanwhile delays nothing: the command that it would become dies with the rest.
     within(TTL, "nothing of any command is left", || jobs.iter().all(|job| job.run.job().iter().all(is_dlocks_own)));
-    let took = gone.elapsed();
-    assert!(took < TTL, "{took:?}");
     for job in &jobs {
         job.ends(End::Status(79));
         assert!(job.run.job().is_empty(), "{:?}", job.run.job());

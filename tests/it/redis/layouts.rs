@@ -247,6 +247,9 @@ async fn a_claim_that_was_released_while_its_request_was_on_its_way_is_never_gra
         let stored: Vec<String> = names(&server).into_iter().filter(|name| name.ends_with("job")).collect();
         assert!(!stored.contains(&"job".to_owned()) && !stored.contains(&"lock:job".to_owned()), "{stored:?}");
         assert!(matches!(backend.release(&key("job"), &claim.token).await, Ok(Release::NotHeld)), "{layout:?}");
+        assert!(!names(&server).is_empty(), "the word that it was too late");
+        backend.forget(&key("job")).await.expect("the server serves");
+        assert!(names(&server).is_empty(), "{layout:?}: {:?}", names(&server));
         backend.close().await;
     }
 }

@@ -15,7 +15,9 @@ mod replicas;
 mod retention;
 mod sentinel;
 mod server;
+mod together;
 mod transport;
+mod trips;
 mod waiting;
 
 use std::cell::RefCell;
@@ -44,6 +46,7 @@ fn claim(name: &str, ttl: Duration) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: Mode::Exclusive,
+        looks_first: false,
         retention: dlock::lock::Retention::default(),
     }
 }

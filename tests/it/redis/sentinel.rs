@@ -4,14 +4,13 @@ mod failover;
 mod isolated;
 mod naming;
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::time::Duration;
 
 use dlock::backend::redis::{Config, RedisBackend, Service, Topology};
 use dlock::backend::tls::Tls;
 use dlock::lock::{LockBackend as _, Namespace, Release, Renewal};
 
-use super::{claim, granted, one_shot};
+use super::{claim, granted, one_shot, trips};
 use crate::support::{Place, Watched};
 
 const TTL: Duration = Duration::from_secs(30);
@@ -48,15 +47,9 @@ fn eventually_asked(watched: &Watched, before: [u64; 3], times: u64) {
     }
 }
 
-/// Requests to the master while `run` runs, without those of scripts.
+/// Scripts that the master is asked for while `run` runs.
 fn requests(place: &Place, run: impl FnOnce()) -> Vec<String> {
-    let mut monitor = std::net::TcpStream::connect(("127.0.0.1", place.port())).expect("our own server accepts");
-    monitor.write_all(b"MONITOR\r\n").expect("a fresh connection takes bytes");
-    let mut seen = BufReader::new(monitor).lines().map(|line| line.expect("the monitor goes on"));
-    assert_eq!(seen.next().as_deref(), Some("+OK"));
-    run();
-    let () = ::redis::cmd("ECHO").arg("the end").query(&mut place.redis()).expect("the server serves");
-    seen.take_while(|line| !line.contains("the end")).filter(|line| line.contains("\"EVAL\"")).collect()
+    trips::requests(place, run).into_iter().filter(|name| name == "EVAL").collect()
 }
 
 #[test]

@@ -20,7 +20,7 @@ const ACQUIRE: &[u8] = b"{ 'awaited' }";
 /// In every renewal.
 const RENEW: &[u8] = b"local function lease()";
 /// In every release.
-const RELEASE: &[u8] = b"local function tombstone(";
+const RELEASE: &[u8] = b"write_receipt(ARGV[1], 'released')";
 
 /// A renewal may take a tenth of it.
 const TTL: Duration = Duration::from_secs(20);
@@ -41,6 +41,7 @@ fn claim(name: &str) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: Mode::Exclusive,
+        looks_first: false,
         retention: Retention::default(),
     }
 }

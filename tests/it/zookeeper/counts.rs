@@ -11,7 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use super::ensemble::ZooKeeper;
 use super::wiretap::Wiretap;
 use super::{backend, claim, eventually, granted, in_time, waiting};
-use crate::support::{Dlock, Server};
+use crate::support::Server;
 
 /// A waiter's number and what it got, in the end.
 type Turn<'a> = std::pin::Pin<Box<dyn Future<Output = (usize, Lease)> + 'a>>;
@@ -56,7 +56,7 @@ impl<'a> Crowd<'a> {
 }
 
 /// How many notifications the server has sent, of whatever.
-fn notifications(server: &ZooKeeper) -> u64 {
+pub(super) fn notifications(server: &ZooKeeper) -> u64 {
     let says = server.ask("mntr").expect("it is allowed");
     let sum = |name: &str| -> u64 {
         let line = says.lines().find_map(|line| line.strip_prefix(&format!("zk_sum_node_{name}_watch_count\t")));
@@ -127,8 +127,17 @@ async fn of_several_slots_the_oldest_wakes_one_waiter_and_any_other_as_many_as_t
 }
 
 /// Sessions of the server that the contract is tested on may be so long that a busy machine breaks none.
-fn tapped() -> Wiretap {
+pub(super) fn tapped() -> Wiretap {
     Wiretap::before(&format!("127.0.0.1:{}", Server::shared_zookeeper().port))
+}
+
+/// The same, and every answer comes so much later.
+pub(super) fn tapped_from_afar(way: Duration) -> Wiretap {
+    Wiretap::far_from(&format!("127.0.0.1:{}", Server::shared_zookeeper().port), way)
+}
+
+pub(super) fn tapped_as_if_old() -> Wiretap {
+    Wiretap::of_old(&format!("127.0.0.1:{}", Server::shared_zookeeper().port))
 }
 
 #[tokio::test]
@@ -150,49 +159,6 @@ async fn a_waiter_sends_only_pings() {
     crowd.unless_served(tokio::time::sleep(TTL / 3)).await;
     let sent = tap.take();
     assert!(sent.len() >= 8 && sent.iter().all(|request| request == "ping"), "{sent:?}");
-}
-
-/// A ping proves nothing to the leader, and a change of the node would wake those who watch it.
-#[test]
-fn a_holder_commits_a_check_every_tenth_of_its_timeout_and_wakes_nobody() {
-    let server = ZooKeeper::start_talkative();
-    let tap = Wiretap::before(&server.address());
-    let address = tap.address();
-    let hold = ["--", "sh", "-c", "echo ready; cat >/dev/null"];
-    let call = [&["run", "-v", "--zk", &address, "-k", "beats", "--ttl", "5s"], &hold[..]].concat();
-    let holder = Dlock::new(call).stdin_open().start();
-    holder.says("ready");
-    let waiter = Dlock::new(["run", "--zk", &server.address(), "-k", "beats", "--", "true"]).start();
-    crate::support::eventually("its heart beats", || holder.stderr().contains("renewed"));
-    let (before, began) = (notifications(&server), std::time::Instant::now());
-    tap.take();
-    crate::support::eventually("two timeouts pass", || began.elapsed() > Duration::from_secs(10));
-    let sent = tap.take();
-    let beats = sent.iter().filter(|request| *request == "multi").count();
-    assert!((15..=24).contains(&beats), "twenty in ten seconds, on a busy machine fewer: {sent:?}");
-    assert!(sent.iter().all(|request| ["multi", "ping", "get"].contains(&request.as_str())), "{sent:?}");
-    assert_eq!(notifications(&server), before, "nobody was told anything");
-    holder.let_go();
-    holder.wait().succeeds();
-    waiter.wait().succeeds();
-}
-
-#[test]
-fn a_run_that_nobody_contends_with_asks_five_things() {
-    let tap = tapped();
-    let run = |patience: &str| {
-        let place = ["--zk", &tap.address(), "--namespace", "counts", "-k", "alone"];
-        Dlock::new(["run", patience].into_iter().chain(place).chain(["--", "true"])).finish().succeeds();
-        let mut requests = tap.take();
-        // One by the client crate, to see that the session stands.
-        requests.retain(|request| request != "ping");
-        requests
-    };
-    let first = run("-w9");
-    assert!(first.contains(&"create-container".to_owned()), "{first:?}");
-    assert_eq!(run("-w9"), ["connect", "create", "list", "delete", "close"]);
-    // Who may not wait looks first, so as not to stand in anybody's way.
-    assert_eq!(run("-n"), ["connect", "list", "create", "list", "delete", "close"]);
 }
 
 #[tokio::test]

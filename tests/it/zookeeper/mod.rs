@@ -6,6 +6,7 @@ mod counts;
 mod credentials;
 mod ensemble;
 mod first_contact;
+mod heartbeats;
 mod modes;
 mod one_shot;
 mod outage;
@@ -15,6 +16,7 @@ mod recipe;
 mod reports;
 mod retention;
 mod transport;
+mod trips;
 mod wiretap;
 mod wrong_input;
 
@@ -61,6 +63,7 @@ fn claim(name: &str) -> Claim {
         kind: LeaseKind::Running,
         patience: Patience::Refuse,
         mode: dlock::lock::Mode::Exclusive,
+        looks_first: false,
         retention: dlock::lock::Retention::default(),
     }
 }

@@ -124,7 +124,7 @@ async fn a_release_wakes_the_next_one_within_milliseconds() {
     };
     let (woken, released) = in_time(async { tokio::join!(acquiring, releasing) }).await;
     let took = woken.saturating_duration_since(released);
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(1), "{took:?}");
     other.close().await;
     holder.close().await;
 }

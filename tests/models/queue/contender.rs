@@ -34,6 +34,8 @@ pub(super) enum Request {
         seen: Vec<(String, u64)>,
     },
     Renew,
+    /// Answered with 2 where it is not the release of most leases.
+    ReleaseAlone,
     Release {
         undo: bool,
         again: bool,
@@ -90,7 +92,11 @@ impl Client {
     pub(super) fn leave(&mut self, now: u64) {
         self.stage = Stage::Leaving;
         (self.listens, self.hint) = (false, false);
-        self.ask(Request::Release { undo: self.on_its_way, again: self.maybe_released }, now);
+        let request = match (self.on_its_way, self.maybe_released) {
+            (false, false) => Request::ReleaseAlone,
+            (undo, again) => Request::Release { undo, again },
+        };
+        self.ask(request, now);
     }
 
     /// Its subscription lasts until the server notices.
@@ -104,7 +110,10 @@ impl Client {
             _ => &[],
         };
         match (request, parts) {
-            (Request::Release { .. }, _) => {
+            (Request::ReleaseAlone, _) if *reply == Reply::Int(2) => {
+                self.ask(Request::Release { undo: false, again: false }, now);
+            }
+            (Request::ReleaseAlone | Request::Release { .. }, _) => {
                 // Whatever it asked before is over: nothing of it is left to tell states apart by.
                 *self = Self { stage: Stage::Done, held: self.held, ..Self::default() };
             }
@@ -162,7 +171,7 @@ impl Client {
                 self.wake_at = now;
             }
             Request::Renew => {}
-            Request::Release { .. } => {
+            Request::ReleaseAlone | Request::Release { .. } => {
                 self.maybe_released = true;
                 self.leave(now);
             }

@@ -72,6 +72,27 @@ fn a_release_that_does_not_look_at_the_owner_ends_anothers_lease() {
 }
 
 #[test]
+fn a_release_in_a_hurry_that_does_not_look_at_the_owner_ends_anothers_lease() {
+    let mut model = Queue::of(&[Exclusive, Exclusive], calm(3));
+    model.release_alone = without(&model.release_alone, "lock.owner ~= ARGV[1] or ", "");
+    breaks("queue", "nobody touches another's lease", model);
+}
+
+#[test]
+fn an_acquire_in_a_hurry_that_takes_what_is_held_makes_two_holders() {
+    let mut model = Queue::of(&[Exclusive, Exclusive], calm(3));
+    model.acquire = without(&model.acquire, "lock.value == false and ", "");
+    breaks("queue", "one believing holder", model);
+}
+
+#[test]
+fn an_offer_taken_in_a_hurry_without_a_look_at_what_vanished_is_noticed() {
+    let mut model = Queue::of(&[Exclusive, Exclusive], Budget { flushes: 1, ..calm(2) });
+    model.wait = without(&model.wait, "unended == 0 and ", "");
+    breaks("queue", "a witness waits for the end of a lease that vanished", model);
+}
+
+#[test]
 fn a_belief_that_counts_from_the_answer_makes_two_holders() {
     let mut model = Queue::of(&[Exclusive, Exclusive], calm(4));
     model.belief = Belief::FromTheAnswer;
@@ -90,14 +111,25 @@ fn a_slot_too_many_is_noticed() {
 fn a_fence_that_is_the_clock_alone_does_not_rise() {
     let mut model = Queue::of(&[Exclusive, Exclusive], calm(1));
     for script in [&mut model.acquire, &mut model.wait] {
-        *script = without(script, "math.max(last + 1, now_us)\n  -- One", "now_us\n  -- One");
+        *script = without(script, "local fence = math.max(last + 1, now_us)", "local fence = now_us");
     }
     breaks("queue", "fences rise in the order of the grants", model);
 }
 
 #[test]
-fn a_release_that_offers_the_lock_to_nobody_is_noticed() {
+fn a_release_in_a_hurry_that_offers_the_lock_to_nobody_is_noticed() {
     let mut model = Queue::of(&[Exclusive, Exclusive], calm(1));
+    model.release_alone = without(
+        &model.release_alone,
+        "set_alone(waiter, mode, 'offered', ttl, 0, count_offer(waiter, ttl), holder)\nhint(waiter, WAKE)\n",
+        "",
+    );
+    breaks("queue", "a release tells the next", model);
+}
+
+#[test]
+fn a_release_that_offers_the_lock_to_nobody_is_noticed() {
+    let mut model = Queue::of(&[Exclusive, Shared], calm(1));
     model.release = without(&model.release, "local blocked = advance(nil, nil, WAKE)", "local blocked = nil");
     breaks("queue", "a release tells the next", model);
 }

@@ -13,6 +13,7 @@ use super::super::ear::Ear;
 use super::super::examination;
 use super::super::failure::Failure;
 use super::super::reply::Renewed;
+use super::super::script::{deletion, lean};
 use super::super::topology::Route;
 use super::super::value::ServerTime;
 use super::super::{Config, RENEWALS_PER_LEASE, eval, first_expiry, millis, revoking, unexpected};
@@ -28,12 +29,12 @@ use crate::lock::{
 };
 use crate::sys::boottime::BootInstant;
 
-const ACQUIRE: &str = include_str!("scripts/acquire.lua");
-const RENEW: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/renew.lua"));
-const PROLONG: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/prolong.lua"));
-const RELEASE: &str = concat!(include_str!("scripts/record.lua"), include_str!("scripts/release.lua"));
-const REVOKE: &str = include_str!("scripts/revoke.lua");
-const STATUS: &str = include_str!("scripts/status.lua");
+const ACQUIRE: &str = lean!(include_str!("scripts/acquire.lua"));
+const RENEW: &str = lean!(concat!(include_str!("scripts/record.lua"), include_str!("scripts/renew.lua")));
+const PROLONG: &str = lean!(concat!(include_str!("scripts/record.lua"), include_str!("scripts/prolong.lua")));
+const RELEASE: &str = lean!(concat!(include_str!("scripts/record.lua"), include_str!("scripts/release.lua")));
+const REVOKE: &str = lean!(include_str!("scripts/revoke.lua"));
+const STATUS: &str = lean!(include_str!("scripts/status.lua"));
 
 /// Locks that an application's own library holds and awaits as well; exclusive only, without a fencing token, and
 /// without a queue: the layouts have no place for them.
@@ -63,7 +64,7 @@ impl LayoutBackend {
 
     fn place(&self, key: &LockKey) -> Result<Place, BackendError> {
         let place = Place::of(self.layout, &self.namespace, key)?;
-        self.route.admit(&place.keys(None))?;
+        self.route.admit(&place.keys())?;
         Ok(place)
     }
 
@@ -85,7 +86,7 @@ impl LayoutBackend {
         let expiry = millis(first_expiry(claim) + claim.retention.lock_delay);
         let holder = words(claim.retention) + &claim.holder.to_json();
         let args = [owner.as_str(), &expiry, &phase, &holder];
-        let request = eval(&self.layout.script(ACQUIRE), &place.keys(Some(&claim.token)), &args);
+        let request = eval(&self.layout.script(ACQUIRE), &place.keys(), &args);
         let this = (claim.key.clone(), claim.token.clone());
         // An earlier request without an answer stays on its way, whatever becomes of this one.
         let first = self.on_their_way.borrow_mut().insert(this.clone());
@@ -141,7 +142,7 @@ impl LayoutBackend {
     async fn raise(&self, lease: &Lease) -> Result<Renewed, BackendError> {
         let owner = self.layout.owner(&lease.token);
         let place = self.place(&lease.key)?;
-        let keys = place.keys(Some(&lease.token));
+        let keys = place.keys();
         let request = eval(&self.layout.script(RENEW), &keys, &[&owner, &millis(lease.ttl)]);
         let asked = self.route.ask_vouched(place.names.lock(), &request, FIRST_CONTACT);
         let reply = asked.await.map_err(|failure| failure.error)?;
@@ -150,9 +151,11 @@ impl LayoutBackend {
 
     /// What is stored of one lock.
     async fn look(&self, place: &Place) -> Result<Value, BackendError> {
-        let request = eval(&self.layout.script(STATUS), &place.keys(None), &[""]);
-        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
-        asked.await.map_err(|failure| failure.error)
+        let request = eval(&self.layout.script(STATUS), &place.keys(), &[""]);
+        self.route
+            .ask_twice(place.names.lock(), &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)
     }
 
     /// Whatever the library stores as the owner whom `shown` shows, if that is still the one.
@@ -217,10 +220,13 @@ impl LockBackend for LayoutBackend {
     ) -> Result<Prolonged, BackendError> {
         let args = [self.layout.owner(token), ttl.map(millis).unwrap_or_default()];
         let place = self.place(key)?;
-        let keys = place.keys(Some(token));
+        let keys = place.keys();
         let request = eval(&self.layout.script(PROLONG), &keys, &args.each_ref().map(String::as_str));
-        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
-        let reply = asked.await.map_err(|failure| failure.error)?;
+        let reply = self
+            .route
+            .ask_twice(place.names.lock(), &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)?;
         self.vouched(key).await?;
         Ok(match reply::set(&reply).ok_or_else(|| unexpected(&*self.route))? {
             Set::Ttl(ttl, now) => Prolonged::Set { ttl, expires_at: now.wall().map(|at| at + ttl) },
@@ -241,11 +247,7 @@ impl LockBackend for LayoutBackend {
         let this = (key.clone(), token.clone());
         let undo = if self.on_their_way.borrow().contains(&this) { "undo" } else { "" };
         let (owner, channel) = (self.layout.owner(token), place.channel().unwrap_or_default());
-        let request = eval(
-            &self.layout.script(RELEASE),
-            &place.keys(Some(token)),
-            &[&owner, &channel, undo, kept_words(parting)],
-        );
+        let request = eval(&self.layout.script(RELEASE), &place.keys(), &[&owner, &channel, undo, kept_words(parting)]);
         // Until an answer says otherwise; also when the caller drops this future.
         let mut again = !self.maybe_released.borrow_mut().insert(this.clone());
         let stood_before = self.route.is_linked(place.names.lock());
@@ -269,13 +271,26 @@ impl LockBackend for LayoutBackend {
     async fn revoke(&self, key: &LockKey, shown: &HolderEntry, manner: Manner) -> Result<Revocation, BackendError> {
         let place = self.place(key)?;
         let Some(owner) = self.owner_of(&place, shown).await? else { return Ok(Revocation::Changed) };
-        let mut request = eval(&self.layout.script(REVOKE), &place.keys(None), &[]);
+        let mut request = eval(&self.layout.script(REVOKE), &place.keys(), &[]);
         request.arg(owner).arg(place.channel().unwrap_or_default());
         request.arg(if manner == Manner::AtOnce { "now" } else { "" });
-        let asked = self.route.ask_twice(place.names.lock(), &request, &request, FIRST_CONTACT);
-        let reply = asked.await.map_err(|failure| failure.error)?;
+        let reply = self
+            .route
+            .ask_twice(place.names.lock(), &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map_err(|failure| failure.error)?;
         self.vouched(key).await?;
         revoking::revocation(&reply).ok_or_else(|| unexpected(&*self.route))
+    }
+
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError> {
+        let place = self.place(key)?;
+        let request = deletion(&place.keys());
+        self.route
+            .ask_twice(place.names.lock(), &request, &|| request.clone(), FIRST_CONTACT)
+            .await
+            .map(drop)
+            .map_err(|failure| failure.error)
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

@@ -8,6 +8,7 @@ mod waiting;
 pub use locks::LayoutBackend;
 
 use super::names::Names;
+use crate::backend::redis::script::lean;
 use crate::lock::{BackendError, LockKey, Namespace, OwnerToken};
 
 /// A library that dlock can share locks with.
@@ -33,8 +34,8 @@ impl Layout {
     /// The functions that every script of the layout begins with.
     fn script(self, body: &str) -> String {
         let functions = match self {
-            Self::Redisson => include_str!("scripts/redisson.lua"),
-            Self::PythonRedisLock => include_str!("scripts/python-redis-lock.lua"),
+            Self::Redisson => lean!(include_str!("scripts/redisson.lua")),
+            Self::PythonRedisLock => lean!(include_str!("scripts/python-redis-lock.lua")),
         };
         format!("{functions}{body}")
     }
@@ -83,9 +84,8 @@ impl Place {
     }
 
     /// KEYS of the layout's scripts.
-    fn keys(&self, token: Option<&OwnerToken>) -> Vec<String> {
-        let undone = token.map_or_else(|| "undone".to_owned(), |token| format!("undone:{}", token.id()));
-        let mut keys = vec![self.names.lock().to_owned(), self.names.side("holder"), self.names.side(&undone)];
+    fn keys(&self) -> Vec<String> {
+        let mut keys = vec![self.names.lock().to_owned(), self.names.side("holder"), self.names.side("receipts")];
         match self.layout {
             Layout::Redisson => {
                 keys.extend([self.beside("redisson_lock_queue"), self.beside("redisson_lock_timeout")]);
@@ -125,12 +125,12 @@ mod tests {
         let token = OwnerToken::parse("0123456789abcdef0123456789abcdef").expect("a token");
         let redisson = place(Layout::Redisson, "", "job");
         assert_eq!(redisson.channel().as_deref(), Some("redisson_lock__channel:{job}"));
-        assert_eq!(redisson.keys(None)[3..], ["redisson_lock_queue:{job}", "redisson_lock_timeout:{job}"]);
+        assert_eq!(redisson.keys()[3..], ["redisson_lock_queue:{job}", "redisson_lock_timeout:{job}"]);
         assert_eq!(Layout::Redisson.owner(&token), "01234567-89ab-cdef-0123-456789abcdef:1");
         let tagged = place(Layout::Redisson, "", "{team}:job");
         assert_eq!(tagged.channel().as_deref(), Some("redisson_lock__channel:{team}:job"));
         let python = place(Layout::PythonRedisLock, "app", "job");
-        let keys = python.keys(Some(&token));
+        let keys = python.keys();
         assert_eq!([keys[0].as_str(), keys[3].as_str()], ["lock:app:job", "lock-signal:app:job"]);
         assert!(python.channel().is_none());
     }

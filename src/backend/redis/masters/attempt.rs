@@ -132,7 +132,7 @@ impl MastersBackend {
             &[claim.token.secret(), &fence.to_string(), &life],
         );
         let ask = async |master: usize| {
-            let reply = self.nodes[master].ask_twice(&request, &request, node_limit(ttl)).await?;
+            let reply = self.nodes[master].ask_twice(&request, &|| request.clone(), node_limit(ttl)).await?;
             match reply {
                 redis::Value::Int(1) => Ok(true),
                 redis::Value::Int(0) => Ok(false),

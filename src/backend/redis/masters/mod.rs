@@ -23,7 +23,7 @@ use super::names::Names;
 use super::node::Node;
 use super::quorum::{Quorum, Verdict, agreed_order};
 use super::reply::{self, Renewed, Set};
-use super::script::{PROLONG, RELEASE, RENEW, eval, millis};
+use super::script::{PROLONG, RELEASE, RENEW, deletion, eval, millis};
 use super::{revoking, unexpected};
 use crate::backend::tls::Tls;
 use crate::lock::backoff::jittered;
@@ -159,7 +159,7 @@ impl MastersBackend {
             self.quorum.verdict(ours, not_ours + lost_before)
         };
         let ask = async |master: usize| {
-            let reply = self.nodes[master].ask_twice(&request, &request, node_limit(ttl)).await?;
+            let reply = self.nodes[master].ask_twice(&request, &|| request.clone(), node_limit(ttl)).await?;
             reply::renewed(&reply).ok_or_else(|| Failure::unanswered(unexpected(&self.nodes[master])))
         };
         let answers = self.ask_all(asked, node_limit(ttl), &ask, |answers| count(answers) != Verdict::Unknown).await;
@@ -202,7 +202,7 @@ impl MastersBackend {
         };
         let ask = async |master: usize| {
             let node = &self.nodes[master];
-            let reply = node.ask_twice(&request(master, again), &request(master, "again"), limit).await?;
+            let reply = node.ask_twice(&request(master, again), &|| request(master, "again"), limit).await?;
             self.on_their_way.borrow_mut().remove(&(master, key.clone(), token.clone()));
             match reply {
                 Value::Int(1) => Ok(true),
@@ -305,7 +305,7 @@ impl LockBackend for MastersBackend {
             self.quorum.verdict(ours, not_ours)
         };
         let ask = async |master: usize| {
-            let reply = self.nodes[master].ask_twice(&request, &request, FIRST_CONTACT).await?;
+            let reply = self.nodes[master].ask_twice(&request, &|| request.clone(), FIRST_CONTACT).await?;
             reply::set(&reply).ok_or_else(|| Failure::unanswered(unexpected(&self.nodes[master])))
         };
         let decided = |answers: &Answers<Set>| count(answers) != Verdict::Unknown;
@@ -374,6 +374,15 @@ impl LockBackend for MastersBackend {
                 Err(self.too_few(answers.len(), answers.into_iter().filter_map(|(_, answer)| answer.err())))
             }
         }
+    }
+
+    async fn forget(&self, key: &LockKey) -> Result<(), BackendError> {
+        let request = deletion(&Names::of(&self.namespace, key)?.all());
+        let ask = async |master: usize| {
+            self.nodes[master].ask_twice(&request, &|| request.clone(), FIRST_CONTACT).await.map(drop)
+        };
+        let answers = self.ask_all(self.everyone(), FIRST_CONTACT, &ask, |_| false).await;
+        answers.into_iter().try_for_each(|(_, answer)| answer)
     }
 
     async fn status(&self, key: &LockKey) -> Result<LockStatus, BackendError> {

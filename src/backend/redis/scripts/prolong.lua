@@ -1,5 +1,5 @@
 -- Sets a one-shot lease, up or down; a lease that a command holds is only ever prolonged.
--- KEYS  as in base.lua
+-- KEYS  as in head.lua
 -- ARGV  1 owner token, 2 ttl ms or '' for what it was acquired with, 3 prefix of the channels
 -- returns {1, ttl ms, now µs} set, {2} held by a running command, nothing shortened, {0} not ours
 

@@ -1,6 +1,6 @@
 -- Gives the lock up if the token owns it or was offered it, leaves the queue in any case, and offers what became free to
 -- those whose turn it is. Where others are to be kept out a while longer, a tombstone of its own takes the lease's place.
--- KEYS  as in base.lua
+-- KEYS  as in head.lua
 -- ARGV  1 owner token, 2 prefix of the channels, 3 'undo' when a request of this token may still be on its way, else '',
 --       4 'again' when an earlier try may have been carried out, else ''
 --       5 which words of the grant count: 'until', 'delay', both or neither

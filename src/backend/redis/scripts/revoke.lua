@@ -1,6 +1,6 @@
 -- Takes the lock back from one holder: a mark in its lease where a command runs under it, else at once; and then offers
 -- what became free to those whose turn it is.
--- KEYS  as in base.lua
+-- KEYS  as in head.lua
 -- ARGV  1 owner token, or what else was at the key: the first bytes of a string, the name of a type
 --       2 prefix of the channels
 --       3 'sharer', 'owner', 'text' or 'type': what 1 is

@@ -1,4 +1,4 @@
--- Follows base.lua in every script that makes or ends a lease beside others.
+-- Follows holders.lua in every script that makes or ends a lease beside others.
 
 -- Tells those who saw a longer lease of `token` when it ends now. Whoever waits looks again within ten seconds, so an
 -- end further away needs no telling.

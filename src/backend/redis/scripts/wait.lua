@@ -1,6 +1,6 @@
 -- A contender's look at a lock that is held or awaited: enqueues, keeps the place, confirms an offer, takes the lock when
 -- it is free (or shared in the same mode) and this contender's turn, offers it to those whose turn comes before.
--- KEYS  as in base.lua
+-- KEYS  as in head.lua
 -- ARGV  1 owner token, 2 ttl ms, 3 first expiry ms, 4 phase, 5 holder data, 6 mode, 7 prefix of the channels,
 --       8 'listens', 'sharded', 'polls' or 'refuses' (never queues), 9 waiter's lease ms, 10 the ticket of a place that is
 --       still ours as far as we know, or '',
@@ -58,17 +58,6 @@ local function keep_place()
   -- Our own ear as the others see it: also false where a proxy subscribed us somewhere else.
   deaf = condition(me, WAKE) ~= 'live' or deaf
   return ticket
-end
-
--- A lease that ended before its time, without being given up, may still be believed in by its holder.
-local given_up, unended = {}, 0
-for at = 11, #ARGV, 2 do
-  local seen, left = ARGV[at], tonumber(ARGV[at + 1])
-  if has_receipt(seen, 'released') or has_receipt(seen, 'shortened') then
-    table.insert(given_up, seen)
-  elseif seen ~= me and seen ~= lock.owner and left > unended then
-    unended = left
-  end
 end
 
 -- Grants, or keeps the lock for us until every lease that vanished is over.

@@ -24,7 +24,7 @@ use super::ear::{Ear, Manner};
 use super::endpoint::{Endpoint, InvalidUrl, Secret, Transport};
 use super::examination::Station;
 use super::failure::Failure;
-use super::node::Node;
+use super::node::{Again, Node};
 use crate::backend::tls::Tls;
 use crate::lock::{BackendError, Finding};
 
@@ -143,13 +143,13 @@ pub(super) trait Route {
 
     /// Like [`Route::ask`], for requests that may be carried out twice: a connection that turns out to have ended while
     /// nothing was asked is replaced at once, and `again` is sent.
-    async fn ask_twice(&self, lock: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure>;
+    async fn ask_twice(&self, lock: &str, request: &Cmd, again: Again<'_>, limit: Duration) -> Result<Value, Failure>;
 
     /// Like [`Route::ask_twice`], for a renewal, which counts from before it was sent: only an answer of a server that
     /// decided then counts, which others are asked about meanwhile. Learns beside it how to find the server that decides the
     /// next time.
     async fn ask_vouched(&self, lock: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
-        self.ask_twice(lock, request, request, limit).await
+        self.ask_twice(lock, request, &|| request.clone(), limit).await
     }
 
     /// Asks others whether the server that was asked last decides: what it granted counts only then.
@@ -203,7 +203,7 @@ impl Route for Rc<Node> {
         Node::ask(self, request, limit).await
     }
 
-    async fn ask_twice(&self, _: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    async fn ask_twice(&self, _: &str, request: &Cmd, again: Again<'_>, limit: Duration) -> Result<Value, Failure> {
         Node::ask_twice(self, request, again, limit).await
     }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::super::ear::{Ear, Manner};
 use super::super::examination::{Station, judge_panel};
 use super::super::failure::Failure;
-use super::super::node::Node;
+use super::super::node::{Again, Node};
 use super::Route;
 use super::panel::Panel;
 use super::service::Service;
@@ -170,7 +170,7 @@ impl Route for SentinelRoute {
         }
     }
 
-    async fn ask_twice(&self, _: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    async fn ask_twice(&self, _: &str, request: &Cmd, again: Again<'_>, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         self.heard_at.take();
         let stood_before = self.linked().is_some();
@@ -182,7 +182,7 @@ impl Route for SentinelRoute {
                 if failure.by_replica && next == server {
                     return Err(failure);
                 }
-                Node::ask(&node, again, left(deadline)).await
+                Node::ask(&node, &again(), left(deadline)).await
             }
             outcome => outcome,
         }

@@ -9,6 +9,24 @@ use super::{HOLD, dlock, hold, namespace, requests};
 use crate::support::{Cluster, Place, Server, free_port, scripted_server};
 
 #[test]
+fn several_keys_of_one_slot_are_taken_at_a_stroke_and_others_one_by_one() {
+    let cluster = Cluster::of_masters(3);
+    let asked = |at: usize, keys: [&str; 2]| {
+        for node in cluster.masters() {
+            node.command::<()>(&["CONFIG", "RESETSTAT"]);
+        }
+        let words = ["run", "-k", keys[0], "-k", keys[1], "--", "true"];
+        dlock(&cluster.url_of([at]), &words).finish().succeeds().says_nothing();
+        requests(&cluster, "eval")
+    };
+    let owner = cluster.owner("dlock:{team}:a");
+    assert_eq!(asked(owner, ["{team}:a", "{team}:b"])[owner], 3, "both, and each released");
+    let apart = [cluster.key_at("dlock", 0), cluster.key_at("dlock", 1)];
+    let asked = asked(0, apart.each_ref().map(String::as_str));
+    assert!(asked[0] >= 2 && asked[1] == 2, "{asked:?}");
+}
+
+#[test]
 fn an_uncontended_run_is_two_requests_and_one_hop() {
     let cluster = Cluster::of_masters(3);
     let key = cluster.key_at("dlock", 1);

@@ -217,7 +217,7 @@ async fn readers_wake_once_each_and_a_writer_behind_many_readers_is_woken_by_the
             }
             let all_in = counts();
             assert_eq!(all_in.0 - before.0, 10, "one message for each reader that may enter");
-            assert_eq!(all_in.1 - before.1, 1 + 10, "one release and a confirm of each");
+            assert_eq!(all_in.1 - before.1, 2 + 10, "one release, in two steps before readers, and a confirm of each");
             assert_eq!(calls(&server, "hgetall"), looks_at_all, "what a reader costs grows with the readers");
             let last = leases.pop().expect("ten");
             for lease in &leases {

@@ -4,32 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use dlock::backend::redis::script::{
+    ACQUIRE, ACQUIRE_BESIDE_OTHERS, RELEASE, RELEASE_ALONE, RENEW, TAKE_OFFERED, WAIT,
+};
 use dlock::lock::{Mode, OwnerToken};
 use proptest::prelude::*;
 use redis::Value;
 
 use super::super::server::Server;
-
-const ACQUIRE: &str = concat!(
-    include_str!("../../../../src/backend/redis/scripts/base.lua"),
-    include_str!("../../../../src/backend/redis/scripts/sharing.lua"),
-    include_str!("../../../../src/backend/redis/scripts/grant.lua"),
-    include_str!("../../../../src/backend/redis/scripts/acquire.lua")
-);
-const WAIT: &str = concat!(
-    include_str!("../../../../src/backend/redis/scripts/base.lua"),
-    include_str!("../../../../src/backend/redis/scripts/sharing.lua"),
-    include_str!("../../../../src/backend/redis/scripts/grant.lua"),
-    include_str!("../../../../src/backend/redis/scripts/queue.lua"),
-    include_str!("../../../../src/backend/redis/scripts/wait.lua")
-);
-const RELEASE: &str = concat!(
-    include_str!("../../../../src/backend/redis/scripts/base.lua"),
-    include_str!("../../../../src/backend/redis/scripts/sharing.lua"),
-    include_str!("../../../../src/backend/redis/scripts/queue.lua"),
-    include_str!("../../../../src/backend/redis/scripts/release.lua")
-);
-const RENEW: &str = include_str!("../../../../src/backend/redis/scripts/renew.lua");
 
 /// What is left on the server once the lease of ARGV 1 has ended by time alone.
 const LAPSE: &str = r"
@@ -217,6 +199,10 @@ fn side(name: &str) -> String {
     format!("{{dlock:job}}:dlock:{name}")
 }
 
+fn awaited() -> Value {
+    Value::Array(vec![Value::BulkString(b"awaited".to_vec())])
+}
+
 impl Scripts<'_> {
     fn run(&mut self, script: &str, keys: &[String], args: &[&str]) -> Value {
         let mut request = redis::cmd("EVAL");
@@ -226,15 +212,20 @@ impl Scripts<'_> {
 
     fn act(&mut self, act: Act, who: usize, mode: Mode) -> Said {
         let token = self.tokens[who].secret().to_owned();
-        let (mode, prefix) = (mode.to_string(), side("wake:"));
+        let (exclusive, mode, prefix) = (mode == Mode::Exclusive, mode.to_string(), side("wake:"));
         let mut keys = vec!["dlock:job".to_owned()];
         keys.extend(["queue", "leases", "waiters", "receipts", "fence", "holders"].map(side));
         let mut contender = vec![token.as_str(), TTL_MS, TTL_MS, "running", "{}", &mode];
         match act {
-            Act::Try => told(&self.run(ACQUIRE, &keys, &contender)),
+            Act::Try if exclusive => told(&self.run(ACQUIRE, &keys, &contender)),
+            Act::Try => told(&self.run(ACQUIRE_BESIDE_OTHERS, &keys, &contender)),
             Act::Look => {
                 contender.extend([prefix.as_str(), "polls", "30000", ""]);
-                told(&self.run(WAIT, &keys, &contender))
+                // As whoever was told looks, and those who were not find nothing.
+                match self.run(TAKE_OFFERED, &keys, &contender) {
+                    nothing if nothing == awaited() => told(&self.run(WAIT, &keys, &contender)),
+                    taken => told(&taken),
+                }
             }
             Act::Renew => {
                 let keys = ["dlock:job".to_owned(), side("holders"), side("receipts")];
@@ -245,7 +236,10 @@ impl Scripts<'_> {
                 Said::Done(0)
             }
             Act::Release => {
-                let said = told(&self.run(RELEASE, &keys, &[&token, &prefix, "", "", ""]));
+                let said = match self.run(RELEASE_ALONE, &keys, &[&token, &prefix]) {
+                    Value::Int(2) => told(&self.run(RELEASE, &keys, &[&token, &prefix, "", "", ""])),
+                    released => told(&released),
+                };
                 // A token is used once.
                 self.tokens[who] = OwnerToken::random();
                 said

@@ -8,7 +8,7 @@
 local time = redis.call('TIME')
 local now_us = string.format('%.0f', time[1] * 1000000 + time[2])
 local owner = owner_now()
-if redis.call('EXISTS', KEYS[3]) == 1 then
+if redis.call('ZSCORE', KEYS[3], redis.sha1hex(ARGV[1]) .. ':undone') then
   return { 'undone' }
 end
 if owner and owner ~= ARGV[1] then

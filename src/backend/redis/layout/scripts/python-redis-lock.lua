@@ -1,5 +1,5 @@
 -- python-redis-lock: a string that is the owner, and a list that wakes one BLPOP at a release.
--- KEYS  1 lock, 2 record, 3 undone, 4 signal
+-- KEYS  1 lock, 2 record, 3 receipts, 4 signal
 
 local function owner_now()
   return redis.call('GET', KEYS[1]) or nil

@@ -1,5 +1,5 @@
 -- Redisson's RLock: a hash whose one field is the owner, counting how often it has entered.
--- KEYS  1 lock, 2 record, 3 undone, 4 the fair lock's queue, 5 its time-outs
+-- KEYS  1 lock, 2 record, 3 receipts, 4 the fair lock's queue, 5 its time-outs
 
 local function owner_now()
   local fields = redis.call('HKEYS', KEYS[1])

@@ -27,6 +27,10 @@ if mine then
   wake(ARGV[2])
 end
 if ARGV[3] == 'undo' then
-  redis.call('SET', KEYS[3], '1', 'PX', 60000)
+  local time = redis.call('TIME')
+  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', string.format('%.0f', now_ms - 60000))
+  redis.call('ZADD', KEYS[3], string.format('%.0f', now_ms), redis.sha1hex(ARGV[1]) .. ':undone')
+  redis.call('PEXPIRE', KEYS[3], 60000)
 end
 return mine and 1 or 0

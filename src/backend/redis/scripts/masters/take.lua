@@ -1,6 +1,6 @@
--- Follows base.lua. One master's part of a lock on several: takes it here, and tells the fence while it is owned. Nobody
+-- Follows holders.lua. One master's part of a lock on several: takes it here, and tells the fence while it is owned. Nobody
 -- waits in a queue.
--- KEYS  as in base.lua
+-- KEYS  as in head.lua
 -- ARGV  1 owner token, 2 ttl ms, 3 first expiry ms, 4 phase, 5 holder data, 6 number of masters
 -- returns {'granted', highest fence so far, now µs}
 --         {'held', value, expiry ms, now µs}   expiry -1: none

@@ -27,7 +27,7 @@ use crate::backend::redis::ear::{Ear, Manner};
 use crate::backend::redis::endpoint::Address as Location;
 use crate::backend::redis::examination::{ClusterFacts, Station, judge_cluster};
 use crate::backend::redis::failure::Failure;
-use crate::backend::redis::node::Node;
+use crate::backend::redis::node::{Again, Node};
 use crate::backend::redis::reply::bytes;
 use crate::backend::tls::Tls;
 use crate::lock::backoff::jittered;
@@ -234,13 +234,13 @@ impl Cluster {
         node: &Node,
         entry: Entry,
         request: &Cmd,
-        again: &Cmd,
+        again: Again<'_>,
         limit: Duration,
     ) -> Result<Value, Failure> {
         match entry {
             Entry::Importing => node.ask_behind(Some(&redis::cmd("ASKING")), request, limit).await,
             Entry::Owner if self.is_cluster.get() => node.ask_twice(request, again, limit).await,
-            Entry::Owner => node.ask_twice(&guarded(request), &guarded(again), limit).await,
+            Entry::Owner => node.ask_twice(&guarded(request), &|| guarded(&again()), limit).await,
         }
     }
 }
@@ -276,12 +276,12 @@ impl super::Route for Cluster {
         self.find(Slot::of(lock), limit, ask).await
     }
 
-    async fn ask_twice(&self, lock: &str, request: &Cmd, again: &Cmd, limit: Duration) -> Result<Value, Failure> {
+    async fn ask_twice(&self, lock: &str, request: &Cmd, again: Again<'_>, limit: Duration) -> Result<Value, Failure> {
         // Once a try has remained without an answer, every other is one more.
         let unanswered = Cell::new(false);
         let ask = async |node: Rc<Node>, entry, share| {
-            let first = if unanswered.get() { again } else { request };
-            let outcome = self.carry_out_twice(&node, entry, first, again, share).await;
+            let repeated = unanswered.get().then(again);
+            let outcome = self.carry_out_twice(&node, entry, repeated.as_ref().unwrap_or(request), again, share).await;
             unanswered.set(unanswered.get() || matches!(outcome, Err(Failure { answered: false, .. })));
             outcome
         };
@@ -295,7 +295,8 @@ impl super::Route for Cluster {
                 self.nodes.learn(&owner.node, limit).await;
             }
         };
-        let (answer, ()) = tokio::join!(super::Route::ask_twice(self, lock, request, request, limit), learns);
+        let again = || request.clone();
+        let (answer, ()) = tokio::join!(super::Route::ask_twice(self, lock, request, &again, limit), learns);
         answer
     }
 
