@@ -1,104 +1,104 @@
 #!/usr/bin/env bash
-# What `dlock run -- true` costs as a whole process, beside `flock FILE true`, interleaved in one run; and the memory of
-# its two processes while a command runs.
+# Measures dlock beside its peers on this machine, with servers of its own on loopback, and writes what it has found to
+# benches/results, README.md and docs/benchmarks.md. Installs first what it needs (Debian, Ubuntu), libraries below target/.
 #
-#   benches/run.sh [ROUNDS]     default 400
+#   benches/run.sh                 three runs of everything but the largest sizes, about half an hour
+#   benches/run.sh --full          1,000 waiters, 10,000 keys and a build from nothing as well, about an hour
+#   benches/run.sh --quick         one short run, which only shows that it works; nothing of it is kept in the project
+#   benches/run.sh --only start memory --rounds 1000 --runs 5     see --help
 #
-# One after the other in each round, so that whatever else the machine does falls on all of them alike; medians,
-# because the slow tail belongs to the machine. The lock file of flock is in the same directory as dlock's.
+#   DLOCK_BENCH_PROGRAM=/path/dlock DLOCK_BENCH_ZOOKEEPER_PEER=/path/zookeeper-peer      measure these, build nothing
+#
+# It ends with status 1 when a target was missed, unless it was --quick.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-fail() {
-    printf 'benches/run.sh: %s\n' "$*" >&2
-    exit 1
+# shellcheck source=tests/packages.sh
+. tests/packages.sh
+
+home=$PWD/target/benches
+libraries=(redis==8.1.0 kazoo==2.11.0 python-redis-lock==4.0.1 matplotlib==3.11.2)
+
+# For shells that have not read the profile.
+PATH=$PATH:${HOME:-/root}/.cargo/bin
+
+missing_packages() {
+    command -v cc >/dev/null || echo gcc libc6-dev
+    command -v nm >/dev/null || echo binutils
+    command -v flock >/dev/null || echo util-linux
+    command -v redis-server >/dev/null || echo redis-server
+    command -v java >/dev/null || echo default-jre-headless
+    [ -e /usr/share/java/zookeeper.jar ] || echo libzookeeper-java
+    command -v openssl >/dev/null || echo openssl
+    command -v strace >/dev/null || echo strace
+    python3 -c 'import ensurepip' 2>/dev/null || echo python3 python3-venv
 }
 
-rounds=${1:-400}
-for tool in cargo flock redis-server python3; do
-    command -v "$tool" >/dev/null || fail "$tool is missing"
-done
+install_missing "the benchmarks need a C linker, nm, flock, redis-server, java, ZooKeeper 3.8 as \
+/usr/share/java/zookeeper.jar, openssl, strace and python3 with venv"
+
+# Whether Debian's packages have $1: a machine whose lists were never fetched knows of none.
+updated=
+has_package() {
+    command -v apt-get >/dev/null || return
+    [ -z "$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9].*\)/\1/p')" ] || return 0
+    [ -z "$updated" ] || return
+    updated=yes
+    as_root apt-get update -q >"$home/apt.log" 2>&1 && has_package "$1"
+}
+
+missing=()
+# A peer that cannot be had is named in the results: $1 is its program, $2 what it is called there, the rest its packages.
+peer() {
+    local program=$1 name=$2
+    shift 2
+    command -v "$program" >/dev/null && return
+    if has_package "$1"; then
+        printf '%s: installing %s\n' "${0#./}" "$*" >&2
+        install_without_starting "$@" >"$home/apt.log" 2>&1 && return
+        missing+=("--missing" "$name=the package $1 could not be installed")
+    else
+        missing+=("--missing" "$name=Debian's packages here do not have $1")
+    fi
+    printf '%s: not measured: %s\n' "${0#./}" "$name" >&2
+}
+
+mkdir -p "$home"
+peer etcd 'etcdctl lock' etcd-server etcd-client
+peer etcdctl 'etcdctl lock' etcd-client
+peer setlock setlock daemontools
+peer consul 'consul lock' consul
+
+python=$home/python/bin/python
+if [ "$(cat "$home/python.done" 2>/dev/null)" != "${libraries[*]}" ]; then
+    python3 -m venv "$home/python"
+    # The newest that this Python can have, where it is too old for these.
+    "$python" -m pip install -q --disable-pip-version-check "${libraries[@]}" ||
+        "$python" -m pip install -q --disable-pip-version-check "${libraries[@]%%=*}" ||
+        fail "could not install ${libraries[*]}"
+    printf '%s' "${libraries[*]}" >"$home/python.done"
+fi
+
+command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
 host=$(rustc -vV | sed -n 's/^host: //p')
-cargo build --release --locked --bin dlock --target "$host"
-target=$(cargo metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-dlock=$target/$host/release/dlock
-
-scratch=$(mktemp -d)
-redis=
-cleanup() {
-    [ -z "$redis" ] || kill "$redis" 2>/dev/null || :
-    rm -rf "$scratch"
+programs=(--dlock "${DLOCK_BENCH_PROGRAM:-}")
+compared=${DLOCK_BENCH_ZOOKEEPER_PEER:-}
+# Builds the program $2 of the package $1, and says where it is.
+built() {
+    local said
+    said=$(cargo build --release --locked --target "$host" --message-format=json --package "$1" --bin "$2")
+    printf '%s\n' "$said" | grep '"kind":\["bin"\]' | grep "\"name\":\"$2\"" |
+        grep -o '"executable":"[^"]*"' | tail -n 1 | cut -d '"' -f 4
 }
-trap cleanup EXIT
+if [ -z "${DLOCK_BENCH_PROGRAM:-}" ]; then
+    programs=(--dlock "$(built dlock-cli dlock)")
+    compared=$(built zookeeper-peer zookeeper-peer)
+fi
+if [ -n "$compared" ]; then
+    programs+=(--zookeeper-peer "$compared")
+else
+    missing+=("--missing" "zookeeper-peer=DLOCK_BENCH_ZOOKEEPER_PEER is not set")
+fi
 
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-redis-server --bind 127.0.0.1 --port "$port" --save '' --dir "$scratch" >"$scratch/redis.log" &
-redis=$!
-for _ in $(seq 100); do
-    grep -q 'Ready to accept connections' "$scratch/redis.log" && break
-    kill -0 "$redis" || fail "redis-server did not start: $(cat "$scratch/redis.log")"
-    sleep 0.05
-done
-
-python3 - "$rounds" "$dlock" "$scratch" "$port" <<'END'
-import os
-import statistics
-import sys
-import time
-
-rounds, dlock, scratch, port = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-true = "/usr/bin/true" if os.path.exists("/usr/bin/true") else "/bin/true"
-flock = next(p for p in ("/usr/bin/flock", "/bin/flock") if os.path.exists(p))
-# One short environment for all: its size is part of what starting a process costs.
-environment = {"PATH": "/usr/bin:/bin", "HOME": scratch}
-contenders = {
-    "true": [true],
-    "flock": [flock, f"{scratch}/flock", true],
-    "dlock file": [dlock, "run", "--backend", "file", "--dir", scratch, "--key", "bench", "--", true],
-    "dlock redis": [dlock, "run", "--redis", f"redis://127.0.0.1:{port}", "--key", "bench", "--", true],
-}
-times = {name: [] for name in contenders}
-for number in range(rounds + 20):
-    for name, words in contenders.items():
-        began = time.perf_counter_ns()
-        pid = os.posix_spawn(words[0], words, environment)
-        _, status = os.waitpid(pid, 0)
-        took = time.perf_counter_ns() - began
-        if status != 0:
-            sys.exit(f"{' '.join(words)}: status {status}")
-        if number >= 20:  # the first ones warm the caches
-            times[name].append(took / 1000)
-
-base = statistics.median(times["flock"])
-print(f"{rounds} rounds, whole process, microseconds")
-print(f"{'':12} {'median':>8} {'p90':>8} {'min':>8}  {'x flock':>7}")
-for name, values in times.items():
-    values.sort()
-    median = statistics.median(values)
-    p90 = values[int(len(values) * 0.9)]
-    print(f"{name:12} {median:8.0f} {p90:8.0f} {values[0]:8.0f}  {median / base:7.2f}")
-
-
-def memory(process):
-    """RSS and PSS in kilobytes."""
-    sizes = {}
-    with open(f"/proc/{process}/smaps_rollup") as rollup:
-        for line in rollup:
-            name, _, value = line.partition(":")
-            if name in ("Rss", "Pss"):
-                sizes[name] = int(value.split()[0])
-    return sizes["Rss"], sizes["Pss"]
-
-
-print("\nwhile holding, both processes, kilobytes, after several renewals of a lease of 1 s")
-print(f"{'':12} {'RSS':>8} {'PSS':>8}")
-for name in ("dlock file", "dlock redis"):
-    words = [*contenders[name][:-2], "--ttl", "1s", "--", "/bin/sleep", "2.5"]
-    front = os.posix_spawn(words[0], words, environment)
-    time.sleep(2)
-    with open(f"/proc/{front}/task/{front}/children") as children:
-        processes = [front, *map(int, children.read().split())]
-    rss, pss = (sum(sizes) for sizes in zip(*map(memory, processes)))
-    os.waitpid(front, 0)
-    print(f"{name:12} {rss:8} {pss:8}")
-END
+PYTHONPATH=benches PYTHONPYCACHEPREFIX="$home/cache" "$python" -m harness --root "$PWD" --home "$home" --host "$host" \
+    --python "$python" "${programs[@]}" "${missing[@]}" "$@"

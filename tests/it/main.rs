@@ -35,6 +35,7 @@ mod transparency;
 
 mod cost;
 
+mod benchmarks;
 
 // What may go wrong.
 mod corpus;

@@ -1,0 +1,1 @@
+"""Measures dlock beside its peers; `benches/run.sh` says how."""

@@ -1,0 +1,133 @@
+"""Writes the linker's list of the functions that a run executes, from callgrind's record of one run on each backend."""
+
+import collections
+import glob
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+from .servers import Redis, ZooKeeper
+
+HEAD = """\
+/* What every `dlock run` executes, side by side: a program is fetched in pieces of 64 KB, and these functions were in
+   each of its 80. Written by benches/layout.sh, read by build.rs. A function that is not here, or not any more, lies
+   where it would lie without this file. Understood by GNU ld and by LLVM's lld. */
+"""
+
+
+# What callgrind does not see: the command's own process before it is the command, functions for what the processor has
+# and callgrind's lacks, one of dlock's own in the place of the C library's.
+BESIDE = """\
+*(.text._ZN5dlock3sys5spawn*)
+*crt1.o(.text .text.*)
+*(.iplt)
+*(.text._dl_get_origin)
+*(.text._ZN4sha26sha2567x86_sha*)
+*libc.a:strcmp-avx2.o(.text .text.*)
+*libc.a:signal.o(.text .text.*)
+*libc.a:execvpe.o(.text .text.*)
+*libc.a:execve.o(.text .text.*)
+"""
+
+# Sixteen kilobytes of zeros in the middle of the C library's variables, most of which are written at every start.
+APART = "*libc.a:pthread_keys.o(.bss .bss.* COMMON)"
+
+
+def executed(program, options, command, scratch):
+    """The names of the functions that the front and the keeper execute around a command."""
+    with tempfile.TemporaryDirectory(dir=scratch) as records:
+        callgrind = ["valgrind", "-q", "--tool=callgrind", "--demangle=no", f"--callgrind-out-file={records}/%p"]
+        subprocess.run(
+            [*callgrind, program, "run", *options, "--key", "layout", "--", *command],
+            env={"PATH": "/usr/bin:/bin", "HOME": scratch},
+            check=True,
+        )
+        found = []
+        for path in glob.glob(f"{records}/*"):
+            with open(path, encoding="utf-8") as lines:
+                record = lines.read()
+            count = int(re.search(r"^summary: (\d+)", record, re.M)[1])
+            names = re.findall(r"^c?fn=\(\d+\) (.*)$", record, re.M)
+            found.append((count, {re.sub(r"'\d+$", "", name) for name in names}))
+    # The keeper's record begins with what it did before it was forked.
+    found.sort(key=lambda record: record[0])
+    return found[0][1], found[-1][1]
+
+
+def members(library):
+    """In which member of the C library each of its functions is, where that is one alone."""
+    of = collections.defaultdict(set)
+    listed = subprocess.run(["nm", "-A", "--defined-only", library], capture_output=True, text=True, check=True).stdout
+    for line in listed.splitlines():
+        place, kind, name = line.split()[0], *line.split()[-2:]
+        if kind in "tTwWi":
+            of[name].add(place.split(":")[-2])
+    return {name: next(iter(places)) for name, places in of.items() if len(places) == 1}
+
+
+def patterns(name, member_of):
+    """How the linker's script names a function, whatever hash its compiler gives it."""
+    name = re.sub(r"\.llvm\.\d+$", "", name)
+    if name in member_of:
+        return [f"*libc.a:{member_of[name]}(.text .text.*)"]
+    if name.startswith("_ZN"):
+        name = re.sub(r"17h[0-9a-f]{16}E.*", "17h*", name)
+    elif name.startswith("_R"):
+        name = re.sub(r"Cs[0-9A-Za-z]+_", "Cs*_", name) + "*"
+    elif not re.fullmatch(r"[a-z_]\w*", name):
+        return []
+    return [f"*(.text.{name})", f"*(.text.unlikely.{name})"]
+
+
+def main():
+    """Runs dlock on each backend, and writes the list."""
+    program, library, path = sys.argv[1:]
+    servers = []
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            for kind in (Redis, ZooKeeper):
+                directory = os.path.join(scratch, kind.__name__)
+                os.mkdir(directory)
+                servers.append(kind(directory))
+            redis, zookeeper = servers
+            ways = (["--backend", "file", "--dir", scratch], ["--redis", redis.url], ["--zk", zookeeper.address])
+            starts = [executed(program, way, ["/bin/true"], scratch) for way in ways]
+            # Renewed several times, however slowly callgrind lets it go.
+            holds = [executed(program, [*way, "--ttl", "6s"], ["/bin/sleep", "5"], scratch) for way in ways]
+        finally:
+            for server in servers:
+                server.stop()
+    front, keepers = set().union(*(front for front, _ in starts)), [keeper for _, keeper in starts]
+    holding = set().union(*(front | keeper for front, keeper in holds))
+    common = set.intersection(*keepers)
+    member_of = members(library)
+    written = {}
+    # What both processes need, then what one of them needs alone, backend by backend, then what only a hold needs.
+    alone = [keeper - common - front for keeper in keepers]
+    written.update(dict.fromkeys(BESIDE.splitlines()))
+    for group in (front & common, front - common, common - front, *alone, holding):
+        for name in sorted(group):
+            written.update(dict.fromkeys(patterns(name, member_of)))
+    # The constants of these functions, as far as they have names that stay; not those of what only a hold needs.
+    constants = {}
+    for name in sorted(front.union(*keepers)):
+        for pattern in patterns(name, member_of):
+            if pattern.startswith("*libc.a:"):
+                constants[pattern.replace(".text", ".rodata")] = None
+            elif pattern.startswith("*(.text._"):
+                constants[pattern.replace("*(.text.", "*(.rodata.")] = None
+                constants[pattern.replace("*(.text.", "*(.rodata..Lswitch.table.")] = None
+    with open(path, "w", encoding="utf-8") as script:
+        script.write(HEAD)
+        for name, patterns_of in (("text", written), ("rodata", constants)):
+            script.write(f"SECTIONS\n{{\n  .{name}.hot :\n  {{\n")
+            script.writelines(f"    {pattern}\n" for pattern in patterns_of)
+            script.write(f"  }}\n}}\nINSERT BEFORE .{name};\n")
+        script.write(f"SECTIONS\n{{\n  .bss.apart (NOLOAD) :\n  {{\n    {APART}\n  }}\n}}\nINSERT AFTER .bss;\n")
+    print(f"{path}: {len(written)} patterns of {len(front.union(holding, *keepers))} functions")
+
+
+if __name__ == "__main__":
+    main()
