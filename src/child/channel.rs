@@ -46,6 +46,7 @@ pub(super) fn pair() -> nix::Result<(Channel, Channel)> {
 const SIGNAL_TO_FORWARD: u8 = b'S';
 const SIGNAL_DELIVERED: u8 = b's';
 const SIGNAL_TO_GROUP: u8 = b'g';
+const WOKEN: u8 = b'w';
 const HOLDING: u8 = b'H';
 const CAUGHT_UP: u8 = b'c';
 const COMMAND_STOPPED: u8 = b'Z';
@@ -56,12 +57,13 @@ const ENDED_BY_SIGNAL: u8 = b'e';
 
 impl Channel {
     pub(super) fn tell_signal(&self, number: i32, delivery: Delivery) {
-        let kind = match delivery {
-            Delivery::Forward => SIGNAL_TO_FORWARD,
-            Delivery::AlreadyDelivered => SIGNAL_DELIVERED,
-            Delivery::ToFrontsGroup => SIGNAL_TO_GROUP,
-        };
-        self.send(kind, number, None);
+        match delivery {
+            Delivery::Forward => self.send(SIGNAL_TO_FORWARD, number, None),
+            Delivery::AlreadyDelivered => self.send(SIGNAL_DELIVERED, number, None),
+            Delivery::ToFrontsGroup => self.send(SIGNAL_TO_GROUP, number, None),
+            // There is one signal that wakes.
+            Delivery::UnlessWokenFrom { stop } => self.send(WOKEN, stop, None),
+        }
     }
 
     pub(super) fn tell_caught_up(&self) {
@@ -101,6 +103,7 @@ impl Channel {
         Ok(match kind {
             CAUGHT_UP => FromFront::CaughtUp,
             SIGNAL_TO_FORWARD => FromFront::Signal { number, delivery: Delivery::Forward },
+            WOKEN => FromFront::Signal { number: libc::SIGCONT, delivery: Delivery::UnlessWokenFrom { stop: number } },
             SIGNAL_TO_GROUP => FromFront::Signal { number, delivery: Delivery::ToFrontsGroup },
             _ => FromFront::Signal { number, delivery: Delivery::AlreadyDelivered },
         })
@@ -146,9 +149,12 @@ mod tests {
         assert_eq!(keeper.hear_front(), Err(Errno::EAGAIN));
         front.tell_signal(15, Delivery::Forward);
         front.tell_signal(64, Delivery::AlreadyDelivered);
+        front.tell_signal(libc::SIGCONT, Delivery::UnlessWokenFrom { stop: 3 });
         drop(front);
         assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 15, delivery: Delivery::Forward }));
         assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: 64, delivery: Delivery::AlreadyDelivered }));
+        let delivery = Delivery::UnlessWokenFrom { stop: 3 };
+        assert_eq!(keeper.hear_front(), Ok(FromFront::Signal { number: libc::SIGCONT, delivery }));
         assert_eq!(keeper.hear_front(), Ok(FromFront::Gone));
         keeper.tell_wait_suspended(20);
     }

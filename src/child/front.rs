@@ -39,6 +39,8 @@ pub struct Front {
     _life: Lifeline,
     /// Keeps the lock alive should the keeper die before the command's tree is dead.
     kept_open: Vec<OwnedFd>,
+    /// How often the command has been stopped.
+    stops: i32,
     phase: Phase,
 }
 
@@ -96,6 +98,7 @@ impl Front {
             close_inherited_at: None,
             _life: life,
             kept_open: Vec::new(),
+            stops: 0,
             phase: Phase::Waiting,
         }
     }
@@ -244,6 +247,7 @@ impl Front {
 
     /// Stops as the command was, so that the shell takes the terminal back; a guard watches the deadline meanwhile.
     fn stop_with_the_command(&mut self, signal: i32) {
+        self.stops += 1;
         // Nobody could continue process 1.
         if getpid().as_raw() == 1 {
             return;
@@ -254,6 +258,10 @@ impl Front {
         };
         signals::stop_by(signal);
         guard.dismiss();
+        // Not forwarded like any other: by the time that the keeper heard of it the command might have been stopped anew.
+        if signals::was_woken() {
+            self.sources.channel.tell_signal(libc::SIGCONT, Delivery::UnlessWokenFrom { stop: self.stops });
+        }
     }
 
     /// Kills the keeper, then everything that falls to this process when it is gone, until nothing is left. Returns how

@@ -50,6 +50,8 @@ pub struct Keeper {
     command_ended: Cell<bool>,
     /// The front was let stop, and has not been woken since.
     front_stops: Cell<bool>,
+    /// How often the command has been stopped.
+    stops: Cell<i32>,
 }
 
 /// What happened below the keeper.
@@ -100,6 +102,7 @@ impl KeeperStart {
             command: Cell::new(None),
             command_ended: Cell::new(false),
             front_stops: Cell::new(false),
+            stops: Cell::new(0),
         })
     }
 }
@@ -115,14 +118,21 @@ impl KeeperStart {
 impl Keeper {
     /// What the front says next. May be dropped at any point.
     pub async fn from_front(&self) -> FromFront {
-        match self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone) {
-            FromFront::Signal { number, delivery: Delivery::ToFrontsGroup } => {
-                let delivery =
-                    if self.command_left_the_group() { Delivery::Forward } else { Delivery::AlreadyDelivered };
-                FromFront::Signal { number, delivery }
-            }
-            message => message,
-        }
+        let message = self.channel.readable(|channel| channel.hear_front()).await.unwrap_or(FromFront::Gone);
+        let FromFront::Signal { number, delivery } = message else { return message };
+        let is_missing = match delivery {
+            Delivery::ToFrontsGroup => self.command_left_the_group(),
+            Delivery::UnlessWokenFrom { stop } => self.command_is_in(stop),
+            Delivery::Forward | Delivery::AlreadyDelivered => return message,
+        };
+        let delivery = if is_missing { Delivery::Forward } else { Delivery::AlreadyDelivered };
+        FromFront::Signal { number, delivery }
+    }
+
+    /// Nobody has woken the command from this stop.
+    fn command_is_in(&self, stop: i32) -> bool {
+        let command = self.command.get().filter(|_| self.front_stops.get() && self.stops.get() == stop);
+        command.is_some_and(|command| !process::has_changed(command))
     }
 
     /// The command has made a group of its own in the session, as `timeout` does where it does not lead one already. It
@@ -273,6 +283,7 @@ impl Keeper {
     /// Lets the front stop by `signal`, as the command has been.
     pub fn command_stopped(&self, signal: i32) {
         self.front_stops.set(true);
+        self.stops.set(self.stops.get() + 1);
         self.channel.get_ref().tell_command_stopped(signal);
     }
 

@@ -50,6 +50,10 @@ pub enum Delivery {
     AlreadyDelivered,
     /// The terminal has sent it to the group of the front; only the keeper knows whether the command is still in it.
     ToFrontsGroup,
+    /// It has woken the front from this stop, and the command too if it was sent to both.
+    UnlessWokenFrom {
+        stop: i32,
+    },
 }
 
 /// What becomes of the tree when the command itself has ended of its own accord.
@@ -154,7 +158,9 @@ impl Supervisor {
             // There is no command left to decide what the signal means.
             (Phase::Lingering, _) if asks_to_end(number) => self.stop(now + self.grace),
             (_, Delivery::Forward) => Action::Forward(number),
-            (_, Delivery::AlreadyDelivered | Delivery::ToFrontsGroup) => Action::Nothing,
+            (_, Delivery::AlreadyDelivered | Delivery::ToFrontsGroup | Delivery::UnlessWokenFrom { .. }) => {
+                Action::Nothing
+            }
         }
     }
 

@@ -83,6 +83,12 @@ pub fn has_children() -> bool {
     wait_raw(Which::Any, Blocking::No, libc::WEXITED | libc::WNOWAIT) != Err(Errno::ECHILD)
 }
 
+/// Whether [`wait_child`] would tell of a change of this child. Reaps nothing, and leaves the change to be told.
+pub fn has_changed(child: Pid) -> bool {
+    let any = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOWAIT;
+    !matches!(wait_raw(Which::Pid(child), Blocking::No, any), Ok(None))
+}
+
 // `nix::sys::wait` cannot name real-time signals, and fails on a child that one of them ended.
 fn wait_raw(which: Which, blocking: Blocking, flags: i32) -> nix::Result<Option<(Pid, Change)>> {
     let (id_type, id) = match which {

@@ -150,6 +150,27 @@ pub fn stop_by(signal: i32) {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).ok();
 }
 
+/// Whether somebody has woken this process after [`stop_by`]; takes the signal that did. One to stop it again takes that
+/// away, and is a sign of it, too.
+#[must_use]
+pub fn was_woken() -> bool {
+    let mut waking = empty_set();
+    add(&mut waking, libc::SIGCONT);
+    // SAFETY: the sets are initialised before they are read, and neither call touches anything else.
+    #[expect(unsafe_code)]
+    unsafe {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        if libc::sigtimedwait(&raw const waking, std::ptr::null_mut(), &raw const at_once) == libc::SIGCONT {
+            return true;
+        }
+        let mut pending = empty_set();
+        libc::sigpending(&raw mut pending);
+        [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]
+            .iter()
+            .any(|&stop| libc::sigismember(&raw const pending, stop) == 1)
+    }
+}
+
 /// Whether this process ignores `signal`, as it does what was ignored when it started.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{REPEATS, SLEEPS, Shell, TELLS_SIGNALS, TREE};
+use super::{REPEATS, SLEEPS, Shell, TELLS_SIGNALS, TREE, front_of};
 use crate::support::{CTRL_C, CTRL_Z, Kind, Place, eventually};
 
 #[test]
@@ -67,6 +67,61 @@ fn a_stopped_job_keeps_the_lock_and_goes_on_where_it_was() {
         shell.terminal.shows("dlock run -k job");
         shell.terminal.enters(round);
         shell.terminal.shows(&format!("read {round}."));
+    }
+    shell.terminal.types(CTRL_C);
+    shell.prompts_after(130);
+    assert!(place.is_free("job"));
+}
+
+/// The shell wakes the whole job, and by the time dlock's two processes have told each other of it the next key may have
+/// been pressed: what is old by then must not undo that.
+#[test]
+fn ctrl_z_soon_after_fg_stops_the_job_again_although_dlock_is_slow() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("repeats", REPEATS)]);
+    shell.terminal.enters("dlock run -k job -- sh repeats");
+    shell.terminal.shows("started");
+    shell.terminal.types(CTRL_Z);
+    shell.says_stopped();
+    let keeper = shell.process("lock-keeper");
+    keeper.signal(Signal::SIGSTOP);
+    eventually("the keeper stands still", || shell.process("lock-keeper").is_stopped());
+    shell.terminal.enters("fg");
+    shell.terminal.shows("dlock run -k job");
+    shell.terminal.enters("one");
+    shell.terminal.shows("read one.");
+    eventually("the front has taken notice", || {
+        let front = front_of(&shell.terminal.session);
+        !front.is_stopped() && !front.is_sent(Signal::SIGCONT)
+    });
+    shell.terminal.types(CTRL_Z);
+    eventually("the command is stopped", || shell.process("sh").is_stopped());
+    keeper.signal(Signal::SIGCONT);
+    shell.says_stopped();
+    shell.terminal.enters("fg");
+    shell.terminal.shows("dlock run -k job");
+    shell.terminal.enters("two");
+    shell.terminal.shows("read two.");
+    shell.terminal.types(CTRL_C);
+    shell.prompts_after(130);
+    assert!(place.is_free("job"));
+}
+
+/// As a supervisor does that knows one process.
+#[test]
+fn a_stopped_job_goes_on_when_dlock_alone_is_continued() {
+    let place = Place::shared(Kind::File);
+    let shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
+    shell.terminal.enters("dlock run -k job -- sh sleeps");
+    shell.terminal.shows("started");
+    for _ in 0..2 {
+        shell.terminal.types(CTRL_Z);
+        shell.says_stopped();
+        assert!(shell.process("sleep").is_stopped());
+        shell.signal_dlock(Signal::SIGCONT);
+        eventually("the command goes on", || !shell.process("sleep").is_stopped());
+        shell.terminal.enters("fg");
+        shell.terminal.shows("dlock run -k job");
     }
     shell.terminal.types(CTRL_C);
     shell.prompts_after(130);

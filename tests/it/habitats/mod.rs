@@ -120,6 +120,13 @@ impl Shell {
         std::fs::read_to_string(self.directory.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
     }
 
+    /// The process of the job that calls itself so.
+    #[track_caller]
+    fn process(&self, name: &str) -> Process {
+        let job = self.terminal.session.job();
+        job.into_iter().find(|process| process.comm == name).unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
     fn signal_dlock(&self, signal: Signal) {
         front_of(&self.terminal.session).signal(signal);
     }

@@ -44,6 +44,14 @@ impl Process {
         !Path::new(&format!("/proc/{}", self.pid)).exists()
     }
 
+    /// Whether this signal waits for it at the moment.
+    pub(crate) fn is_sent(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).unwrap_or_default();
+        let pending = u64::from_str_radix(pending.trim(), 16).unwrap_or_default();
+        pending >> (signal as i32 - 1) & 1 == 1
+    }
+
     /// Whether it had been stopped by a signal.
     pub(crate) fn is_stopped(&self) -> bool {
         self.state == 'T'
