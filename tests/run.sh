@@ -43,7 +43,7 @@ install_missing "the tests need a C linker, redis-server, openssl, java, ZooKeep
     printf 'tests/run.sh: not root: the tests about other users'"'"' files, directories, sudo, limits and networks check less\n' >&2
 
 # Nearly all that a test does is to wait. More at a time would want more memory for their servers than many machines have.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 3 ? 3 * $(nproc) : 8))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 2 ? 6 : 10))}
 
 # Not the release profile: its link-time optimisation takes longer than all tests together.
 exec cargo test "$@"

@@ -111,7 +111,7 @@ declare -A runs
 set -m
 trap 'for name in "${!runs[@]}"; do kill -- "-${runs[$name]}" 2>/dev/null; done; exit 130' INT TERM
 for name; do
-    DLOCK_TEST_REDIS_SERVER=${servers[$name]} "$tests" -q redis:: --test-threads 2 "${skip[@]}" \
+    DLOCK_TEST_REDIS_SERVER=${servers[$name]} "$tests" -q redis:: --test-threads 4 "${skip[@]}" \
         >"$logs/$name" 2>&1 </dev/null &
     runs[$name]=$!
 done

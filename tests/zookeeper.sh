@@ -49,7 +49,7 @@ fetch() {
 }
 
 # As many at a time as tests/run.sh has.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 3 ? 3 * $(nproc) : 8))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 2 ? 6 : 10))}
 
 [ "$#" -gt 0 ] || set -- 3.9.5
 for version in "$@"; do

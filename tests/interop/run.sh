@@ -126,10 +126,13 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-servers=()
+servers=() drivers=()
 data=$(mktemp -d "$home/servers.XXXXXX")
 stop() {
-    local server
+    local server driver
+    for driver in "${drivers[@]}"; do
+        kill -- "-$driver" 2>/dev/null || true
+    done
     for server in "${servers[@]}"; do
         kill "$server" 2>/dev/null || true
         wait "$server" 2>/dev/null || true
@@ -175,15 +178,25 @@ start_zookeeper() {
     comes_up "$data/zookeeper.log" zookeeper_is_well
 }
 
-status=0
+# Both kinds of libraries at a time: nearly all that a check does is to wait. Without job control they would ignore SIGINT, and
+# so would dlock.
+set -m
 if [ "${#on_redis[@]}" -gt 0 ]; then
     start_redis
     python3 tests/interop/redis_driver.py "$dlock" "redis://127.0.0.1:$redis_port" "$home" docs/interop.md \
-        "${on_redis[@]}" || status=1
+        "${on_redis[@]}" </dev/null &
+    drivers+=("$!")
 fi
 if [ "${#on_zookeeper[@]}" -gt 0 ]; then
     start_zookeeper
     python3 tests/interop/zookeeper_driver.py "$dlock" "127.0.0.1:$zookeeper_port" "$home" docs/interop.md \
-        "${on_zookeeper[@]}" || status=1
+        "${on_zookeeper[@]}" </dev/null &
+    drivers+=("$!")
 fi
+set +m
+status=0
+for driver in "${drivers[@]}"; do
+    wait "$driver" || status=1
+done
+drivers=()
 [ "$status" -eq 0 ]
