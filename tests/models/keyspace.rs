@@ -72,8 +72,8 @@ struct Server {
 /// and with them tables, of its own.
 type Place = (usize, usize);
 
-/// The mark of the keys, the script, its arguments, and the rest that it can see.
-type Question = (u64, Place, Vec<String>, Run);
+/// The mark of the keys, the script, which keys it is about, its arguments, and the rest that it can see.
+type Question = (u64, Place, Vec<&'static str>, Vec<String>, Run);
 
 thread_local! {
     static LUA: Lua = interpreter().expect("an interpreter starts");
@@ -106,11 +106,11 @@ impl Keyspace {
     }
 
     /// Carries `script` out at once, as the server does.
-    pub(crate) fn eval(&mut self, script: &str, keys: &[&str], args: Vec<String>, run: Run) -> Outcome {
-        let question = (self.mark, place(script), args, run);
+    pub(crate) fn eval(&mut self, script: &str, keys: &[&'static str], args: Vec<String>, run: Run) -> Outcome {
+        let question = (self.mark, place(script), keys.to_vec(), args, run);
         let known = KNOWN.with_borrow(|known| known.get(&question).cloned());
         let outcome = known.unwrap_or_else(|| {
-            let outcome = self.carry_out(script, keys, &question.2, question.3.clone());
+            let outcome = self.carry_out(script, keys, &question.3, question.4.clone());
             KNOWN.with_borrow_mut(|known| known.insert(question, outcome.clone()));
             outcome
         });

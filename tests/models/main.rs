@@ -7,4 +7,5 @@ mod masters;
 mod one_shot;
 mod queue;
 mod supervision;
+mod together;
 mod zookeeper;
