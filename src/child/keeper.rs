@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, geteuid, getpgid, getpid, getsid, setpgid, setsid};
 use thiserror::Error;
@@ -52,6 +52,8 @@ pub struct Keeper {
     front_stops: Cell<bool>,
     /// How often the command has been stopped.
     stops: Cell<i32>,
+    /// The stop that comes next is that of the terminal's key, under another name.
+    stops_by_key: Cell<bool>,
 }
 
 /// What happened below the keeper.
@@ -103,6 +105,7 @@ impl KeeperStart {
             command_ended: Cell::new(false),
             front_stops: Cell::new(false),
             stops: Cell::new(0),
+            stops_by_key: Cell::new(false),
         })
     }
 }
@@ -224,13 +227,24 @@ impl Keeper {
         }
     }
 
-    /// Sends `signal` to the command alone.
+    /// Sends `signal` to the command alone, but what stops and continues to all of a group of its own: the terminal would.
     pub fn forward(&self, signal: i32) {
-        if let Some(pid) = self.command.get().filter(|_| !self.command_ended.get())
+        if [libc::SIGTSTP, libc::SIGCONT].contains(&signal) && self.command_left_the_group() {
+            self.forward_to_the_commands_group(signal);
+        } else if let Some(pid) = self.command.get().filter(|_| !self.command_ended.get())
             && let Ok(command) = PidFd::open(pid)
         {
             command.send(signal).ok();
         }
+    }
+
+    /// Its leader's parent is in another session: the system takes that for a group that nobody could continue, and ignores
+    /// there what the key sends.
+    fn forward_to_the_commands_group(&self, signal: i32) {
+        let Some(leader) = self.command.get() else { return };
+        let signal = if signal == libc::SIGCONT { Signal::SIGCONT } else { Signal::SIGSTOP };
+        self.stops_by_key.set(signal == Signal::SIGSTOP);
+        killpg(leader, signal).ok();
     }
 
     /// Asks everything below the keeper to end, by `signal`. Returns what it met.
@@ -284,11 +298,13 @@ impl Keeper {
     pub fn command_stopped(&self, signal: i32) {
         self.front_stops.set(true);
         self.stops.set(self.stops.get() + 1);
+        let signal = if self.stops_by_key.replace(false) { libc::SIGTSTP } else { signal };
         self.channel.get_ref().tell_command_stopped(signal);
     }
 
     /// Wakes the front if it had stopped with the command.
     pub fn command_continued(&self) {
+        self.stops_by_key.set(false);
         if self.front_stops.replace(false) {
             nix::sys::signal::kill(self.front, Signal::SIGCONT).ok();
         }
