@@ -84,10 +84,11 @@ pub(super) fn on_redis() -> Arena {
     }
 }
 
-/// Two contenders far away from the server: between one request and the next others come and go. Nothing else is wrong.
+/// Two contenders, one of them far away from the server: between one of its requests and the next the other comes and goes.
+/// Were both far away, who gives back to somebody that waits would ask twice, and be as late. Nothing else is wrong.
 pub(super) fn on_redis_far_away() -> Arena {
-    let links = vec![Arc::new(Proxy::before(Server::shared_redis().port))];
-    links[0].slow_down(Duration::from_millis(40));
+    let links: Vec<Arc<Proxy>> = (0..2).map(|_| Arc::new(Proxy::before(Server::shared_redis().port))).collect();
+    links[1].slow_down(Duration::from_millis(40));
     let place = Place::shared(Kind::Redis);
     Arena {
         places: ways(&place, &ports(&links)),
