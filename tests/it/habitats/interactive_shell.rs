@@ -114,6 +114,7 @@ fn a_stopped_job_goes_on_when_dlock_alone_is_continued() {
     let shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
     shell.terminal.enters("dlock run -k job -- sh sleeps");
     shell.terminal.shows("started");
+    shell.process("sleep");
     for _ in 0..2 {
         shell.terminal.types(CTRL_Z);
         shell.says_stopped();
@@ -131,20 +132,20 @@ fn a_stopped_job_goes_on_when_dlock_alone_is_continued() {
 /// All of the group that `timeout` makes for itself, as it would be the job's if it had been started directly.
 #[test]
 fn ctrl_z_stops_a_command_that_leads_a_group_of_its_own_and_fg_continues_it() {
+    const ALL: [&str; 2] = ["timeout", "sleep"];
     let place = Place::shared(Kind::File);
     let shell = Shell::start(&place, &[("sleeps", SLEEPS)]);
     for before in ["", "dlock run -k job -- "] {
         shell.terminal.enters(&format!("{before}timeout 1000 sh sleeps"));
         shell.terminal.shows("started");
+        shell.process("sleep");
         for _ in 0..2 {
             shell.terminal.types(CTRL_Z);
             shell.says_stopped();
-            assert!(["timeout", "sleep"].iter().all(|name| shell.process(name).is_stopped()));
+            eventually("all of it is stopped", || ALL.iter().all(|name| shell.process(name).is_stopped()));
             shell.terminal.enters("fg");
             shell.terminal.shows("timeout 1000 sh sleeps");
-            eventually("all of it goes on", || {
-                ["timeout", "sleep"].iter().all(|name| !shell.process(name).is_stopped())
-            });
+            eventually("all of it goes on", || !ALL.iter().any(|name| shell.process(name).is_stopped()));
         }
         shell.terminal.types(CTRL_C);
         shell.prompts_after(130);

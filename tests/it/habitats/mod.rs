@@ -15,7 +15,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Dlock, Place, Process, Running, Terminal, path_with_dlock};
+use crate::support::{Dlock, Place, Process, Running, Terminal, eventually, path_with_dlock};
 
 /// What stands before a command that is started directly, and before one under dlock.
 const EITHER_WAY: [&str; 2] = ["", "dlock run -k job --"];
@@ -120,11 +120,15 @@ impl Shell {
         std::fs::read_to_string(self.directory.path().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
     }
 
-    /// The process of the job that calls itself so.
+    /// The process of the job that calls itself so, as soon as there is one.
     #[track_caller]
     fn process(&self, name: &str) -> Process {
-        let job = self.terminal.session.job();
-        job.into_iter().find(|process| process.comm == name).unwrap_or_else(|| panic!("there is no {name}"))
+        let mut found = None;
+        eventually("there is such a process", || {
+            found = self.terminal.session.job().into_iter().find(|process| process.comm == name);
+            found.is_some()
+        });
+        found.expect("it was just found")
     }
 
     fn signal_dlock(&self, signal: Signal) {
