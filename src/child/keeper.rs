@@ -229,19 +229,23 @@ impl Keeper {
 
     /// Sends `signal` to the command alone, but what stops and continues to all of a group of its own: the terminal would.
     pub fn forward(&self, signal: i32) {
-        if [libc::SIGTSTP, libc::SIGCONT].contains(&signal) && self.command_left_the_group() {
-            self.forward_to_the_commands_group(signal);
-        } else if let Some(pid) = self.command.get().filter(|_| !self.command_ended.get())
-            && let Ok(command) = PidFd::open(pid)
-        {
+        let Some(pid) = self.command.get().filter(|_| !self.command_ended.get()) else { return };
+        let moves_the_group = match signal {
+            // A command that sees to it itself is told.
+            libc::SIGTSTP => process::leaves_to_the_system(pid, signal),
+            libc::SIGCONT => true,
+            _ => false,
+        };
+        if moves_the_group && self.command_left_the_group() {
+            self.forward_to_the_commands_group(pid, signal);
+        } else if let Ok(command) = PidFd::open(pid) {
             command.send(signal).ok();
         }
     }
 
     /// Its leader's parent is in another session: the system takes that for a group that nobody could continue, and ignores
     /// there what the key sends.
-    fn forward_to_the_commands_group(&self, signal: i32) {
-        let Some(leader) = self.command.get() else { return };
+    fn forward_to_the_commands_group(&self, leader: Pid, signal: i32) {
         let signal = if signal == libc::SIGCONT { Signal::SIGCONT } else { Signal::SIGSTOP };
         self.stops_by_key.set(signal == Signal::SIGSTOP);
         killpg(leader, signal).ok();

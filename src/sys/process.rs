@@ -89,6 +89,16 @@ pub fn has_changed(child: Pid) -> bool {
     !matches!(wait_raw(Which::Pid(child), Blocking::No, any), Ok(None))
 }
 
+/// Whether `pid` neither catches nor ignores `signal`; not known: no.
+pub fn leaves_to_the_system(pid: Pid, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    ["SigIgn:", "SigCgt:"].iter().all(|name| {
+        let signals = status.lines().find_map(|line| line.strip_prefix(name));
+        let signals = signals.and_then(|signals| u64::from_str_radix(signals.trim(), 16).ok());
+        signals.is_some_and(|signals| signals >> (signal - 1) & 1 == 0)
+    })
+}
+
 // `nix::sys::wait` cannot name real-time signals, and fails on a child that one of them ended.
 fn wait_raw(which: Which, blocking: Blocking, flags: i32) -> nix::Result<Option<(Pid, Change)>> {
     let (id_type, id) = match which {

@@ -153,6 +153,23 @@ fn ctrl_z_stops_a_command_that_leads_a_group_of_its_own_and_fg_continues_it() {
     assert!(place.is_free("job"));
 }
 
+/// It is not stopped by other means when it has a use of its own for the key.
+#[test]
+fn a_command_that_leads_a_group_of_its_own_and_catches_the_stop_key_is_told_of_it() {
+    let place = Place::shared(Kind::File);
+    let catches = "setpgrp; $| = 1; $SIG{TSTP} = sub { print \"got TSTP\\n\" }; print \"started\\n\"; sleep 1 while 1";
+    let shell = Shell::start(&place, &[("catches", catches)]);
+    shell.terminal.enters("dlock run -k job -- perl catches");
+    for key in 0..2 {
+        shell.terminal.shows(if key == 0 { "started" } else { "got TSTP" });
+        shell.terminal.types(CTRL_Z);
+    }
+    shell.terminal.shows("got TSTP");
+    shell.terminal.types(CTRL_C);
+    shell.prompts_after(130);
+    assert!(place.is_free("job"));
+}
+
 /// Its command is a bash: a dash that is stopped while it starts a program hangs, also when it is started directly.
 #[test]
 fn a_stopped_job_runs_on_in_the_background_and_kill_ends_it() {
