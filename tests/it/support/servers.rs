@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
@@ -215,7 +216,7 @@ impl Server {
     }
 
     fn launched(program: &Program, port: u16) -> Self {
-        let dir = TempDir::with_prefix("dlock-server-").expect("the temporary directory takes files");
+        let dir = TempDir::with_prefix_in("dlock-server-", data_home()).expect("a directory for files takes them");
         let (warden, pid) = launch(program, port, dir.path());
         Self { program: program.clone(), port, pid, warden, dir, place: None }
     }
@@ -364,6 +365,8 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
             }
             // A small heap and no optimising compiler: the server starts in a third of the time.
             command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+            // Nor do its statistics lie in a file that it would wait for.
+            command.arg("-XX:+PerfDisableSharedMem");
             // What is written outlives a killed server without waiting for a disk that others write to as well.
             command.arg("-Dzookeeper.forceSync=no").args(java);
             command.args(["-cp", &zookeeper_classpath()]);
@@ -376,6 +379,19 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
     let stdout = warden.stdout.take().expect("it is piped");
     BufReader::new(stdout).read_line(&mut said).expect("a warden says the server's pid");
     (warden, said.trim().parse().expect("a pid is a number"))
+}
+
+/// Where the data of servers lie: in memory where there is room for them. Redis stands still for as long as the disk takes
+/// its log, and a disk that ten tests, a compiler and a cache write to may take seconds, which a short lease does not have.
+fn data_home() -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    const ROOM: u64 = 1 << 30;
+    let has_room = statvfs(MEMORY).is_ok_and(|shared| {
+        let free = shared.blocks_available().saturating_mul(shared.fragment_size());
+        // The library of a clock that is ahead lies with the data.
+        free >= ROOM && !shared.flags().contains(FsFlags::ST_NOEXEC)
+    });
+    if has_room { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
 }
 
 /// Debian's server, with what its manifest forgets of the netty that TLS needs; or another one, as `tests/zookeeper.sh`
