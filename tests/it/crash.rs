@@ -279,12 +279,12 @@ fn a_frozen_server_ends_the_command_before_the_lease_and_dlock_with_79(place: &P
 
 /// Java takes its time to start, on a busy machine seconds.
 fn a_server_restarted_within_the_ttl_costs_nothing(place: &Place) {
-    let run = place.hold_for("job", "12s");
+    let run = place.hold_for("job", "18s");
     let next = place.queue_up("job");
     let gone = Instant::now();
     place.server().crash();
     place.server().start_again();
-    holds_on_beyond(Duration::from_secs(12), place, &run, gone);
+    holds_on_beyond(Duration::from_secs(18), place, &run, gone);
     assert_eq!(next.stdout(), "", "the waiter still waits");
     run.let_go();
     run.wait().succeeds();

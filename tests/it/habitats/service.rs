@@ -43,15 +43,18 @@ fn term_to_every_process_at_once_ends_the_unit(place: &Place) {
 #[test]
 fn a_service_that_cleans_up_ends_as_it_wants_however_it_was_asked() {
     let place = Place::shared(Kind::File);
-    let service = "trap 'echo stopping; sleep 0.2; exit 5' TERM; echo started; while :; do sleep 0.02; done";
+    let service = "trap 'echo stopping; until [ -e clean ]; do sleep 0.02; done; exit 5' TERM
+        echo started; while :; do sleep 0.02; done";
     for hit_all in [|_: &str| true, |name: &str| name == "dlock"] {
-        let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", service]).start();
+        let directory = directory_with(&[]);
+        let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", service]).cwd(directory.path()).start();
         run.says("started");
         for process in run.job().into_iter().filter(|process| hit_all(&process.comm)) {
             process.signal(Signal::SIGTERM);
         }
         run.says("stopping");
         assert!(!place.is_free("job"), "it is not over yet");
+        std::fs::write(directory.path().join("clean"), "").expect("it is ours");
         run.wait().exits_with(5);
         assert!(place.is_free("job"));
     }

@@ -8,7 +8,7 @@ use super::wiretap::Wiretap;
 use crate::support::{Dlock, Finished, eventually};
 
 /// Far more than it takes to send what is sent together.
-const WAY: Duration = Duration::from_millis(40);
+const WAY: Duration = Duration::from_millis(100);
 
 /// Calls of dlock by way of a tap, in a namespace of their own.
 struct Caller {
