@@ -8,7 +8,7 @@ use Time::HiRes qw(clock_gettime sleep);
 my ($log, $job) = @ARGV;
 open(my $history, ">>", $log) or die $!;
 my $now;
-sub note { $now = clock_gettime(7); syswrite($history, sprintf("%s %s %s %s %.0f\n", $_[0], $job, $ENV{DLOCK_KEY}, $ENV{DLOCK_FENCE}, $now * 1e9)) }
+sub note { $now = clock_gettime(7); syswrite($history, sprintf("\n%s %s %s %s %.0f .", $_[0], $job, $ENV{DLOCK_KEY}, $ENV{DLOCK_FENCE}, $now * 1e9)) }
 note("begin");
 my $until = $now + rand(0.08);
 while ($now < $until) { sleep 0.003; note("tick") }
@@ -33,10 +33,11 @@ pub(crate) struct Overlap {
     pub(crate) later: Stay,
 }
 
-/// Reads lines of `begin|tick|end JOB KEY FENCE NANOSECONDS`.
+/// Reads lines of `begin|tick|end JOB KEY FENCE NANOSECONDS .`, each of which brings the line break before it. Without the
+/// stop it was not written whole: the kernel ends a job that is killed also between two pages of a file.
 pub(crate) fn stays(text: &str) -> Vec<Stay> {
     let mut stays: BTreeMap<&str, Stay> = BTreeMap::new();
-    for line in text.lines() {
+    for line in text.lines().filter_map(|line| line.strip_suffix(" .")) {
         let words: Vec<&str> = line.split(' ').collect();
         let [_, job, key, fence, at] = words[..] else { panic!("{line:?} is no line of a history") };
         let number = |text: &str| text.parse().unwrap_or_else(|e| panic!("{line:?}: {e}"));
@@ -82,8 +83,9 @@ fn by_key(stays: &[Stay]) -> BTreeMap<&str, Vec<&Stay>> {
 
 #[test]
 fn a_history_with_one_after_the_other_is_good_and_the_keys_are_apart() {
-    let stays =
-        stays("begin a k 1 10\ntick a k 1 12\nbegin c other 1 11\nend a k 1 15\nbegin b k 2 15\nend c other 1 99\n");
+    let stays = stays(
+        "begin a k 1 10 .\ntick a k 1 12 .\nbegin c other 1 11 .\nend a k 1 15 .\nbegin b k 2 15 .\nend c other 1 99 .\n",
+    );
     assert_eq!(stays.len(), 3);
     assert_eq!((overlaps(&stays), falling_fences(&stays)), (Vec::new(), Vec::new()));
 }
@@ -91,7 +93,9 @@ fn a_history_with_one_after_the_other_is_good_and_the_keys_are_apart() {
 /// A holder without an end was killed: its last sign of life counts.
 #[test]
 fn a_sign_of_life_after_the_next_one_has_begun_is_an_overlap() {
-    let stays = stays("begin a k 1 10\nbegin b k 2 20\nend b k 2 21\ntick a k 1 22\nbegin c k 3 30\nend c k 3 31\n");
+    let stays = stays(
+        "begin a k 1 10 .\nbegin b k 2 20 .\nend b k 2 21 .\ntick a k 1 22 .\nbegin c k 3 30 .\nend c k 3 31 .\n",
+    );
     let found = overlaps(&stays);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].earlier.job.as_str(), found[0].later.job.as_str()), ("a", "b"));
@@ -99,12 +103,20 @@ fn a_sign_of_life_after_the_next_one_has_begun_is_an_overlap() {
 
 #[test]
 fn a_long_stay_overlaps_all_that_begin_within_it() {
-    let stays = stays("begin a k 1 10\nbegin b k 2 20\nend b k 2 21\nbegin c k 3 30\nend c k 3 31\nend a k 1 40\n");
+    let stays =
+        stays("begin a k 1 10 .\nbegin b k 2 20 .\nend b k 2 21 .\nbegin c k 3 30 .\nend c k 3 31 .\nend a k 1 40 .\n");
     assert_eq!(overlaps(&stays).len(), 2);
 }
 
 #[test]
 fn a_fence_that_stays_or_falls_is_found() {
-    let stays = stays("begin a k 5 10\nend a k 5 11\nbegin b k 5 20\nend b k 5 21\nbegin c k 4 30\nend c k 4 31\n");
+    let stays =
+        stays("begin a k 5 10 .\nend a k 5 11 .\nbegin b k 5 20 .\nend b k 5 21 .\nbegin c k 4 30 .\nend c k 4 31 .\n");
     assert_eq!(falling_fences(&stays).len(), 2);
+}
+
+#[test]
+fn what_was_not_written_whole_is_no_line() {
+    let stays = stays("\nbegin a k 5 10 .\ntick a k 5 11\nbegin b k 6 20 .\nend b k 6 2");
+    assert_eq!(stays.iter().map(|stay| (stay.began, stay.last)).collect::<Vec<_>>(), [(10, 10), (20, 20)]);
 }

@@ -15,8 +15,8 @@ use super::{claim, granted, until_status, waiting};
 
 const TTL: Duration = Duration::from_secs(30);
 
-/// Much less than the 10 s after which a waiter would look by itself.
-const AT_ONCE: Duration = Duration::from_secs(5);
+/// Less than the 10 s after which a waiter would look by itself.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 const HOLDERS: &str = "{dlock:job}:dlock:holders";
 
