@@ -22,7 +22,7 @@ fn measured(call: Dlock) -> Value {
 }
 
 fn words<'a>(more: &[&'a str]) -> Vec<&'a str> {
-    [&["bench", "--json", "--duration", "1s", "--contenders", "2"], more].concat()
+    [&["bench", "--json", "--duration", "3s", "--contenders", "2"], more].concat()
 }
 
 #[track_caller]
