@@ -365,7 +365,7 @@ fn launch(program: &Program, port: u16, dir: &Path) -> (Child, i32) {
             }
             // A small heap and no optimising compiler: the server starts in a third of the time.
             command.args(["java", "-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
-            // Nor do its statistics lie in a file that it would wait for.
+            // Its statistics are in no file that it would have to wait for.
             command.arg("-XX:+PerfDisableSharedMem");
             // What is written outlives a killed server without waiting for a disk that others write to as well.
             command.arg("-Dzookeeper.forceSync=no").args(java);
