@@ -1,12 +1,16 @@
-"""What both drivers share: the libraries behind their line protocols, marks in a file, and verdicts."""
+"""What both drivers share: the libraries behind their line protocols, marks in a file, verdicts, and limits."""
 
+import faulthandler
 import os
 import queue
+import select
 import subprocess
 import threading
 
 # No call takes longer unless something hangs.
 HANGS = 45
+# All checks together take a quarter of it. Then every thread says where it stands, and the driver fails.
+ALL_HANG = 1200
 
 
 class Agent:
@@ -58,6 +62,13 @@ def read(path):
         return file.read().split("\n")[:-1]
 
 
+def said_by(stream):
+    """The next line of a dlock: one at a time is written, and whoever reads it reads all there is."""
+    ready, _, _ = select.select([stream], [], [], HANGS)
+    assert ready, f"dlock says nothing for {HANGS} s"
+    return stream.readline()
+
+
 def judge(pair, check, *args):
     try:
         check(pair, *args)
@@ -70,6 +81,11 @@ def judge(pair, check, *args):
 def the_document_names(row, docs):
     with open(docs) as file:
         assert any(line.startswith(row) for line in file), f"{docs} has no row {row}"
+
+
+def never_hang(seconds):
+    """With SECONDS of contention for each library."""
+    faulthandler.dump_traceback_later(ALL_HANG + 10 * seconds, exit=True)
 
 
 def tell(outcomes):

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from agent import HANGS, Agent, fresh, judge, mark, read, tell, the_document_names
+from agent import HANGS, Agent, fresh, judge, mark, never_hang, read, said_by, tell, the_document_names
 
 DLOCK, URL, HOME, DOCS = sys.argv[1:5]
 SECONDS = float(os.environ.get("DLOCK_INTEROP_SECONDS", "8"))
@@ -75,7 +75,7 @@ def dlock_waits_and_gets_in_after_the_library_let_go(pair, agent):
     path = marks(pair, "order")
     agent.expect("yes", "lock", pair.key, 30000)
     waiter = start(pair, "run", "-w", "20", "-k", pair.key, "--", "sh", "-c", f"echo in >>'{path}'")
-    said = waiter.stderr.readline()
+    said = said_by(waiter.stderr)
     assert "waiting" in said, said
     mark(path, "releasing")
     agent.expect("yes", "unlock", pair.key)
@@ -89,7 +89,7 @@ def dlock_waits_and_gets_in_after_the_library_let_go(pair, agent):
 
 def the_library_is_refused_waits_and_gets_in_after_dlock_let_go(pair, agent):
     holder = start(pair, "run", "-k", pair.key, "--", "sh", "-c", "echo in; read -r line; exit 0")
-    assert holder.stdout.readline() == "in\n", holder.stderr.read()
+    assert said_by(holder.stdout) == "in\n", holder.stderr.read()
     agent.expect("no", "try", pair.key, 30000)
     agent.send("lock", pair.key, 30000)
     early = agent.answer(within=0.7)
@@ -220,6 +220,7 @@ def pairs():
 
 
 def main():
+    never_hang(SECONDS)
     chosen = [pair for pair in pairs() if pair.library in sys.argv[5:]]
     with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
         outcomes = [outcome for of_pair in pool.map(run, chosen) for outcome in of_pair]

@@ -161,9 +161,12 @@ comes_up() {
     fail "the server does not start: $(tail -n 3 "$log")"
 }
 
-zookeeper_is_well() {
-    [ "$({ exec 3<>"/dev/tcp/127.0.0.1/$zookeeper_port" && printf ruok >&3 && cat <&3; } 2>/dev/null)" = imok ]
-}
+# A server that comes up may take a connection and never answer on it: then the next one is asked.
+zookeeper_is_well() (
+    answer=''
+    { exec 3<>"/dev/tcp/127.0.0.1/$zookeeper_port" && printf ruok >&3 && read -r -t 2 -N 4 answer <&3; } 2>/dev/null
+    [ "$answer" = imok ]
+)
 
 start_redis() {
     redis_port=$(free_port)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from agent import HANGS, Agent, fresh, judge, mark, read, tell, the_document_names
+from agent import HANGS, Agent, fresh, judge, mark, never_hang, read, said_by, tell, the_document_names
 
 DLOCK, HOSTS, HOME, DOCS = sys.argv[1:5]
 SECONDS = float(os.environ.get("DLOCK_INTEROP_SECONDS", "8"))
@@ -81,7 +81,7 @@ class Run:
 
     def holds(self, what=None):
         began = time.monotonic()
-        said = self.process.stdout.readline()
+        said = said_by(self.process.stdout)
         took = time.monotonic() - began
         assert said == "in\n", f"{said!r}: {self.process.stderr.read()}"
         assert what is None or took < AT_ONCE, f"it took {took:.3f} s"
@@ -90,7 +90,7 @@ class Run:
         return self
 
     def waits(self):
-        said = self.process.stderr.readline()
+        said = said_by(self.process.stderr)
         assert "waiting" in said, said
         return self
 
@@ -189,7 +189,7 @@ def a_one_shot_lease_stands_ahead_of_the_library_and_behind_it(pair, agent):
     ahead = Waiter(pair)
     # The acquire waits as well, and gets its lease in the place where it stands.
     behind = start(pair, "acquire", "-k", pair.path, "--ttl", "10m")
-    assert "waiting" in behind.stderr.readline()
+    assert "waiting" in said_by(behind.stderr)
     last = Waiter(pair)
     ahead.is_outside()
     dlock(pair, 0, "renew", "-k", pair.path, "--token", token)
@@ -446,6 +446,7 @@ def pairs():
 
 
 def main():
+    never_hang(SECONDS)
     chosen = [pair for pair in pairs() if pair.library in sys.argv[5:]]
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         outcomes = [outcome for of_pair in pool.map(run, chosen) for outcome in of_pair]
