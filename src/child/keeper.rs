@@ -208,8 +208,10 @@ impl Keeper {
     /// The next change below the keeper; everything else that ended is reaped on the way. May be dropped at any point.
     pub async fn change(&self) -> TreeChange {
         loop {
+            // Its number may pass to another when it has ended.
+            let command = self.command.get().filter(|_| !self.command_ended.get());
             match process::wait_child(Which::Any, Blocking::No) {
-                Ok(Some((pid, change))) if Some(pid) == self.command.get() => match change {
+                Ok(Some((pid, change))) if Some(pid) == command => match change {
                     Change::Ended(exit) => {
                         self.command_ended.set(true);
                         let rest = if process::has_children() { Rest::Alive } else { Rest::Gone };

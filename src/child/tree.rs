@@ -24,6 +24,20 @@ pub struct Sent {
     pub forbidden: Vec<Pid>,
 }
 
+impl Sent {
+    /// Whether `pid` got them.
+    fn send(&mut self, pid: Pid, root: Pid, signals: &[i32]) -> bool {
+        let outcome = send_to_descendant(pid, root, signals);
+        match outcome {
+            Ok(()) => self.reached.push(pid),
+            Err(Errno::EPERM) if !self.forbidden.contains(&pid) => self.forbidden.push(pid),
+            // It has ended, or it was somebody else's all along.
+            Err(_) => {}
+        }
+        outcome.is_ok()
+    }
+}
+
 /// The processes below `root`, nearest first, without the children in `except` and what is below them.
 #[must_use]
 pub fn descendants(root: Pid, except: &[Pid]) -> Vec<Pid> {
@@ -40,30 +54,40 @@ pub fn descendants(root: Pid, except: &[Pid]) -> Vec<Pid> {
 /// Sends `signals`, in this order, to every process below `root` but `except`, the nearest first.
 pub fn signal_descendants(root: Pid, except: &[Pid], signals: &[i32]) -> Sent {
     let mut sent = Sent::default();
+    // All are found first: what one of them leaves behind when it ends falls to another place of the tree.
     for pid in descendants(root, except) {
-        match send_to_descendant(pid, root, signals) {
-            Ok(()) => sent.reached.push(pid),
-            Err(Errno::EPERM) => sent.forbidden.push(pid),
-            // It has ended, or it was somebody else's all along.
-            Err(_) => {}
-        }
+        sent.send(pid, root, signals);
     }
     sent
 }
 
-/// Kills every process below `root` but `except`, and again for as long as a walk meets one that no walk before it met:
-/// processes that fork and end are caught between two of their steps. What has been killed may take a moment to go.
+/// Kills every process below `root` but `except`, and looks again for as long as there is one that was not there before.
+/// Returns all that it met. What has been killed may take a moment to go.
 pub fn kill_descendants(root: Pid, except: &[Pid]) -> Sent {
+    let mut sent = Sent::default();
     let mut met: HashSet<Pid> = HashSet::new();
+    // Whatever KILL has been sent to starts nothing any more, and stays until it is reaped; a chain of processes that fork
+    // and end makes ever more of those.
+    let mut done: HashSet<Pid> = except.iter().copied().collect();
     for _ in 0..MOST_WALKS {
-        let sent = signal_descendants(root, except, &[libc::SIGKILL]);
         let before = met.len();
-        met.extend(sent.reached.iter().chain(&sent.forbidden).copied());
+        let mut found = children(root);
+        // Each as soon as it is found and the youngest first: one that forks and ends does not live for long.
+        while let Some(pid) = found.pop() {
+            if done.contains(&pid) {
+                continue;
+            }
+            met.insert(pid);
+            if sent.send(pid, root, &[libc::SIGKILL]) {
+                done.insert(pid);
+            }
+            found.extend(children(pid));
+        }
         if met.len() == before {
-            return sent;
+            break;
         }
     }
-    signal_descendants(root, except, &[libc::SIGKILL])
+    sent
 }
 
 /// Whether `pid` is below `ancestor`.

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Kind, Place, eventually, install_program, run_out_of_reach, sentences, sentences_for_every_backend,
+    Dlock, Kind, Place, compiled, eventually, install_program, run_out_of_reach, sentences, sentences_for_every_backend,
 };
 
 sentences_for_every_backend![what_is_left_behind_is_ignored_awaited_or_stopped_as_the_user_says];
@@ -114,6 +114,67 @@ fn processes_that_fork_while_the_tree_is_walked_are_killed_too() {
         assert!(run.job().is_empty(), "{:?}\n{}", run.job(), ended.account());
         assert!(place.is_free("job"));
     }
+}
+
+/// As fast as processes can be: each lives shorter than a look at all those that have ended takes.
+const FAST_CHAIN: &str = "#include <signal.h>
+#include <unistd.h>
+int main(void) {
+    signal(SIGTERM, SIG_IGN);
+    if (write(1, \"ready\\n\", 6) != 6) return 1;
+    close(1);
+    for (;;) if (fork() != 0) _exit(0);
+}
+";
+
+/// Those that have ended are there until they are reaped: walks that met them again and again took ever longer, and never met
+/// the one that lived.
+#[test]
+fn a_fast_chain_of_processes_is_killed_at_once() {
+    let place = Place::shared(Kind::File);
+    let directory = tempfile::tempdir().expect("the temporary directory takes files");
+    let chain = compiled(FAST_CHAIN, directory.path(), "chain", &[]);
+    for _ in 0..6 {
+        let chain = chain.to_str().expect("a temporary directory has a plain name");
+        let options = ["--max-runtime", "300ms", "--kill-after", "0.1", "--descendants", "wait"];
+        let run = place.dlock_with([&["run", "-k", "job"][..], &options[..], &["--", chain][..]].concat()).start();
+        run.says("ready");
+        let ended = run.wait().exits_with(124);
+        assert!(run.job().is_empty(), "{:?}\n{}", run.job(), ended.account());
+        assert!(place.is_free("job"));
+    }
+}
+
+/// In a space of process numbers of its own, lets a process have the number of the command, which has ended.
+const HEIR: &str = r#"
+my $command = $$;
+unless (fork) {
+    select undef, undef, undef, 0.01 while -e "/proc/$command";
+    open my $last, '>', '/proc/sys/kernel/ns_last_pid' or die $!;
+    syswrite $last, $command - 1;
+    my ($parent, $heir) = ($$, fork);
+    unless ($heir) { select undef, undef, undef, 0.01 while getppid == $parent; exit 3 }
+    syswrite STDOUT, $heir == $command ? "inherited
+" : "$heir, not $command
+";
+    exit 4;
+}
+exit 6;
+"#;
+
+#[test]
+fn a_later_process_with_the_number_of_the_command_is_not_taken_for_it() {
+    if !nix::unistd::geteuid().is_root() {
+        // Nobody else can make such a space.
+        return;
+    }
+    let place = Place::shared(Kind::File);
+    let mut words = vec!["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_dlock"), "run", "-k", "job"];
+    let options = place.options();
+    words.extend(options.iter().map(String::as_str));
+    words.extend(["--descendants", "wait", "--", "perl", "-e", HEIR]);
+    let run = Dlock::of_program(Path::new("unshare"), words).finish();
+    assert_eq!(run.exits_with(6).said(), "inherited");
 }
 
 /// A name that is no UTF-8, or that looks like the end of a name in /proc, hides nobody.

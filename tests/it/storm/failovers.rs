@@ -165,6 +165,8 @@ fn strike_master(watched: &Watched, blow: Blow) {
 struct Grant {
     key: String,
     token: String,
+    /// When it was asked for, and when it was there.
+    asked: u64,
     at: u64,
 }
 
@@ -201,11 +203,12 @@ fn account(options: &[&str]) -> usize {
                         break;
                     }
                     let key = format!("{worker}-{number}");
+                    let asked = jobs::boottime();
                     let call = ["acquire", "-n", "-q", "--ttl", "10m", "-k", &key];
                     let answer = place.dlock_with([&call[..], options].concat()).finish();
                     if answer.status.success() {
                         count.fetch_add(1, Ordering::Relaxed);
-                        grants.push(Grant { key, token: answer.said().to_owned(), at: jobs::boottime() });
+                        grants.push(Grant { key, token: answer.said().to_owned(), asked, at: jobs::boottime() });
                     }
                 }
                 grants
@@ -249,11 +252,10 @@ fn account(options: &[&str]) -> usize {
         by_blow.join(", ")
     )
     .expect("standard error is open");
-    // What is granted once the Sentinels agree is not lost: a grant that was on its way when the blow fell is, or one of
-    // an old master that nobody has told yet.
+    // What is asked for once the Sentinels agree is not lost: a grant that was on its way when the blow fell is, however
+    // late a frozen master answers, or one of an old master that nobody has told yet.
     let second = 1_000_000_000;
-    let explains =
-        |switch: &Switch, grant: &Grant| switch.from <= grant.at + second && grant.at <= switch.until + second / 3;
+    let explains = |switch: &Switch, grant: &Grant| switch.from <= grant.at + second && grant.asked <= switch.until;
     let unexplained: Vec<&&Grant> =
         lost.iter().filter(|grant| !switches.iter().any(|switch| explains(switch, grant))).collect();
     assert!(unexplained.is_empty(), "{unexplained:#?} of {switches:#?}");

@@ -4,12 +4,13 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use super::compiler::compiled;
 
 /// Only the time of day is moved; nobody's timers are.
 const SOURCE: &str = r"
@@ -35,7 +36,7 @@ int gettimeofday(struct timeval *restrict now, void *restrict zone) {
 
 /// Makes the library in `directory`; for `LD_PRELOAD`.
 pub(crate) fn clock_ahead(by: Duration, directory: &Path) -> PathBuf {
-    compiled(SOURCE, &format!("-DAHEAD={}", by.as_secs()), directory)
+    library(SOURCE, &format!("-DAHEAD={}", by.as_secs()), directory)
 }
 
 /// How far the clock is ahead stands in a file of eight bytes, in microseconds, which every call looks at.
@@ -97,7 +98,7 @@ pub(crate) struct SteppedClock {
 impl SteppedClock {
     pub(crate) fn new() -> Self {
         let directory = TempDir::with_prefix("dlock-clock-").expect("the temporary directory takes files");
-        let library = compiled(STEPPED, &format!("-DAHEAD_IN=\"{AHEAD_IN}\""), directory.path());
+        let library = library(STEPPED, &format!("-DAHEAD_IN=\"{AHEAD_IN}\""), directory.path());
         std::fs::write(directory.path().join("ahead"), 0_i64.to_ne_bytes()).expect("the directory takes files");
         Self { library, ahead: AtomicI64::new(0), directory }
     }
@@ -120,19 +121,8 @@ impl SteppedClock {
     }
 }
 
-fn compiled(code: &str, definition: &str, directory: &Path) -> PathBuf {
-    let (source, library) = (directory.join("clock.c"), directory.join("clock.so"));
-    std::fs::write(&source, code).expect("the directory takes files");
-    let made = Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .arg(&library)
-        .arg(definition)
-        .arg(&source)
-        .arg("-ldl")
-        .output()
-        .expect("cc is installed: tests/run.sh installs what the tests need");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    library
+fn library(code: &str, definition: &str, directory: &Path) -> PathBuf {
+    compiled(code, directory, "clock.so", &["-shared", "-fPIC", definition, "-ldl"])
 }
 
 /// Whoever sets this machine's clock, and whoever counts what processes do that watch it.

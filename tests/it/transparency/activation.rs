@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 
 use super::Dlock;
-use crate::support::{Kind, Place, within};
+use crate::support::{Kind, Place, compiled, within};
 
 /// Serves one connection on the descriptor that was passed, if the variables say that it is meant for this process.
 const SERVER: &str = r#"
@@ -63,14 +63,10 @@ fn variables_that_name_another_process_stay_as_they_are() {
 fn entries_that_are_no_variables_or_come_twice_are_handed_on() {
     let place = Place::shared(Kind::File);
     let directory = tempfile::tempdir().expect("the temporary directory takes files");
-    let source = directory.path().join("odd.c");
     let code = "#include <unistd.h>\nint main(int c, char **v) {
         char *odd[] = {\"word\", \"=x=y\", \"TWICE=1\", \"TWICE=2\", \"\", \"PATH=/usr/bin:/bin\", 0};
         return execve(v[1], v + 1, odd); }";
-    std::fs::write(&source, code).expect("it is ours");
-    let program = directory.path().join("odd");
-    let built = std::process::Command::new("cc").arg("-o").arg(&program).arg(&source).status();
-    assert!(built.is_ok_and(|status| status.success()), "there is a C compiler: Rust needs one to link");
+    let program = compiled(code, directory.path(), "odd", &[]);
     let options = place.options();
     let mut words = vec![env!("CARGO_BIN_EXE_dlock"), "run", "-k", "job"];
     words.extend(options.iter().map(String::as_str));
