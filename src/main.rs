@@ -24,14 +24,14 @@
 // command inherits the first two, and must find what dlock found; every start of dlock would pay for the third.
 #![no_main]
 
-use std::ffi::{OsString, c_int};
+use std::ffi::c_int;
 
 use dlock::commands;
 use dlock::exit_code::{DEFECT, UNAVAILABLE};
 use dlock::report::Stderr;
 use dlock::settings::Voice;
 use dlock::sys::memory::Frugal;
-use dlock::sys::stdio;
+use dlock::sys::{command_line, stdio};
 
 dlock::entry_point!(start);
 
@@ -44,7 +44,7 @@ fn start() -> c_int {
         Stderr::new(Voice::NORMAL).say_last(format_args!("a defect in dlock, please report it: {defect}"));
         std::process::exit(i32::from(DEFECT));
     }));
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let words = command_line::words();
     let ending = match commands::refuse_borrowed_rights() {
         Some(refused) => refused,
         None => commands::parse(&words).map_or_else(|ending| ending, commands::dispatch),

@@ -1,7 +1,10 @@
 //! Where the C library enters the program, in place of Rust's own start-up.
 
-/// Makes `$start` the program's `main`: called first and without arguments, which `std::env::args_os` has all the same
-/// (glibc hands them to std's constructor). For a `#![no_main]` crate.
+/// Makes `$start` the program's `main`: called first and without arguments, which [`command_line::words`] has. For a
+/// `#![no_main]` crate, where [`std::env::args_os`] has them only if the C library hands them to constructors, as glibc
+/// does and musl does not.
+///
+/// [`command_line::words`]: crate::sys::command_line::words
 #[macro_export]
 macro_rules! entry_point {
     ($start:path) => {
