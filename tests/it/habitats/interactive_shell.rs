@@ -203,8 +203,11 @@ fn kill_ends_a_job_that_is_stopped() {
     shell.says_stopped();
     shell.terminal.enters("kill %1");
     eventually("only the shell is left", || shell.terminal.session.job().len() == 1);
-    shell.terminal.enters("");
-    shell.terminal.shows("Terminated");
+    // It says so before a prompt, once it has heard of it, which may be a little later.
+    eventually("the shell says how it ended", || {
+        shell.terminal.enters("");
+        shell.terminal.everything().contains("Terminated")
+    });
     assert!(place.is_free("job"));
 }
 

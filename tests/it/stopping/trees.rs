@@ -136,7 +136,7 @@ fn a_fast_chain_of_processes_is_killed_at_once() {
     let chain = compiled(FAST_CHAIN, directory.path(), "chain", &[]);
     for _ in 0..6 {
         let chain = chain.to_str().expect("a temporary directory has a plain name");
-        let options = ["--max-runtime", "300ms", "--kill-after", "0.1", "--descendants", "wait"];
+        let options = ["--max-runtime", "100ms", "--kill-after", "0.1", "--descendants", "wait"];
         let run = place.dlock_with([&["run", "-k", "job"][..], &options[..], &["--", chain][..]].concat()).start();
         run.says("ready");
         let ended = run.wait().exits_with(124);
