@@ -23,7 +23,19 @@ const CLOSE: i32 = -11;
 /// A read of data, and the least that answers it: a head, the length of the data, and a node's stamps. The client crate
 /// panics where there is less, which ends dlock as a defect (README.md); so that others are found, there never is.
 const GET_DATA: i32 = 4;
-const LEAST_DATA: usize = 12 + 4 + 68;
+const LEAST_DATA: usize = 12 + 4 + STAT;
+const STAT: usize = 68;
+
+/// What creates a node, and where the length of the new node's path stands in the answer. The client crate panics where there
+/// is no path; so that others are found, there always is one.
+const CREATIONS: [i32; 4] = [1, 15, 19, 21];
+const PATH_LENGTH: std::ops::Range<usize> = 12..16;
+
+/// Several operations in one. dlock's only check and read, so that none of the answers tells of a creation.
+const MULTI: i32 = 14;
+const CHECK: i32 = 13;
+const SET_DATA: i32 = 5;
+const ERROR: i32 = -1;
 
 /// Lists of access rights and of children. The client crate makes room for as many as are announced, which ends dlock with a
 /// sentence; so that others are found, there are never announced more than there are bytes.
@@ -110,10 +122,19 @@ async fn converse(client: &mut TcpStream, greeting: &[u8], answers: &mut impl It
         if operation == GET_DATA && !is_error && body.len() < LEAST_DATA {
             body.resize(LEAST_DATA, 0);
         }
+        if CREATIONS.contains(&operation)
+            && !is_error
+            && body.get(PATH_LENGTH).is_some_and(|length| int(length) <= 0)
+        {
+            body.splice(PATH_LENGTH, [&1_i32.to_be_bytes()[..], b"/"].concat());
+        }
+        if operation == MULTI {
+            check_instead_of_create(&mut body);
+        }
         let most = i32::try_from(body.len()).unwrap_or(i32::MAX);
         if LISTS.contains(&operation)
             && let Some(count) = body.get_mut(12..16)
-            && i32::from_be_bytes([count[0], count[1], count[2], count[3]]) > most
+            && int(count) > most
         {
             count.copy_from_slice(&most.to_be_bytes());
         }
@@ -122,6 +143,29 @@ async fn converse(client: &mut TcpStream, greeting: &[u8], answers: &mut impl It
             return None;
         }
     }
+}
+
+/// Goes over what a multi's answer says of each operation: what it was, whether it is the last, and an error.
+fn check_instead_of_create(body: &mut [u8]) {
+    const HEAD: usize = 9;
+    let mut at = 12;
+    while let Some(head) = body.get_mut(at..at + HEAD).filter(|head| head[4] == 0) {
+        let operation = int(&head[..4]);
+        if CREATIONS.contains(&operation) {
+            head[..4].copy_from_slice(&CHECK.to_be_bytes());
+        }
+        at += HEAD
+            + match operation {
+                SET_DATA => STAT,
+                ERROR => 4,
+                _ => 0,
+            };
+    }
+}
+
+/// The big-endian number that four bytes are.
+fn int(bytes: &[u8]) -> i32 {
+    i32::from_be_bytes(bytes.try_into().expect("a number has four bytes"))
 }
 
 async fn answer(client: &mut TcpStream, frame: &[u8]) -> Option<()> {
