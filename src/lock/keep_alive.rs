@@ -40,7 +40,6 @@ pub enum Beat<'a> {
 pub struct Renewing {
     lease: Lease,
     valid_until: Cell<Option<BootInstant>>,
-    /// The instant before the last request that was answered "yours".
     confirmed_at: Cell<BootInstant>,
     /// When to ask next.
     next: Cell<BootInstant>,
@@ -69,6 +68,12 @@ impl Renewing {
     #[must_use]
     pub fn valid_until(&self) -> Option<BootInstant> {
         self.valid_until.get()
+    }
+
+    /// The instant before the last request that was answered "yours".
+    #[must_use]
+    pub fn confirmed_at(&self) -> BootInstant {
+        self.confirmed_at.get()
     }
 
     /// How long the lease can still be believed.

@@ -94,21 +94,11 @@ fn signal_name(number: i32) -> String {
     Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |signal| signal.as_str().to_owned())
 }
 
-/// Said at the instant of loss.
+/// Said at the instant of loss, while the command runs.
 #[must_use]
 pub fn lost(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<Ended>) -> Event {
     let name = Quoted(key.as_str());
-    let (reason, why) = match ended {
-        Ok(Ended::Unrenewed(Some(error))) => {
-            ("unrenewed", format!("it could not be renewed in time ({})", Escaped(&error.message)))
-        }
-        Ok(Ended::Unrenewed(None)) => ("expired", "its lease ran out while dlock was not running".to_owned()),
-        Ok(Ended::Revoked) => ("revoked", "an operator asked for it back".to_owned()),
-        Ok(Ended::Lost | Ended::Stopped) => {
-            ("not_held", "it is not held by this command any more (deleted, expired or taken)".to_owned())
-        }
-        Err(error) => ("defect", format!("it cannot be renewed ({error})")),
-    };
+    let (reason, why) = reason(ended);
     let program = settings.program.to_string_lossy();
     let program = Quoted(&program);
     let (action, then) = match (settings.stopping.on_lost, ended) {
@@ -120,6 +110,34 @@ pub fn lost(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<Ended
     };
     let event = Event::new(Name::Lost, format!("lost {name}: {why}; {then}")).of_key(key);
     event.with("reason", reason).with("action", action)
+}
+
+fn reason(ended: &std::io::Result<Ended>) -> (&'static str, String) {
+    match ended {
+        Ok(Ended::Unrenewed(Some(error))) => {
+            ("unrenewed", format!("it could not be renewed in time ({})", Escaped(&error.message)))
+        }
+        Ok(Ended::Unrenewed(None)) => ("expired", "its lease ran out while dlock was not running".to_owned()),
+        Ok(Ended::Revoked) => ("revoked", "an operator asked for it back".to_owned()),
+        Ok(Ended::Lost | Ended::Stopped) => {
+            ("not_held", "it is not held by this command any more (deleted, expired or taken)".to_owned())
+        }
+        Err(error) => ("defect", format!("it cannot be renewed ({error})")),
+    }
+}
+
+/// Of the command there is only what it has left behind, which is awaited: its own status stands.
+#[must_use]
+pub fn lost_late(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<Ended>) -> String {
+    let program = settings.program.to_string_lossy();
+    let (name, program, (_, why)) = (Quoted(key.as_str()), Quoted(&program), reason(ended));
+    let then = match (settings.stopping.on_lost, ended) {
+        (OnLost::Warn, Ok(Ended::Unrenewed(_) | Ended::Lost | Ended::Stopped)) => {
+            "what it left running runs on without it"
+        }
+        _ => "stopping what it left running",
+    };
+    format!("lost {name} when {program} had ended: {why}; {then}")
 }
 
 /// An operator wants it back, and of the command there is only what it has left behind.
@@ -151,6 +169,13 @@ pub fn out_of_reach(program: &OsStr) -> Event {
 pub fn was_not_ours(key: &LockKey) -> Event {
     let sentence = format!("lost {}: when the command ended it was not held by it any more", Quoted(key.as_str()));
     Event::new(Name::Lost, sentence).of_key(key).with("reason", "not_held").with("action", "none")
+}
+
+/// The same, but of a lock that was still ours after the command's end, while what it had left running was awaited.
+#[must_use]
+pub fn gone_late(key: &LockKey) -> String {
+    let name = Quoted(key.as_str());
+    format!("{name} was taken away when the command had ended, while what it left running was awaited")
 }
 
 /// `left`: for how long others are still kept out.

@@ -10,6 +10,7 @@ use crate::lock::pace::Pace;
 use crate::lock::several::{Holding, Part};
 use crate::lock::{BackendError, Parting, Release, Retention, backoff};
 use crate::report::{Stderr, running};
+use crate::sys::boottime::BootInstant;
 
 /// A release whose outcome stays unknown is tried again for so long, or until the lease is over: it lapses then.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -20,17 +21,19 @@ const SHORTEST_ATTEMPT: Duration = Duration::from_millis(500);
 /// What became of the locks; of several the first that applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum GivenUp {
-    /// The backend said that one had not been ours: it was lost before the command's end.
+    /// The backend said that one was not ours, and nobody had said since the command's end that it was.
     NotOurs,
     /// Nobody knows of one; it ends with its lease.
     Unknown,
+    /// It is ours no more; perhaps it was not when the rest of the command ended.
     Released,
 }
 
 /// Gives up what was held for the command that `held` tells of.
 pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, retention: Retention, stderr: Stderr) -> GivenUp {
+    let ended_at = Some(held.ended_at);
     if held.asked_back && !held.lease_over {
-        return give_up(holding, stderr).await;
+        return give_up_all(holding, Parting::Unused, ended_at, Retention::default(), stderr).await;
     }
     // With one of them lost and the command stopped for it, the others are over soon in any case.
     if held.lease_over || (held.lost && !holding.parts().iter().any(Part::is_over)) {
@@ -38,27 +41,39 @@ pub(super) async fn give_up_after(held: Held, holding: &Holding<'_>, retention: 
         return GivenUp::Unknown;
     }
     let parting = if held.orphaned { Parting::Orphaned } else { Parting::Done };
-    give_up_all(holding, parting, retention, stderr).await
+    give_up_all(holding, parting, ended_at, retention, stderr).await
 }
 
 /// Frees all at once: nothing has been done under them.
 pub(super) async fn give_up(holding: &Holding<'_>, stderr: Stderr) -> GivenUp {
-    give_up_all(holding, Parting::Unused, Retention::default(), stderr).await
+    give_up_all(holding, Parting::Unused, None, Retention::default(), stderr).await
 }
 
-/// Releases all leases, and says so where that did not work.
-async fn give_up_all(holding: &Holding<'_>, parting: Parting, retention: Retention, stderr: Stderr) -> GivenUp {
+/// Releases all leases, and says so where that did not work. A command that ran under them was reaped at `ended_at`.
+async fn give_up_all(
+    holding: &Holding<'_>,
+    parting: Parting,
+    ended_at: Option<BootInstant>,
+    retention: Retention,
+    stderr: Stderr,
+) -> GivenUp {
     let given_up = join_all(holding.parts().iter().map(async |part| {
         if part.is_over() {
             give_up_the_lost(part).await;
             return GivenUp::Unknown;
         }
-        give_up_one(part, parting, retention, stderr).await
+        give_up_one(part, parting, ended_at, retention, stderr).await
     }));
     given_up.await.into_iter().min().unwrap_or(GivenUp::Released)
 }
 
-async fn give_up_one(part: &Part<'_>, parting: Parting, retention: Retention, stderr: Stderr) -> GivenUp {
+async fn give_up_one(
+    part: &Part<'_>,
+    parting: Parting,
+    ended_at: Option<BootInstant>,
+    retention: Retention,
+    stderr: Stderr,
+) -> GivenUp {
     let (key, renewing) = (part.key(), &part.renewing);
     let pace = Pace::of(renewing.lease().ttl);
     let until = Instant::now() + renewing.left().unwrap_or(LONGEST).min(LONGEST);
@@ -71,6 +86,10 @@ async fn give_up_one(part: &Part<'_>, parting: Parting, retention: Retention, st
             }
             // An attempt whose answer was lost may have released it.
             Ok(Release::NotHeld) if last_error.is_some() => return GivenUp::Released,
+            Ok(Release::NotHeld) if ended_at.is_some_and(|ended_at| renewing.confirmed_at() >= ended_at) => {
+                stderr.notice(running::gone_late(key));
+                return GivenUp::Released;
+            }
             Ok(Release::NotHeld) => {
                 stderr.say(running::was_not_ours(key));
                 return GivenUp::NotOurs;

@@ -22,6 +22,7 @@ use crate::sys::seeded::seeded;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) exit: Exit,
+    pub(super) ended_at: BootInstant,
     /// The lease was lost while the command ran: dlock began to stop it, or said so.
     pub(super) lost: bool,
     /// It was asked to end because it had run for `--max-runtime`.
@@ -114,8 +115,9 @@ pub(super) async fn hold(
     if left > 0 {
         stderr.notice(running::left_running(&settings.program, left));
     }
-    let Job { lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
-    Held { exit, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
+    let Job { ended_at, lost, timed_out, lease_over, asked_back, front_gone, .. } = job;
+    let ended_at = ended_at.unwrap_or_else(BootInstant::now);
+    Held { exit, ended_at, lost, timed_out, lease_over, asked_back, orphaned: front_gone }
 }
 
 /// How many processes of the command live on, `patience` later if there are any now.
@@ -167,10 +169,14 @@ struct Job<'a> {
     survivors: Survivors<'a>,
     /// When `--max-runtime` is over, until it is.
     out_of_time_at: Option<BootInstant>,
+    /// When the command itself was reaped.
+    ended_at: Option<BootInstant>,
     lost: bool,
     timed_out: bool,
     lease_over: bool,
     asked_back: bool,
+    /// It was told that the lease was lost after the command's end.
+    told_late: bool,
     front_gone: bool,
     unjudged: Option<Unjudged>,
     /// Nothing has shown yet that this user may not signal the command.
@@ -207,10 +213,12 @@ impl<'a> Job<'a> {
             supervisor: Supervisor::new(left_behind, pace.kill_after),
             survivors: Survivors::new(&settings.keys, stderr),
             out_of_time_at: stopping.max_runtime.map(|limit| BootInstant::now() + limit),
+            ended_at: None,
             lost: false,
             timed_out: false,
             lease_over: false,
             asked_back: false,
+            told_late: false,
             front_gone: false,
             unjudged: None,
             within_reach: true,
@@ -235,6 +243,9 @@ impl<'a> Job<'a> {
 
     /// `Some`: it is over.
     fn take(&mut self, happened: Happened) -> Option<Exit> {
+        if let Happened::Tree(TreeChange::Ended { .. }) = happened {
+            self.ended_at = Some(BootInstant::now());
+        }
         match happened {
             Happened::Due if self.out_of_time_at.is_some_and(BootInstant::has_passed) => self.out_of_time(),
             Happened::Due if self.users_at.is_some_and(BootInstant::has_passed) => self.look_for_users(),
@@ -370,6 +381,10 @@ impl<'a> Job<'a> {
             self.stderr.say(running::lost(self.settings, key, why));
         } else if self.asked_back && !was_asked_back && !self.lost {
             self.stderr.notice(running::asked_back_late(key));
+        } else if is_news && !self.asked_back && !self.told_late {
+            // Where the rest runs on, so do the other leases.
+            self.told_late = self.settings.stopping.on_lost == OnLost::Kill;
+            self.stderr.notice(running::lost_late(self.settings, key, why));
         }
         if self.lease_over {
             self.survivors.lock_is_lost();

@@ -12,7 +12,10 @@ use crate::support::{
 sentences_for_every_backend![what_is_left_behind_is_ignored_awaited_or_stopped_as_the_user_says];
 
 sentences! {
-    redis_lost: Place::shared(Kind::Redis), [a_lease_lost_while_the_rest_is_awaited_kills_it_and_the_status_stays];
+    redis_lost: Place::shared(Kind::Redis), [
+        a_lease_lost_while_the_rest_is_awaited_kills_it_and_the_status_stays,
+        a_lock_that_was_ours_after_the_end_and_is_gone_with_the_rest_leaves_the_status,
+    ];
     zookeeper_lost: Place::shared(Kind::ZooKeeper), [
         a_lease_lost_while_the_rest_is_awaited_kills_it_and_the_status_stays,
     ];
@@ -65,13 +68,31 @@ fn whoever_interrupts_what_is_awaited_stops_it() {
 /// "a CMD reaped in time with the lock still ours is never 79"
 fn a_lease_lost_while_the_rest_is_awaited_kills_it_and_the_status_stays(place: &Place) {
     let script = "sleep 1000 & echo ready; exit 6";
+    // Redis is asked at the next renewal; ZooKeeper tells at once, where it is not slower than a renewal may be.
+    let ttl = if place.kind == Kind::Redis { "4s" } else { "20s" };
     let run =
-        place.dlock(["run", "-k", "job", "--ttl", "4s", "--descendants", "wait", "--", "sh", "-c", script]).start();
+        place.dlock(["run", "-k", "job", "--ttl", ttl, "--descendants", "wait", "--", "sh", "-c", script]).start();
     run.says("ready");
     eventually("the command itself has ended", || !run.tree().iter().any(|process| process.comm == "sh"));
     place.take_away("job");
-    run.wait().exits_with(6);
+    run.wait().exits_with(6).mentions(&["lost \"job\" when \"sh\" had ended", "stopping what it left running"]);
     assert!(run.job().is_empty());
+}
+
+/// Redis tells nobody: the next to know is the release.
+fn a_lock_that_was_ours_after_the_end_and_is_gone_with_the_rest_leaves_the_status(place: &Place) {
+    let script = "sleep 1000 & echo ready; exit 6";
+    let call = ["run", "-v", "-k", "job", "--ttl", "6s", "--descendants", "wait", "--", "sh", "-c", script];
+    let run = place.dlock(call).start();
+    run.says("ready");
+    eventually("the command itself has ended", || !run.tree().iter().any(|process| process.comm == "sh"));
+    let renewals = || run.stderr().matches("renewed \"job\"").count();
+    let before = renewals();
+    // The first one may have been asked for before the end.
+    eventually("it is renewed twice", || renewals() >= before + 2);
+    place.take_away("job");
+    run.tree()[0].signal(Signal::SIGKILL);
+    run.wait().exits_with(6).mentions(&["\"job\" was taken away when the command had ended"]);
 }
 
 /// A chain of processes each of which starts the next and ends: at no two moments is it the same one.
