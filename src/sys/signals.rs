@@ -1,8 +1,17 @@
 //! Signals by number, real-time ones included, which `nix` cannot name.
+//!
+//! What is asked for by number goes to the kernel past the C library: musl's keeps signal 34 for itself as well, which
+//! every other program on the machine may use.
 
+use std::mem::MaybeUninit;
 use std::str::FromStr;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+
+/// The first real-time signal as shells and `kill -l` count them: glibc keeps the kernel's first two for itself.
+const RTMIN: i32 = 34;
+const RTMAX: i32 = 64;
 
 /// The signals and dispositions that this process started with: what the command must start with too.
 #[derive(Debug, Clone, Copy)]
@@ -23,11 +32,10 @@ pub fn take_over() -> (Inherited, SigSet) {
     if inherited_child {
         set_disposition(libc::SIGCHLD, libc::SIG_DFL);
     }
-    // The C library keeps its own two out of it, and the kernel KILL and STOP.
-    let wanted = SigSet::all();
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&wanted), Some(&mut before)).expect("a valid set is always accepted");
-    let inherited = Inherited { mask: before, child_ignored: inherited_child, pipe_ignored: is_ignored(libc::SIGPIPE) };
+    // But for the two of the C library; the kernel keeps KILL and STOP out of it.
+    let wanted = set_of((1..=RTMAX).filter(|signal| !(32..RTMIN).contains(signal)));
+    let mask = change_mask(SigmaskHow::SIG_BLOCK, &wanted);
+    let inherited = Inherited { mask, child_ignored: inherited_child, pipe_ignored: is_ignored(libc::SIGPIPE) };
     (inherited, wanted)
 }
 
@@ -39,7 +47,7 @@ impl Inherited {
         }
         // std resets SIGPIPE to its default in every child it starts, whatever it was before.
         set_disposition(libc::SIGPIPE, if self.pipe_ignored { libc::SIG_IGN } else { libc::SIG_DFL });
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None).expect("a mask that was in force is valid");
+        change_mask(SigmaskHow::SIG_SETMASK, &self.mask);
     }
 }
 
@@ -50,16 +58,16 @@ pub fn by_name(name: &str) -> Option<i32> {
     let upper = name.to_ascii_uppercase();
     let short = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = if let Some(offset) = short.strip_prefix("RTMIN") {
-        libc::SIGRTMIN().checked_add(offset_of(offset, '+')?)?
+        RTMIN.checked_add(offset_of(offset, '+')?)?
     } else if let Some(offset) = short.strip_prefix("RTMAX") {
-        libc::SIGRTMAX().checked_sub(offset_of(offset, '-')?)?
+        RTMAX.checked_sub(offset_of(offset, '-')?)?
     } else if short.bytes().all(|byte| byte.is_ascii_digit()) {
         upper.parse().ok()?
     } else {
         Signal::from_str(&format!("SIG{short}")).ok()? as i32
     };
     let standard = 1..32;
-    (standard.contains(&number) || (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number)).then_some(number)
+    (standard.contains(&number) || (RTMIN..=RTMAX).contains(&number)).then_some(number)
 }
 
 /// What follows `RTMIN` or `RTMAX`: nothing, or a sign and digits.
@@ -83,15 +91,13 @@ pub fn hold_back(signal: Signal) -> nix::Result<()> {
 pub fn die_of(signal: i32) {
     nix::sys::prctl::set_dumpable(false).ok();
     set_disposition(signal, libc::SIG_DFL);
-    let mut only = empty_set();
-    add(&mut only, signal);
     // SAFETY: kill and getpid take numbers; the signal stays pending until it is unblocked below, so that it is
     // delivered to this thread and nowhere else.
     #[expect(unsafe_code)]
     unsafe {
         libc::kill(libc::getpid(), signal);
     }
-    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&into_sigset(only)), None).ok();
+    change_mask(SigmaskHow::SIG_UNBLOCK, &set_of([signal]));
 }
 
 /// `si_code` of what the kernel itself sent: a key of the terminal, a hang-up, an alarm.
@@ -110,16 +116,14 @@ pub fn is_of_terminal(signal: i32, code: i32) -> bool {
 #[must_use]
 pub fn take_pending_of_terminal() -> Vec<i32> {
     let mut taken = Vec::new();
-    // SAFETY: the sets and the siginfo are initialised before they are read, and sigtimedwait touches nothing else.
+    let all_but_child = set_of((1..=RTMAX).filter(|&signal| signal != libc::SIGCHLD));
+    // SAFETY: the set and the siginfo are initialised before they are read, and sigtimedwait touches nothing else.
     #[expect(unsafe_code)]
     unsafe {
-        let mut all_but_child = empty_set();
-        libc::sigfillset(&raw mut all_but_child);
-        libc::sigdelset(&raw mut all_but_child, libc::SIGCHLD);
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         loop {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            let signal = libc::sigtimedwait(&raw const all_but_child, &raw mut info, &raw const at_once);
+            let signal = libc::sigtimedwait(all_but_child.as_ref(), &raw mut info, &raw const at_once);
             if signal <= 0 {
                 return taken;
             }
@@ -136,34 +140,29 @@ pub fn take_pending_of_terminal() -> Vec<i32> {
 /// terminal, and this returns at once.
 pub fn stop_by(signal: i32) {
     let signal = if is_ignored(signal) { libc::SIGSTOP } else { signal };
-    let mut only = empty_set();
-    add(&mut only, signal);
-    let only = into_sigset(only);
     // SAFETY: kill and getpid take numbers; there is no second thread that the signal could be delivered to.
     #[expect(unsafe_code)]
     unsafe {
         libc::kill(libc::getpid(), signal);
     }
     // SIGSTOP cannot be held back: it is over by now, and the rest is without effect.
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&only), Some(&mut before)).ok();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None).ok();
+    let before = change_mask(SigmaskHow::SIG_UNBLOCK, &set_of([signal]));
+    change_mask(SigmaskHow::SIG_SETMASK, &before);
 }
 
 /// Whether somebody has woken this process after [`stop_by`]; takes the signal that did. One to stop it again takes that
 /// away, and is a sign of it, too.
 #[must_use]
 pub fn was_woken() -> bool {
-    let mut waking = empty_set();
-    add(&mut waking, libc::SIGCONT);
+    let waking = set_of([libc::SIGCONT]);
     // SAFETY: the sets are initialised before they are read, and neither call touches anything else.
     #[expect(unsafe_code)]
     unsafe {
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        if libc::sigtimedwait(&raw const waking, std::ptr::null_mut(), &raw const at_once) == libc::SIGCONT {
+        if libc::sigtimedwait(waking.as_ref(), std::ptr::null_mut(), &raw const at_once) == libc::SIGCONT {
             return true;
         }
-        let mut pending = empty_set();
+        let mut pending: libc::sigset_t = std::mem::zeroed();
         libc::sigpending(&raw mut pending);
         [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]
             .iter()
@@ -171,48 +170,61 @@ pub fn was_woken() -> bool {
     }
 }
 
+/// What the kernel does with a signal, first of all its `struct sigaction` on every processor that this is built for.
+#[repr(C)]
+struct Action {
+    disposition: libc::sighandler_t,
+    /// Flags, a way back from handlers, a mask: nothing of it counts without a handler.
+    rest: [usize; 7],
+}
+
+/// How many bytes the kernel's set of signals has.
+const SET_BYTES: usize = size_of::<u64>();
+
 /// Whether this process ignores `signal`, as it does what was ignored when it started.
 #[must_use]
 pub fn is_ignored(signal: i32) -> bool {
-    // SAFETY: a null new action only reads the old one into zeroed memory of the right type.
+    let mut action = Action { disposition: libc::SIG_DFL, rest: [0; 7] };
+    // SAFETY: without a new action the kernel only writes the old one, which is shorter than this.
     #[expect(unsafe_code)]
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
-    }
+    let answered = unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, std::ptr::null::<Action>(), &raw mut action, SET_BYTES)
+    };
+    answered == 0 && action.disposition == libc::SIG_IGN
 }
 
 fn set_disposition(signal: i32, disposition: libc::sighandler_t) {
+    let action = Action { disposition, rest: [0; 7] };
     // SAFETY: SIG_DFL and SIG_IGN install no handler. KILL and STOP have nothing else than their default, and refuse.
     #[expect(unsafe_code)]
     unsafe {
-        libc::signal(signal, disposition);
+        libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, std::ptr::null_mut::<Action>(), SET_BYTES);
     }
 }
 
-fn empty_set() -> libc::sigset_t {
-    // SAFETY: sigemptyset initialises the whole set.
+/// Changes which signals are held back in this thread, and returns which were. Async-signal-safe.
+pub(super) fn change_mask(how: SigmaskHow, set: &SigSet) -> SigSet {
+    let mut before = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: both sets begin with the kernel's, which is all that it reads and writes; zeroed, the rest is initialised.
     #[expect(unsafe_code)]
     unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut set);
-        set
+        let set: &libc::sigset_t = set.as_ref();
+        let answered =
+            libc::syscall(libc::SYS_rt_sigprocmask, how as i32, &raw const *set, before.as_mut_ptr(), SET_BYTES);
+        Errno::result(answered).expect("a valid set is always accepted");
+        SigSet::from_sigset_t_unchecked(before.assume_init())
     }
 }
 
-fn add(set: &mut libc::sigset_t, signal: i32) {
-    // SAFETY: the set is initialised; an invalid number only fails.
+/// These signals, numbers from 1 to 64.
+fn set_of(signals: impl IntoIterator<Item = i32>) -> SigSet {
+    let bits = signals.into_iter().fold(0_u64, |bits, signal| bits | 1 << (signal - 1));
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the C library's set begins with the kernel's, and is no smaller; zeroed, the rest is initialised.
     #[expect(unsafe_code)]
     unsafe {
-        libc::sigaddset(set, signal);
-    }
-}
-
-fn into_sigset(set: libc::sigset_t) -> SigSet {
-    // SAFETY: the set was initialised by sigemptyset.
-    #[expect(unsafe_code)]
-    unsafe {
-        SigSet::from_sigset_t_unchecked(set)
+        set.as_mut_ptr().cast::<u64>().write(bits);
+        SigSet::from_sigset_t_unchecked(set.assume_init())
     }
 }
 
@@ -225,10 +237,40 @@ mod tests {
         for name in ["TERM", "term", "SIGTERM", "SigTerm", "15"] {
             assert_eq!(by_name(name), Some(libc::SIGTERM), "{name}");
         }
-        assert_eq!(by_name("RTMIN"), Some(libc::SIGRTMIN()));
-        assert_eq!(by_name("SIGRTMIN+3"), Some(libc::SIGRTMIN() + 3));
-        assert_eq!(by_name("RTMAX-1"), Some(libc::SIGRTMAX() - 1));
+        assert_eq!(by_name("RTMIN"), Some(34));
+        assert_eq!(by_name("SIGRTMIN+3"), Some(37));
+        assert_eq!(by_name("RTMAX-1"), Some(63));
         assert_eq!(by_name("64"), Some(64));
+    }
+
+    /// The C library's own view of the mask has none of those that it keeps for itself.
+    #[test]
+    fn the_mask_is_the_kernels() {
+        let held_back = || {
+            let status = std::fs::read_to_string("/proc/thread-self/status").expect("/proc is mounted");
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t")).expect("every thread has one");
+            u64::from_str_radix(mask, 16).expect("a hexadecimal number")
+        };
+        let first = held_back();
+        let before = change_mask(SigmaskHow::SIG_BLOCK, &set_of([libc::SIGUSR1, 34, 64]));
+        assert_eq!(held_back(), first | 1 << 63 | 1 << 33 | 1 << (libc::SIGUSR1 - 1));
+        let within = change_mask(SigmaskHow::SIG_UNBLOCK, &set_of([64]));
+        assert_eq!(held_back(), first | 1 << 33 | 1 << (libc::SIGUSR1 - 1));
+        change_mask(SigmaskHow::SIG_SETMASK, &within);
+        assert_eq!(held_back(), first | 1 << 63 | 1 << 33 | 1 << (libc::SIGUSR1 - 1));
+        change_mask(SigmaskHow::SIG_SETMASK, &before);
+        assert_eq!(held_back(), first);
+    }
+
+    #[test]
+    fn a_disposition_is_the_kernels() {
+        for signal in [34, 35, 63] {
+            set_disposition(signal, libc::SIG_IGN);
+            assert!(is_ignored(signal), "{signal}");
+            set_disposition(signal, libc::SIG_DFL);
+            assert!(!is_ignored(signal), "{signal}");
+        }
+        assert!(!is_ignored(0) && !is_ignored(65));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, SFlag, fstat, makedev};
 use nix::unistd::write;
 
+use super::signals::change_mask;
+
 pub const STDIN: BorrowedFd<'static> = number(0);
 pub const STDOUT: BorrowedFd<'static> = number(1);
 pub const STDERR: BorrowedFd<'static> = number(2);
@@ -131,7 +133,7 @@ pub fn write_all(descriptor: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
 /// Keeps the SIGPIPE of `attempt` from this process: its error tells enough.
 fn without_broken_pipe<T>(attempt: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
     // Held back and swallowed rather than ignored: the disposition is the command's inheritance.
-    let before = broken_pipe().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let before = change_mask(SigmaskHow::SIG_BLOCK, &broken_pipe());
     let attempted = attempt();
     if attempted.as_ref().is_err_and(|&error| error == Errno::EPIPE)
         && !before.contains(Signal::SIGPIPE)
@@ -139,7 +141,7 @@ fn without_broken_pipe<T>(attempt: impl FnOnce() -> nix::Result<T>) -> nix::Resu
     {
         while let Ok(Some(_)) = pending.read_signal() {}
     }
-    before.thread_set_mask()?;
+    change_mask(SigmaskHow::SIG_SETMASK, &before);
     attempted
 }
 
