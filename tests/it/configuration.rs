@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Dlock, Finished, Kind, Place};
+use crate::support::{Dlock, Finished, Kind, Place, program};
 
 /// A host with an `/etc` of its own and a user's home, seen by calls made through it alone.
 struct Host {
@@ -52,7 +52,7 @@ impl Host {
     }
 
     fn dlock(&self, args: &[&str]) -> Dlock {
-        self.call(env!("CARGO_BIN_EXE_dlock"), args)
+        self.call(program(), args)
     }
 }
 
@@ -126,7 +126,7 @@ fn a_lock_is_where_the_file_says() {
     host.dlock(&["release", "-k", "job", "--token", &token]).finish().succeeds();
     // A dlock inside reaches the same server by the variables that it finds.
     let inside = "rm \"$HOME/.config/dlock/config.toml\" && \"$0\" run -k other -n -- true";
-    host.dlock(&["run", "-k", "job", "--", "sh", "-c", inside, env!("CARGO_BIN_EXE_dlock")]).finish().succeeds();
+    host.dlock(&["run", "-k", "job", "--", "sh", "-c", inside, program()]).finish().succeeds();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_configuration_may_come_through_a_pipe_and_is_not_looked_for_again() {
     let place = Place::shared(Kind::File);
     let script =
         "exec \"$0\" run --config <(echo \"dir = '$1'\") -k job -- sh -c 'echo \"[$DLOCK_CONFIG] $DLOCK_DIR\"'";
-    let words = ["-c", script, env!("CARGO_BIN_EXE_dlock"), &place.dir_text()];
+    let words = ["-c", script, program(), &place.dir_text()];
     let run = Dlock::of_program("bash".as_ref(), words).finish().succeeds().says_nothing_on_stderr();
     assert_eq!(run.said(), format!("[] {}", place.dir_text()));
 }
@@ -232,7 +232,7 @@ fn a_file_that_this_user_may_not_read_is_told_and_a_home_where_it_may_not_look_i
 fn open_to_all() -> TempDir {
     let directory = TempDir::with_prefix("dlock-program-").expect("the temporary directory takes files");
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("it is ours");
-    crate::support::install_program(env!("CARGO_BIN_EXE_dlock").as_ref(), &directory.path().join("dlock"));
+    crate::support::install_program(program().as_ref(), &directory.path().join("dlock"));
     directory
 }
 
@@ -249,7 +249,7 @@ fn a_password_in_a_file_works_is_never_shown_and_is_warned_about_where_all_may_r
         finished
     };
     let inside = "env | grep s3cret; \"$0\" run -n -k inner -- true";
-    let run = ["run", "-k", "job", "--", "sh", "-c", inside, env!("CARGO_BIN_EXE_dlock")];
+    let run = ["run", "-k", "job", "--", "sh", "-c", inside, program()];
     silent(host.dlock(&run).finish()).succeeds().says_nothing();
     silent(host.dlock(&SHOW).finish()).succeeds().says_nothing_on_stderr();
 
@@ -266,7 +266,7 @@ fn a_password_in_a_file_works_is_never_shown_and_is_warned_about_where_all_may_r
     fs::remove_file(host.user_file()).expect("it was there");
     let named = ["run", "--config", "named.toml", "--profile", "prod", "-k", "job", "--", "sh", "-c"];
     let words: Vec<&str> = named.into_iter().chain(["cd / && eval \"$0\"", inside]).collect();
-    let inside = inside.replace("$0", env!("CARGO_BIN_EXE_dlock"));
+    let inside = inside.replace("$0", program());
     let words: Vec<&str> = words[..words.len() - 1].iter().copied().chain([inside.as_str()]).collect();
     silent(host.dlock(&words).cwd(&host.home()).finish()).succeeds().says_nothing();
 }
@@ -294,7 +294,7 @@ fn doctor_shows_every_setting_with_its_source_and_what_is_wrong_last() {
 fn without_files_the_start_costs_two_failed_opens_and_nothing_more() {
     let place = Place::shared(Kind::File);
     let trace = place.dir().join("trace");
-    let args = ["-f", "-o", trace.to_str().expect("a plain name"), env!("CARGO_BIN_EXE_dlock"), "run"];
+    let args = ["-f", "-o", trace.to_str().expect("a plain name"), program(), "run"];
     let args = args.into_iter().map(str::to_owned).chain(place.options());
     let args = args.chain(["-k", "job", "--", "true"].map(str::to_owned));
     let host = Host::new();
@@ -317,6 +317,6 @@ fn without_home_the_users_file_is_below_the_home_of_passwd() {
     let host = Host::new().of_user("label = 'mine'\n");
     let passwd = format!("me:x:{}:0::{}:/bin/sh\n", nix::unistd::geteuid(), host.home().display());
     fs::write(host.directory.path().join("etc/passwd"), passwd).expect("there is room");
-    let call = host.call("env", &["-u", "HOME", env!("CARGO_BIN_EXE_dlock"), "doctor", "--config", "--json"]);
+    let call = host.call("env", &["-u", "HOME", program(), "doctor", "--config", "--json"]);
     assert_eq!(effective(call, "label"), ("mine".to_owned(), "user".to_owned()));
 }

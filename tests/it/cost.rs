@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Dlock, Kind, Place, Process, Running, Setting, eventually, sentences_for_every_backend};
+use crate::support::{Dlock, Kind, Place, Process, Running, Setting, eventually, program, sentences_for_every_backend};
 
 sentences_for_every_backend![
     the_front_sleeps_in_one_call_and_has_one_thread,
@@ -140,7 +140,7 @@ impl CallsOfARun {
         let place = Place::shared(kind);
         let directory = tempfile::tempdir().expect("the temporary directory takes files");
         let written = directory.path().join("calls");
-        let words = ["-f", "-o", written.to_str().expect("a plain name"), env!("CARGO_BIN_EXE_dlock"), "run"];
+        let words = ["-f", "-o", written.to_str().expect("a plain name"), program(), "run"];
         let words = words.into_iter().map(str::to_owned).chain(place.options());
         let words = words.chain(["-k", "job", "--", "true"].map(str::to_owned));
         Dlock::of_program("strace".as_ref(), words).finish().succeeds().says_nothing();

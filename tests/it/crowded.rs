@@ -4,7 +4,7 @@ use std::fs;
 
 use zookeeper_client::{Acls, CreateMode};
 
-use crate::support::{Kind, Place, Terminal, sentences_for_every_backend};
+use crate::support::{Kind, Place, Terminal, program, sentences_for_every_backend};
 
 const KEYS: usize = 10_000;
 
@@ -81,7 +81,7 @@ fn list_shows_them_all_and_a_pattern_some(place: &Place) {
 fn top_shows_them_and_finds_one(place: &Place) {
     fill(place);
     let options = place.options();
-    let program = [env!("CARGO_BIN_EXE_dlock"), "top"];
+    let program = [program(), "top"];
     let args: Vec<&str> = program.into_iter().chain(options.iter().map(String::as_str)).collect();
     let terminal = Terminal::start(&args, |call| call.env("TERM", "xterm"));
     terminal.shows("10000 keys");

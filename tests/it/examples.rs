@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Dlock, Place, eventually, install_script, path_with_dlock};
+use crate::support::{Dlock, Place, eventually, install_script, path_with_dlock, program};
 
 /// The addresses of the examples.
 const REDIS: &str = "redis://locks.example.com";
@@ -70,7 +70,7 @@ impl<'a> Host<'a> {
     fn fitted(&self, text: &str) -> String {
         let (_, server) = &self.place.environment()[0];
         let bin = format!("{}/", self.directory.path().join("bin").display());
-        let text = text.replace("/usr/local/bin/dlock ", &format!("{} ", env!("CARGO_BIN_EXE_dlock")));
+        let text = text.replace("/usr/local/bin/dlock ", &format!("{} ", program()));
         // A chroot below the namespace would have to exist.
         let text = text.replace(&format!("{ZOOKEEPER}/ci"), server).replace(ZOOKEEPER, server);
         text.replace(REDIS, server).replace("/usr/local/bin/", &bin)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Dlock, Kind, Place};
+use crate::support::{Dlock, Kind, Place, program};
 
 /// Above all that Redis gives out until the year 2112.
 const FLOOR: u64 = 4_503_599_627_370_496;
@@ -22,7 +22,7 @@ fn it_is_added_to_the_token_wherever_that_is_told() {
     let directory = tempfile::tempdir().expect("the temporary directory takes files");
     let file = directory.path().join("fence");
     let path = file.to_str().expect("temporary directories have plain names");
-    let dlock = env!("CARGO_BIN_EXE_dlock");
+    let dlock = program();
     // What the command sees; what status says meanwhile; what a run inside it is told.
     let script = r#"echo "$DLOCK_FENCE"; cat "$0"; "$1" status --json job; "$1" list --json
         "$1" run -n -k job -- sh -c 'echo "$DLOCK_FENCE"'"#;
@@ -86,7 +86,7 @@ fn on_both_it_is_zookeepers_token_and_redis_is_told() {
     let second = plain();
     let third = floored("echo $DLOCK_FENCE");
     assert!(first < second && second < third, "{first} {second} {third}");
-    let dlock = env!("CARGO_BIN_EXE_dlock");
+    let dlock = program();
     let script = format!("echo $DLOCK_FENCE; {dlock} status --json job");
     let args = ["run", "--fence-floor", FLOOR_OPTION, "-k", "job", "--", "sh", "-c", &script];
     let shown = place.dlock(args).finish().succeeds();

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 
-use crate::support::{Dlock, Kind, Place, Running, sentences_for_every_backend};
+use crate::support::{Dlock, Kind, Place, Running, program, sentences_for_every_backend};
 
 sentences_for_every_backend![
     the_token_is_in_the_file_before_the_command_starts,
@@ -154,7 +154,7 @@ fn of_checks_at_the_same_time_the_highest_number_stays() {
 fn a_check_may_stand_under_a_flock_of_its_own_file() {
     let directory = scratch();
     let file = directory.path().join("fence");
-    let words = [text(&file), env!("CARGO_BIN_EXE_dlock"), "fence-check", "--file", text(&file)];
+    let words = [text(&file), program(), "fence-check", "--file", text(&file)];
     Dlock::of_program("flock".as_ref(), words).env("DLOCK_FENCE", "7").finish().succeeds();
 }
 
@@ -175,7 +175,7 @@ fn a_late_holder_is_refused(name: &str, directory: &Path, variables: &[(&str, St
     let place = Place::shared(Kind::Redis);
     let script = directory.join(name);
     fs::write(&script, example(name)).expect("there is room");
-    let programs = Path::new(env!("CARGO_BIN_EXE_dlock")).parent().expect("it stands in a directory");
+    let programs = Path::new(program()).parent().expect("it stands in a directory");
     let path = format!("{}:{}", text(programs), std::env::var("PATH").expect("PATH is set"));
     let writes = |body: &str, before: &str| {
         let command = format!("{before} sh \"$0\"; echo \"ended with $?\"");
@@ -294,7 +294,7 @@ fn a_record_that_takes_no_bytes_is_no_success() {
     File::create(&file).expect("there is room");
     // No file may grow: what the kernel answers to a write is EFBIG, once SIGXFSZ is ignored.
     let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" fence-check --file \"$1\"";
-    let words = ["-c", script, env!("CARGO_BIN_EXE_dlock"), text(&file)];
+    let words = ["-c", script, program(), text(&file)];
     let call = Dlock::of_program("sh".as_ref(), words).env("DLOCK_FENCE", "7");
     let (reader, writer) = std::io::pipe().expect("there are descriptors");
     let ended = call.stderr_to(writer).finish().exits_with(70);

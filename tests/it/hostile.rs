@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::support::{A_WHILE, Dlock, Finished, Running, scripted_server};
+use crate::support::{A_WHILE, Dlock, Finished, Running, program, scripted_server};
 
 /// What a call may use in all: a declared length that is believed is beyond it.
 const MOST_MEMORY_KB: u32 = 1 << 20;
@@ -23,7 +23,7 @@ fn run_at(place: &[&str]) -> Running {
 
 fn call(subcommand: &[&str], rest: &[&str]) -> Running {
     let script = format!("ulimit -v {MOST_MEMORY_KB} && exec \"$0\" \"$@\"");
-    let words = [&["-c", &script, env!("CARGO_BIN_EXE_dlock")], subcommand, rest].concat();
+    let words = [&["-c", &script, program()], subcommand, rest].concat();
     Dlock::of_program(Path::new("/bin/sh"), words).start()
 }
 

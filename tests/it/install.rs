@@ -9,18 +9,36 @@ use tempfile::TempDir;
 
 use crate::support::{Dlock, Finished, install_program, install_script};
 
-/// Answers what the script asks of cargo, with a "binary" that says where it is.
+/// Answers what the script asks of cargo, with a "binary" that says which target it was built for.
 const CARGO: &str = r#"#!/bin/sh
 cd "$(dirname "$0")/.." || exit
-case $1 in
-    build)
-        mkdir -p target/some-host/release
-        printf '#!/bin/sh\necho "$0"\n' >target/some-host/release/dlock
-        chmod 755 target/some-host/release/dlock
-        ;;
-    metadata) printf '{"packages":[],"target_directory":"%s/target","version":1}\n' "$PWD" ;;
+while [ "$1" != --target ]; do
+    shift
+done
+mkdir -p built
+printf '#!/bin/sh\necho "%s"\n' "$2" >built/dlock
+chmod 755 built/dlock
+printf '{"reason":"compiler-artifact","executable":null}\n'
+printf '{"reason":"compiler-artifact","executable":"%s/built/dlock","fresh":false}\n' "$PWD"
+printf '{"reason":"build-finished","success":true}\n'
+"#;
+
+/// A Rust on some host, which has what `std/TARGET` is there for.
+const RUSTC: &str = r#"#!/bin/sh
+case $* in
+    -vV) echo "host: $HOST" ;;
+    '--print target-libdir --target '*) echo "$(dirname "$0")/../std/$4" ;;
+    *) exit 1 ;;
 esac
 "#;
+
+/// Has what it is asked for.
+const RUSTUP: &str = r#"#!/bin/sh
+[ "$1 $2" = "target add" ] && mkdir -p "$(dirname "$0")/../std/$3"
+"#;
+
+const GNU: &str = "x86_64-unknown-linux-gnu";
+const MUSL: &str = "x86_64-unknown-linux-musl";
 
 struct Project {
     dir: TempDir,
@@ -30,13 +48,14 @@ impl Project {
     fn new() -> Self {
         let dir = TempDir::with_prefix("dlock-install-").expect("the temporary directory takes files");
         let project = Self { dir };
-        for name in ["tools", "man", "completions"] {
+        for name in ["tools", "man", "completions", ".cargo"] {
             fs::create_dir(project.path(name)).expect("a fresh directory takes more");
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("install.sh");
-        install_program(&script, &project.path("install.sh"));
+        for script in ["install.sh", ".cargo/target.sh"] {
+            install_program(&Path::new(env!("CARGO_MANIFEST_DIR")).join(script), &project.path(script));
+        }
         install_script(CARGO, &project.path("tools/cargo"));
-        install_script("#!/bin/sh\necho 'host: some-host'\n", &project.path("tools/rustc"));
+        install_script(RUSTC, &project.path("tools/rustc"));
         for generated in ["man/dlock.1", "man/dlock-run.1", "completions/dlock.bash", "completions/_dlock"] {
             fs::write(project.path(generated), "text\n").expect("a fresh directory takes files");
         }
@@ -51,7 +70,8 @@ impl Project {
     fn install(&self, args: &[&str], more_path: &str) -> Dlock {
         let path = std::env::var("PATH").expect("PATH is set");
         let tools = self.path("tools").display().to_string();
-        Dlock::of_program(&self.path("install.sh"), args).env("PATH", format!("{tools}:{more_path}{path}"))
+        let install = Dlock::of_program(&self.path("install.sh"), args);
+        install.env("PATH", format!("{tools}:{more_path}{path}")).env("HOST", "some-host")
     }
 
     #[track_caller]
@@ -156,4 +176,50 @@ fn an_option_that_it_does_not_know_is_a_usage_error() {
     let project = Project::new();
     let refused = project.install(&["--perfix", "p"], "").finish().exits_with(64);
     assert!(refused.stderr().contains("usage:"), "{}", refused.account());
+}
+
+/// The target that the installed program was built for.
+fn installed_for(project: &Project, install: Dlock) -> (Finished, String) {
+    let said = install.cwd(project.dir.path()).finish().succeeds();
+    let told = Dlock::of_program(&project.path("p/bin/dlock"), [""; 0]).finish().succeeds();
+    (said, told.said().to_owned())
+}
+
+#[test]
+fn it_is_built_with_musl_where_rust_has_that_or_rustup_gets_it() {
+    let args = ["--prefix", "p"];
+    // A distribution's Rust.
+    let project = Project::new();
+    install_script("#!/bin/sh\nexit 1\n", &project.path("tools/rustup"));
+    let (said, target) = installed_for(&project, project.install(&args, "").env("HOST", GNU));
+    assert_eq!(target, GNU);
+    assert!(said.stderr().contains(&format!("rustup target add {MUSL}")), "{}", said.account());
+
+    fs::create_dir_all(project.path("std").join(MUSL)).expect("a fresh directory takes more");
+    let (said, target) = installed_for(&project, project.install(&args, "").env("HOST", GNU));
+    assert_eq!((target.as_str(), said.stderr()), (MUSL, ""));
+
+    let project = Project::new();
+    install_script(RUSTUP, &project.path("tools/rustup"));
+    let (_, target) = installed_for(&project, project.install(&args, "").env("HOST", GNU));
+    assert_eq!(target, MUSL);
+
+    // Others' processors do not mind the question.
+    let (_, target) = installed_for(&project, project.install(&args, "").env("HOST", "aarch64-unknown-linux-gnu"));
+    assert_eq!(target, "aarch64-unknown-linux-gnu");
+    let decided = project.install(&args, "").env("HOST", GNU).env("CARGO_BUILD_TARGET", GNU);
+    assert_eq!(installed_for(&project, decided).1, GNU);
+}
+
+#[test]
+fn a_build_that_fails_installs_nothing() {
+    let project = Project::new();
+    install_script("#!/bin/sh\necho 'error: no linker' >&2\nexit 101\n", &project.path("tools/cargo"));
+    let failed = project.install(&["--prefix", "p"], "").cwd(project.dir.path()).finish().exits_with(1);
+    assert!(
+        failed.stderr().contains("no linker") && failed.stderr().contains("the build failed"),
+        "{}",
+        failed.account()
+    );
+    assert!(!project.path("p").exists());
 }

@@ -9,8 +9,6 @@ mod costs;
 mod keys;
 mod waiters;
 
-use std::path::PathBuf;
-
 use crate::support::{Dlock, Kind, Leads, Place, Server};
 
 /// How many of something there are to be.
@@ -25,15 +23,9 @@ fn tell(line: &str) {
     eprintln!("{line}");
 }
 
-fn program() -> PathBuf {
-    std::env::var_os("DLOCK_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_dlock").into(), PathBuf::from)
-}
-
-/// `dlock` with these words at `place`, by the program that is measured.
+/// `dlock` with these words at `place`.
 fn dlock(place: &Place, words: &[&str]) -> Dlock {
-    let (verb, rest) = words.split_first().expect("a subcommand comes first");
-    let words = std::iter::once((*verb).to_owned()).chain(place.options());
-    Dlock::of_program(&program(), words.chain(rest.iter().map(ToString::to_string)))
+    place.dlock_with(words.iter().copied())
 }
 
 /// A server that nobody else asks anything.

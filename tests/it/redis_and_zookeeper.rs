@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Kind, Place, eventually, within};
+use crate::support::{Kind, Place, eventually, program, within};
 
 #[test]
 fn whoever_holds_one_of_the_two_keeps_out_who_wants_both_and_the_other_way_round() {
@@ -115,7 +115,7 @@ fn an_interrupted_wait_leaves_neither_taken() {
 #[test]
 fn a_run_inside_finds_both_again() {
     let place = Place::both();
-    let script = format!("'{}' run -k job -- echo inside", env!("CARGO_BIN_EXE_dlock"));
+    let script = format!("'{}' run -k job -- echo inside", program());
     let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", &script]).finish().succeeds();
     assert_eq!(run.said(), "inside");
 }

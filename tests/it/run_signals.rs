@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Dlock, Kind, Place, Running, eventually, sentences_for_every_backend, within};
+use crate::support::{Dlock, Kind, Place, Running, eventually, program, sentences_for_every_backend, within};
 
 sentences_for_every_backend![
     a_signal_while_waiting_leaves_no_place_in_the_queue_and_is_what_dlock_dies_of,
@@ -101,7 +101,7 @@ while (1) { sleep 1 }
 #[test]
 fn a_signal_of_the_commands_own_tree_is_not_passed_on() {
     let place = Place::shared(Kind::File);
-    let mut words = vec![env!("CARGO_BIN_EXE_dlock").to_owned(), "run".to_owned()];
+    let mut words = vec![program().to_owned(), "run".to_owned()];
     words.extend(place.options());
     words.extend(["-k", "job", "--", "perl", "-e", SIGNALS_ITS_GROUP].map(str::to_owned));
     // A group of its own: in the test's the signal would be everybody's.
@@ -122,7 +122,7 @@ fn a_signal_that_is_ignored_from_the_start_stays_ignored_in_the_command() {
     let script = format!(
         "trap '' HUP; exec \"$0\" run {options} -k job -- sh -c 'grep SigIgn /proc/self/status; echo ready; cat'"
     );
-    let run = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, env!("CARGO_BIN_EXE_dlock")]).stdin_open().start();
+    let run = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, program()]).stdin_open().start();
     run.says("ready");
     let line = run.stdout().lines().next().expect("grep found it").to_owned();
     let mask = line.split_whitespace().last().expect("a mask follows");
@@ -141,7 +141,7 @@ fn a_signal_that_is_ignored_from_the_start_is_nothing_to_dlock() {
     let listens = "$| = 1; $SIG{HUP} = sub { print \"got HUP\\n\" }; $SIG{USR1} = sub { print \"got USR1\\n\"; exit 0 }; \
                    print \"ready\\n\"; sleep 1 while 1";
     let script = format!("trap '' HUP; exec \"$0\" run {options} -k job -- perl -e \"$1\"");
-    let words = ["-c", &script, env!("CARGO_BIN_EXE_dlock"), listens];
+    let words = ["-c", &script, program(), listens];
     let run = Dlock::of_program("/bin/sh".as_ref(), words).start();
     eventually("it waits", || place.waiters("job") == 1);
     run.signal(Signal::SIGHUP);

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 
-use crate::support::{Dlock, Kind, Place};
+use crate::support::{Dlock, Kind, Place, program};
 
 #[test]
 fn the_status_is_the_commands_own() {
@@ -40,7 +40,7 @@ fn a_shell_sees_128_and_the_signals_number() {
     let place = Place::shared(Kind::File);
     let options = place.options().join(" ");
     let script = format!("\"$0\" run {options} -k job -- sh -c 'kill -TERM $$'; echo $?");
-    let shell = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, env!("CARGO_BIN_EXE_dlock")]).finish();
+    let shell = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, program()]).finish();
     assert_eq!(shell.said(), "143", "{}", shell.account());
 }
 
@@ -52,7 +52,7 @@ fn where_descriptors_run_out_there_is_one_sentence_and_the_lock_is_free() {
     let mut refused = 0;
     for limit in 3..16 {
         let script = format!("ulimit -n {limit}; exec \"$0\" run {options} -k job -- echo it ran");
-        let run = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, env!("CARGO_BIN_EXE_dlock")]).finish();
+        let run = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, program()]).finish();
         if run.said() == "it ran" {
             assert_eq!(run.succeeds().stderr(), "");
         } else {

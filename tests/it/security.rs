@@ -15,7 +15,7 @@ use nix::unistd::{Gid, Uid};
 use tempfile::TempDir;
 
 use crate::rows;
-use crate::support::install_program;
+use crate::support::{install_program, program};
 
 /// Nobody in particular, and without any right.
 const STRANGER: u32 = 65534;
@@ -29,7 +29,7 @@ fn is_root() -> bool {
 fn program_for_all() -> TempDir {
     let directory = TempDir::with_prefix("dlock-program-").expect("the temporary directory takes files");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    install_program(env!("CARGO_BIN_EXE_dlock").as_ref(), &directory.path().join("dlock"));
+    install_program(program().as_ref(), &directory.path().join("dlock"));
     directory
 }
 

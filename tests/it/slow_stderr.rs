@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::support::{Dlock, Kind, Place, Pty, Running, eventually};
+use crate::support::{Dlock, Kind, Place, Pty, Running, eventually, program};
 
 /// Long enough for a busy machine. Renewed three times as often, each time with a line for `-v`.
 const TTL: &str = "3s";
@@ -117,7 +117,7 @@ fn a_pipe_whose_reader_has_gone_and_a_closed_standard_error_delay_no_renewal() {
 
     let options = place.options();
     let script = format!("exec 2>&-; exec \"$0\" {} \"$@\"", HOLD[..4].join(" "));
-    let words = ["-c", &script, env!("CARGO_BIN_EXE_dlock")].into_iter().chain(options.iter().map(String::as_str));
+    let words = ["-c", &script, program()].into_iter().chain(options.iter().map(String::as_str));
     let words = words.chain(HOLD[4..].iter().copied()).chain(["echo ready; cat >/dev/null"]);
     let run = Dlock::of_program("/bin/sh".as_ref(), words).stdin_open().start();
     run.says("ready");

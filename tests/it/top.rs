@@ -9,7 +9,7 @@ const LEAVES: &str = "\x1b[?1049l";
 
 fn top_with(place: &Place, words: &[&str]) -> Terminal {
     let options = place.options();
-    let program = [env!("CARGO_BIN_EXE_dlock"), "top"];
+    let program = [program(), "top"];
     let args: Vec<&str> =
         program.into_iter().chain(options.iter().map(String::as_str)).chain(words.iter().copied()).collect();
     Terminal::start(&args, |call| call.env("TERM", "xterm"))

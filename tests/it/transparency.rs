@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::support::{Dlock, MARK, Place, Pty, sentences_for_every_backend};
+use crate::support::{Dlock, MARK, Place, Pty, program, sentences_for_every_backend};
 
 sentences_for_every_backend![
     the_view_from_plain_surroundings_is_the_same,
@@ -81,8 +81,7 @@ fn assert_same_view_of(
     let harness = HARNESS.replace("SURROUNDINGS", surroundings);
     let command = ["perl", "-e", VIEW, out_text, "*", ""];
     let options = place.options();
-    let dlock: Vec<&str> =
-        [env!("CARGO_BIN_EXE_dlock"), "run"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let dlock: Vec<&str> = [program(), "run"].into_iter().chain(options.iter().map(String::as_str)).collect();
     let look = |under: &[&str]| {
         let words = [&["-e", &harness, out_text], wrapper, under, &command].concat();
         let output = |name: &str| fs::File::create(directory.path().join(name)).expect("a directory of our own");

@@ -154,7 +154,7 @@ fn a_verdict_is_given_once() {
 /// `dlock` with these words on a terminal that can move its cursor.
 fn on_a_terminal(place: &Place, words: &[&str]) -> Terminal {
     let options = place.options();
-    let program = [env!("CARGO_BIN_EXE_dlock"), words[0]];
+    let program = [program(), words[0]];
     let args: Vec<&str> =
         program.into_iter().chain(options.iter().map(String::as_str)).chain(words[1..].iter().copied()).collect();
     Terminal::start(&args, |call| call.env("TERM", "xterm"))

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    Dlock, Finished, Kind, Place, Server, free_port, install_program, scripted_server, sentences_for_every_backend,
-    silent_server,
+    Dlock, Finished, Kind, Place, Server, free_port, install_program, program, scripted_server,
+    sentences_for_every_backend, silent_server,
 };
 
 sentences_for_every_backend![
@@ -109,7 +109,7 @@ fn acquire_whose_token_cannot_be_written_gives_the_lock_back(place: &Place) {
 /// The call made by a shell that closes descriptors for it.
 fn with_descriptor_closed(place: &Place, redirection: &str, args: &[&str]) -> Finished {
     let script = format!("exec \"$@\" {redirection}");
-    let mut call = vec!["-c".to_owned(), script, "sh".to_owned(), env!("CARGO_BIN_EXE_dlock").to_owned()];
+    let mut call = vec!["-c".to_owned(), script, "sh".to_owned(), program().to_owned()];
     call.push(args[0].to_owned());
     call.extend(place.options());
     call.extend(args[1..].iter().map(ToString::to_string));
@@ -321,7 +321,7 @@ fn a_directory_that_is_missing_is_78_and_is_not_made() {
 /// The binary where every user can start it: the build directory may be closed to others.
 fn binary_for_everybody(directory: &Path) -> std::path::PathBuf {
     let copy = directory.join("dlock");
-    install_program(Path::new(env!("CARGO_BIN_EXE_dlock")), &copy);
+    install_program(Path::new(program()), &copy);
     fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("it is ours");
     copy
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::support::{A_WHILE, soak_time};
+use crate::support::{A_WHILE, program, soak_time};
 use arena::Arena;
 use checker::{Quick, SECOND, Terms, check};
 use crew::{Crew, Modes, TTL};
@@ -152,7 +152,7 @@ impl Choice {
         Self {
             seed: number("SEED").unwrap_or_else(|| fastrand::u64(..)),
             workers: number("PROCESSES").map_or(16, |count| usize::try_from(count).expect("a number of processes")),
-            program: said("PROGRAM").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_dlock")), PathBuf::from),
+            program: said("PROGRAM").map_or_else(|| PathBuf::from(program()), PathBuf::from),
             directory: said("HISTORIES").map(PathBuf::from),
             recorded: said("RECORDED").map(PathBuf::from),
             judges_speed: said("JUDGES_SPEED").is_some(),

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use zookeeper_client::{Acls, CreateMode};
 
 use super::{begins, bench};
-use crate::support::{CTRL_C, Kind, Place, Running, Terminal, eventually, sentences_for_every_backend};
+use crate::support::{CTRL_C, Kind, Place, Running, Terminal, eventually, program, sentences_for_every_backend};
 
 sentences_for_every_backend![a_signal_ends_it_and_nothing_stays, killed_it_leaves_nothing_either,];
 
@@ -94,7 +94,7 @@ fn on_a_terminal_it_says_how_far_it_is_and_a_key_ends_it() {
     let place = Place::shared(Kind::Redis);
     let words = place.options();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let args = [&[env!("CARGO_BIN_EXE_dlock"), "bench", "--duration", "1m"], &words[..]].concat();
+    let args = [&[program(), "bench", "--duration", "1m"], &words[..]].concat();
     let terminal = Terminal::start(&args, |call| call.env("TERM", "xterm"));
     terminal.shows("measuring redis: acquire and release, ");
     terminal.shows(" of 1m");

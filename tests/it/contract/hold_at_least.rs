@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 
 use super::is_token;
-use crate::support::{Place, Running, eventually, sentences, within};
+use crate::support::{Place, Running, eventually, program, sentences, within};
 
 sentences! {
     file: Place::shared(Kind::File), [
@@ -252,7 +252,7 @@ fn after_a_crash_only_the_lease_protects(place: &Place) {
 }
 
 fn a_run_inside_holds_nothing_of_its_own(place: &Place) {
-    let script = format!(r#""{}" run -n -k job --hold-at-least {LONG} -- true"#, env!("CARGO_BIN_EXE_dlock"));
+    let script = format!(r#""{}" run -n -k job --hold-at-least {LONG} -- true"#, program());
     place.dlock(["run", "-k", "job", "--", "sh", "-c", &script]).finish().succeeds();
     assert!(place.is_free("job"));
 }

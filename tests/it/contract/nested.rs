@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{Kind, Place, Running, eventually, sentences_for_every_backend};
+use crate::support::{Kind, Place, Running, eventually, program, sentences_for_every_backend};
 
 sentences_for_every_backend! {
     a_run_inside_uses_the_lock_that_is_held_above_it,
@@ -21,13 +21,10 @@ sentences_for_every_backend! {
     an_operator_who_takes_the_lock_back_stops_the_one_in_the_background_too,
 }
 
-/// The binary, for scripts.
-const DLOCK: &str = env!("CARGO_BIN_EXE_dlock");
-
 /// A run of `key` whose command is this script; `$dlock` is the binary.
 fn outer(place: &Place, options: &[&str], script: &str) -> Running {
     let args = ["run", "-k", "job"].into_iter().chain(options.iter().copied()).chain(["--", "sh", "-c", script]);
-    place.dlock_with(args).env("dlock", DLOCK).stdin_open().start()
+    place.dlock_with(args).env("dlock", program()).stdin_open().start()
 }
 
 fn a_run_inside_uses_the_lock_that_is_held_above_it(place: &Place) {
@@ -176,7 +173,7 @@ fn what_the_run_above_has_lost_is_79_while_it_lives() {
         let script = r#"echo ready; read go; "$dlock" run -k job -- true; echo "inside: $?""#;
         let args = ["run", "-k", "job", "--ttl", "4s", "--on-lost", "warn", "--", "sh", "-c", script];
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let run = place.dlock(args).env("dlock", DLOCK).stdin_from(reader).start();
+        let run = place.dlock(args).env("dlock", program()).stdin_from(reader).start();
         run.says("ready");
         place.take_away("job");
         eventually("the loss is told", || run.stderr().contains("lost \"job\""));

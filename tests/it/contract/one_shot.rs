@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::is_token;
-use crate::support::{Dlock, Kind, Place, eventually, sentences, sentences_of_the_contract};
+use crate::support::{Dlock, Kind, Place, eventually, program, sentences, sentences_of_the_contract};
 
 sentences_of_the_contract![
     acquire_prints_a_token_of_32_hexadecimal_digits_and_nothing_else,
@@ -71,7 +71,7 @@ fn acquire_as_exports_can_be_evaluated_by_a_shell(place: &Place) {
     words.extend(place.options());
     words.extend(["-k", key, "--ttl", "30s", "-n", "--export"].map(str::to_owned));
     let script = r#"eval "$("$@")" && printf '%s\n%s\n%s\n' "$DLOCK_KEY" "$DLOCK_TOKEN" "$DLOCK_FENCE""#;
-    let mut args = vec!["-c".to_owned(), script.to_owned(), "sh".to_owned(), env!("CARGO_BIN_EXE_dlock").to_owned()];
+    let mut args = vec!["-c".to_owned(), script.to_owned(), "sh".to_owned(), program().to_owned()];
     args.extend(words);
     let shell = Dlock::of_program("/bin/sh".as_ref(), &args).finish().succeeds();
     let lines: Vec<&str> = shell.said().lines().collect();

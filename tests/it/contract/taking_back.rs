@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Dlock, Place, Running, eventually, sentences, sentences_for_every_backend};
+use crate::support::{Dlock, Place, Running, eventually, program, sentences, sentences_for_every_backend};
 
 sentences_for_every_backend! {
     a_holder_that_is_asked_stops_its_command_and_releases,
@@ -48,7 +48,7 @@ fn force<'a>(place: &Place, words: impl IntoIterator<Item = &'a str>) -> Dlock {
 /// A run of `key` that does `script`, with a lease short enough to wait for a renewal of it.
 fn run(place: &Place, options: &[&str], script: &str) -> Running {
     let args = ["run", "--ttl", "6s"].into_iter().chain(options.iter().copied()).chain(["--", "sh", "-c", script]);
-    let run = place.dlock_with(args).env("dlock", env!("CARGO_BIN_EXE_dlock")).start();
+    let run = place.dlock_with(args).env("dlock", program()).start();
     run.says("ready");
     run
 }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Dlock, Kind, Place};
+use crate::support::{Dlock, Kind, Place, program};
 
 use super::Findings;
 
@@ -36,7 +36,7 @@ fn a_file_system_in_memory_says_what_a_restart_does_and_a_full_one_fails() {
     let examined = |mount: &str, script: &str| {
         let namespaces = if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" };
         let script = format!("mount -t tmpfs -o {mount} none /mnt && {script} && exec \"$@\"");
-        let dlock = [env!("CARGO_BIN_EXE_dlock"), "doctor", "--json", "-b", "file", "--dir", "/mnt"];
+        let dlock = [program(), "doctor", "--json", "-b", "file", "--dir", "/mnt"];
         let before = [namespaces, "sh", "-c", &script, "sh"];
         Findings::of(Dlock::of_program("unshare".as_ref(), before.iter().chain(&dlock)))
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use nix::unistd::chown;
 
 use super::{directory_with, is_root_for};
-use crate::support::{Dlock, install_program};
+use crate::support::{Dlock, install_program, program};
 
 /// "71: the system refused a process or descriptor; the lock was released"
 #[test]
@@ -17,7 +17,7 @@ fn where_processes_run_out_there_is_one_sentence_and_the_lock_is_free() {
     let uid = 2_100_000_000 + std::process::id() % 1_000_000;
     let directory = directory_with(&[]);
     let (binary, locks) = (directory.path().join("dlock"), directory.path().join("locks"));
-    install_program(env!("CARGO_BIN_EXE_dlock").as_ref(), &binary);
+    install_program(program().as_ref(), &binary);
     std::fs::create_dir(&locks).expect("it is ours");
     for path in [directory.path(), &locks] {
         chown(path, Some(uid.into()), Some(uid.into())).expect("root may give away");

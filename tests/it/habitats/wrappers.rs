@@ -5,9 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::{EITHER_WAY, SLEEPS, TELLS_SIGNALS, at, directory_with, front_of, is_root_for, script};
-use crate::support::{Dlock, Kind, Place, eventually, processes_with};
-
-const DLOCK: &str = env!("CARGO_BIN_EXE_dlock");
+use crate::support::{Dlock, Kind, Place, eventually, processes_with, program};
 
 #[test]
 fn timeout_ends_dlock_and_the_command_either_way_round() {
@@ -50,7 +48,7 @@ fn sudo_before_dlock_locks_as_the_other_user() {
     }
     let directory = directory_with(&[]);
     let binary = directory.path().join("dlock");
-    crate::support::install_program(DLOCK.as_ref(), &binary);
+    crate::support::install_program(program().as_ref(), &binary);
     let locks = directory.path().join("locks");
     std::fs::create_dir(&locks).expect("it is ours");
     for path in [directory.path(), &locks] {
@@ -90,7 +88,7 @@ fn sudo_behind_dlock_passes_status_and_signals() {
 #[test]
 fn an_empty_environment_is_enough_and_stays_empty_but_for_dlocks_own() {
     let place = Place::shared(Kind::File);
-    let args = ["-i", DLOCK, "run"].map(str::to_owned).into_iter().chain(place.options());
+    let args = ["-i", program(), "run"].map(str::to_owned).into_iter().chain(place.options());
     let args = args.chain(["-k", "job", "--", "env"].map(str::to_owned));
     let run = Dlock::of_program("env".as_ref(), args).finish().succeeds();
     let names: Vec<&str> = run.said().lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
@@ -118,7 +116,7 @@ fn cron_gets_nothing_to_mail_but_what_the_command_says() {
     let place = Place::shared(Kind::File);
     let line = |wait: &str| {
         let options = place.options().join(" ");
-        format!("{DLOCK} run {options} -k job {wait} -- sh -c 'echo from the command; exit 3' | cat; echo ended")
+        format!("{} run {options} -k job {wait} -- sh -c 'echo from the command; exit 3' | cat; echo ended", program())
     };
     let cron = |line: &str| {
         let call = Dlock::of_program("/bin/sh".as_ref(), ["-c", line]);

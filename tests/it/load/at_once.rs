@@ -4,8 +4,8 @@ use std::io::pipe;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{dlock, program, sentences_of_load, size};
-use crate::support::{Dlock, Place, Running, within};
+use super::{dlock, sentences_of_load, size};
+use crate::support::{Dlock, Place, Running, program, within};
 
 sentences_of_load![all_get_their_turn_and_no_two_at_once];
 
@@ -22,8 +22,7 @@ fn all_get_their_turn_and_no_two_at_once(place: &Place) {
         let options = place.options();
         let options = options.iter().map(String::as_str);
         let call = ["run"].into_iter().chain(options).chain(["-q", "-k", "job", "--ttl", "60s", "-c", &note]);
-        let program = program();
-        let words = ["-c", STARTING_LINE, program.to_str().expect("a plain name")].into_iter().chain(call);
+        let words = ["-c", STARTING_LINE, program()].into_iter().chain(call);
         let stdin = line.try_clone().expect("there are descriptors");
         Dlock::of_program(Path::new("/bin/sh"), words).stdin_from(stdin).start()
     };

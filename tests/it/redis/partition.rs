@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::server::Server;
-use crate::support::{Dlock, eventually};
+use crate::support::{Dlock, eventually, program};
 
 /// A host of its own that reaches this one by a cable: a network namespace. Only root can make one.
 struct Elsewhere {
@@ -44,7 +44,7 @@ impl Elsewhere {
     }
 
     fn dlock(&self, words: &[&str]) -> Dlock {
-        let there = ["netns", "exec", &self.name, env!("CARGO_BIN_EXE_dlock")];
+        let there = ["netns", "exec", &self.name, program()];
         Dlock::of_program(Path::new("ip"), [&there, words].concat())
     }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::server::Server;
-use crate::support::{Certificates, Cluster, Dlock, Finished, eventually, free_cluster_port, free_port, silent_server};
+use crate::support::{
+    Certificates, Cluster, Dlock, Finished, eventually, free_cluster_port, free_port, program, silent_server,
+};
 
 /// A server that speaks TLS on `port`, with the plain one beside it.
 struct Secured {
@@ -72,7 +74,7 @@ fn the_command_is_led_to_the_same_server_by_paths() {
     secured.certificates.sign("client", "DNS:client");
     let [cert, key] = [secured.certificates.pem("client"), secured.certificates.key("client")].map(|path| shown(&path));
     let script = "env | grep ^DLOCK_TLS | sort; exec \"$0\" status -k job --json";
-    let program = env!("CARGO_BIN_EXE_dlock");
+    let program = program();
     let files = ["--tls-ca", &secured.ca(), "--tls-cert", &cert, "--tls-key", &key].map(str::to_owned);
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let words = [&["run", "--redis", &secured.url(), "-k", "job"], &files[..], &["--", "sh", "-c", script, program]];

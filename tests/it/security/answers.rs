@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{Dlock, Finished, Kind, Place};
+use crate::support::{Dlock, Finished, Kind, Place, program};
 
 /// What a process may have, and what it needs to take what it takes of an answer and to read it.
 const FEW: &str = "--as=268435456";
@@ -13,7 +13,7 @@ const MORE: &str = "--as=805306368";
 
 /// Where it would need more memory than `bytes` allows, the kernel refuses, and the call dies of it.
 fn within(bytes: &str, words: &[&str]) -> Finished {
-    let words = [bytes, env!("CARGO_BIN_EXE_dlock")].iter().chain(words).copied().collect::<Vec<_>>();
+    let words = [bytes, program()].iter().chain(words).copied().collect::<Vec<_>>();
     let finished = Dlock::of_program(Path::new("prlimit"), words).finish();
     assert!(finished.took < Duration::from_secs(45), "{}", finished.account());
     finished

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use zookeeper_client::Client;
 
 use super::{STRANGER, is_root, program_for_all};
-use crate::support::{Dlock, Finished, Kind, Place, eventually};
+use crate::support::{Dlock, Finished, Kind, Place, eventually, program};
 
 const PASSWORD: &str = "s3cret/w0rd";
 const ENCODED: &str = "s3cret%2Fw0rd";
@@ -105,7 +105,7 @@ fn the_command_and_its_users_other_processes_read_neither_the_environment_nor_th
 /// A limit that lets core files be written, in a directory of its own.
 fn with_cores(directory: &Path, words: &[&str]) -> Dlock {
     let script = r#"ulimit -c unlimited; exec "$0" "$@""#;
-    let words = ["-c", script, env!("CARGO_BIN_EXE_dlock")].into_iter().chain(words.iter().copied());
+    let words = ["-c", script, program()].into_iter().chain(words.iter().copied());
     Dlock::of_program(Path::new("/bin/sh"), words).cwd(directory)
 }
 
@@ -180,7 +180,7 @@ fn a_password_of_redis_is_in_nothing_that_is_said_or_stored() {
     let path = password.path().to_str().expect("a plain name");
     let (bare, full) = (url(&place, ""), url(&place, &format!(":{ENCODED}@")));
     let inside = r#"env; "$0" status -k job --json; cat >/dev/null"#;
-    let program = env!("CARGO_BIN_EXE_dlock");
+    let program = program();
     type Way<'a> = (&'a [&'a str], Option<(&'a str, &'a str)>);
     let ways: [Way; 3] = [
         (&["--redis", &full], None),

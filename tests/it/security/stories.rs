@@ -5,7 +5,7 @@ use std::fs;
 use ::redis::Commands as _;
 use zookeeper_client::{Acls, CreateMode};
 
-use crate::support::{Finished, Kind, Place, Terminal, eventually, sentences_for_every_backend};
+use crate::support::{Finished, Kind, Place, Terminal, eventually, program, sentences_for_every_backend};
 
 sentences_for_every_backend![
     labels_and_keys_are_escaped_wherever_a_person_reads_them,
@@ -60,7 +60,7 @@ fn a_terminal_that_waits_watches_or_asks_gets_no_escape_of_a_holder(place: &Plac
     ] {
         let (verb, rest) = words.split_first().expect("a subcommand");
         let options = place.options();
-        let program = [env!("CARGO_BIN_EXE_dlock"), verb];
+        let program = [program(), verb];
         let args: Vec<&str> =
             program.into_iter().chain(options.iter().map(String::as_str)).chain(rest.iter().copied()).collect();
         let terminal = Terminal::start(&args, |call| call.env("TERM", "xterm").env("NO_COLOR", "1"));

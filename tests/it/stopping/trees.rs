@@ -6,7 +6,8 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Dlock, Kind, Place, compiled, eventually, install_program, run_out_of_reach, sentences, sentences_for_every_backend,
+    Dlock, Kind, Place, compiled, eventually, install_program, program, run_out_of_reach, sentences,
+    sentences_for_every_backend,
 };
 
 sentences_for_every_backend![what_is_left_behind_is_ignored_awaited_or_stopped_as_the_user_says];
@@ -190,7 +191,7 @@ fn a_later_process_with_the_number_of_the_command_is_not_taken_for_it() {
         return;
     }
     let place = Place::shared(Kind::File);
-    let mut words = vec!["--pid", "--fork", "--mount-proc", env!("CARGO_BIN_EXE_dlock"), "run", "-k", "job"];
+    let mut words = vec!["--pid", "--fork", "--mount-proc", program(), "run", "-k", "job"];
     let options = place.options();
     words.extend(options.iter().map(String::as_str));
     words.extend(["--descendants", "wait", "--", "perl", "-e", HEIR]);

@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use super::executable::program;
 use super::processes::{MARK, Process, processes_with};
 use super::waiting::{A_WHILE, eventually};
 
@@ -45,7 +46,7 @@ enum Stdin {
 
 impl Dlock {
     pub(crate) fn new<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
-        Self::of_program(Path::new(env!("CARGO_BIN_EXE_dlock")), args)
+        Self::of_program(Path::new(program()), args)
     }
 
     /// The same of a copy of the binary, or of a program that ends up as dlock (`nohup`, `sh -c 'exec …'`).

@@ -5,11 +5,19 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
 use super::call::{Dlock, Running};
 use super::place::Place;
+
+/// The dlock that is tested: `DLOCK_TEST_PROGRAM`, or else what cargo has made beside the tests.
+pub(crate) fn program() -> &'static str {
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| std::env::var("DLOCK_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_dlock").to_owned()))
+}
 
 /// Puts a copy of `source` at `target` that everybody may execute.
 ///
@@ -29,7 +37,7 @@ pub(crate) fn install_script(text: &str, target: &Path) {
 
 /// `PATH` with dlock in front.
 pub(crate) fn path_with_dlock() -> OsString {
-    let directory = Path::new(env!("CARGO_BIN_EXE_dlock")).parent().expect("it is in a directory");
+    let directory = Path::new(program()).parent().expect("it is in a directory");
     let path = std::env::var_os("PATH").expect("PATH is set");
     std::env::join_paths([directory.to_owned()].into_iter().chain(std::env::split_paths(&path))).expect("plain names")
 }
@@ -41,7 +49,7 @@ pub(crate) fn run_out_of_reach(place: &Place, options: &[&str]) -> (TempDir, Run
     let directory = tempfile::tempdir().expect("the temporary directory takes files");
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let (dlock, becomes_root) = (directory.path().join("dlock"), directory.path().join("becomes-root"));
-    install_program(Path::new(env!("CARGO_BIN_EXE_dlock")), &dlock);
+    install_program(Path::new(program()), &dlock);
     install_program(Path::new("/usr/bin/perl"), &becomes_root);
     fs::set_permissions(&becomes_root, fs::Permissions::from_mode(0o4755)).expect("it is ours");
 

@@ -26,7 +26,7 @@ pub(crate) use clock::{Setting, SteppedClock};
 pub(crate) use cluster::Cluster;
 pub(crate) use compiler::compiled;
 pub(crate) use exec_gate::ExecGate;
-pub(crate) use executable::{install_program, install_script, path_with_dlock, run_out_of_reach};
+pub(crate) use executable::{install_program, install_script, path_with_dlock, program, run_out_of_reach};
 pub(crate) use meddling::{Afterwards, Loser, Retainer, disowning_proxy, renaming_proxy};
 pub(crate) use place::{Kind, Place};
 pub(crate) use ports::{free_cluster_port, free_port};

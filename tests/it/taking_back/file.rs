@@ -121,7 +121,7 @@ fn another_user_may_not_take_it_back() {
     let bin = tempfile::tempdir().expect("the temporary directory takes files");
     fs::set_permissions(bin.path(), Permissions::from_mode(0o755)).expect("it is ours");
     let dlock = bin.path().join("dlock");
-    install_program(Path::new(env!("CARGO_BIN_EXE_dlock")), &dlock);
+    install_program(Path::new(program()), &dlock);
     let options = place.options();
     let args = ["release", "--force", "--yes", "-k", "job"].into_iter().chain(options.iter().map(String::as_str));
     let refused = Dlock::of_program(&dlock, args).by_user(NOBODY).cwd(Path::new("/")).finish().exits_with(77);

@@ -12,7 +12,7 @@ sentences_for_every_backend! {
 
 fn asks(place: &Place, words: &[&str]) -> Terminal {
     let options = place.options();
-    let program = [env!("CARGO_BIN_EXE_dlock"), "release", "--force", "-k", "job"];
+    let program = [program(), "release", "--force", "-k", "job"];
     let options = options.iter().map(String::as_str);
     let args: Vec<&str> = program.into_iter().chain(options).chain(words.iter().copied()).collect();
     Terminal::start(&args, |call| call)

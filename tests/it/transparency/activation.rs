@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::{TcpListener, TcpStream};
 
 use super::Dlock;
-use crate::support::{Kind, Place, compiled, within};
+use crate::support::{Kind, Place, compiled, program, within};
 
 /// Serves one connection on the descriptor that was passed, if the variables say that it is meant for this process.
 const SERVER: &str = r#"
@@ -26,7 +26,7 @@ exec { $ARGV[0] } @ARGV or die $!;
 
 fn dlock_under_the_manager(place: &Place, beside: &str, command: &[&str], socket: TcpListener) -> Dlock {
     let options = place.options();
-    let mut words = vec!["-e", MANAGER, env!("CARGO_BIN_EXE_dlock"), "run", "-k", "job"];
+    let mut words = vec!["-e", MANAGER, program(), "run", "-k", "job"];
     words.extend(options.iter().map(String::as_str));
     words.push("--");
     words.extend(command);
@@ -66,12 +66,12 @@ fn entries_that_are_no_variables_or_come_twice_are_handed_on() {
     let code = "#include <unistd.h>\nint main(int c, char **v) {
         char *odd[] = {\"word\", \"=x=y\", \"TWICE=1\", \"TWICE=2\", \"\", \"PATH=/usr/bin:/bin\", 0};
         return execve(v[1], v + 1, odd); }";
-    let program = compiled(code, directory.path(), "odd", &[]);
+    let odd = compiled(code, directory.path(), "odd", &[]);
     let options = place.options();
-    let mut words = vec![env!("CARGO_BIN_EXE_dlock"), "run", "-k", "job"];
+    let mut words = vec![program(), "run", "-k", "job"];
     words.extend(options.iter().map(String::as_str));
     words.extend(["--", "perl", "-0ne", "print \"$_\\n\" if !/^DLOCK_/", "/proc/self/environ"]);
-    let run = Dlock::of_program(&program, words).finish().succeeds();
+    let run = Dlock::of_program(&odd, words).finish().succeeds();
     let entries: Vec<&str> = run.said().split('\n').map(|entry| entry.trim_end_matches('\0')).collect();
     assert_eq!(entries[..6], ["word", "=x=y", "TWICE=1", "TWICE=2", "", "PATH=/usr/bin:/bin"], "{}", run.account());
 }

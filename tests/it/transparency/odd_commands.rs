@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Dlock, Kind, Place, eventually, install_script};
+use crate::support::{Dlock, Kind, Place, eventually, install_script, program};
 
 /// What a command prints and returns, started by `env` as `execvp` does it, and under dlock.
 #[track_caller]
@@ -111,7 +111,7 @@ fn signals_that_mean_nothing_to_dlock_reach_the_command_once_each_the_queued_one
 fn an_alarm_that_was_set_before_dlock_rings_at_the_command() {
     let place = Place::shared(Kind::File);
     let options = place.options();
-    let mut words = vec!["-e", "alarm 1; exec @ARGV", env!("CARGO_BIN_EXE_dlock"), "run", "-k", "job"];
+    let mut words = vec!["-e", "alarm 1; exec @ARGV", program(), "run", "-k", "job"];
     words.extend(options.iter().map(String::as_str));
     words.extend(["--", "sleep", "50"]);
     Dlock::of_program("perl".as_ref(), words).finish().dies_of(Signal::SIGALRM);
@@ -128,7 +128,7 @@ fn a_mirrored_fault_leaves_no_core_of_dlocks_own() {
         let script = format!(
             "ulimit -c unlimited; exec \"$0\" run {options} -k job -- sh -c 'ulimit -Sc 0; kill -{name} $$; sleep 9'"
         );
-        let call = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, env!("CARGO_BIN_EXE_dlock")]);
+        let call = Dlock::of_program("/bin/sh".as_ref(), ["-c", &script, program()]);
         let ended = call.cwd(directory.path()).finish().dies_of(signal);
         assert!(!ended.status.core_dumped(), "{}", ended.account());
     }

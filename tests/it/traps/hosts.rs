@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Dlock, Kind, Place, Setting, eventually, within};
+use crate::support::{Dlock, Kind, Place, Setting, eventually, program, within};
 
 /// Sets the wall clock on by a microsecond, or back: for those who watch it that is a step like any other. (ADJ_SETOFFSET is
 /// 0x100; of `struct timex` all but the time to add is zero.) 159 is adjtimex on x86-64, 171 on arm64.
@@ -74,7 +74,7 @@ fn a_disk_without_room_grants_nothing() {
         rm /mnt/full
         "$0" run -b file --dir /mnt -n -k job -- echo it ran"#;
     let namespaces = if nix::unistd::geteuid().is_root() { "-m" } else { "-rm" };
-    let call = [namespaces, "sh", "-c", script, env!("CARGO_BIN_EXE_dlock")];
+    let call = [namespaces, "sh", "-c", script, program()];
     let ended = Dlock::of_program("unshare".as_ref(), call).finish().succeeds();
     let said: Vec<&str> = ended.said().lines().collect();
     let [run, acquire, held, later] = said[..] else { panic!("four lines: {}", ended.account()) };

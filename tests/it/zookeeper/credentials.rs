@@ -8,7 +8,7 @@ use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Permission};
 
 use super::ensemble::{ZooKeeper, contenders};
 use super::{claim, granted, in_time, one_shot, silently, waiting};
-use crate::support::{Dlock, Finished};
+use crate::support::{Dlock, Finished, program};
 
 const PASSWORD: &str = "pass:word%2";
 const HOLD: [&str; 4] = ["--", "sh", "-c", "echo ready; cat >/dev/null"];
@@ -196,7 +196,7 @@ fn the_command_is_led_to_the_same_user_by_a_path_and_sees_no_secret() {
     let file = AuthFile::of("locker");
     let script = "env; exec \"$0\" status -k job --json";
     let options = ["--zk-auth-file", file.path(), "--zk-acl", "creator"];
-    let rest = ["--", "sh", "-c", script, env!("CARGO_BIN_EXE_dlock")];
+    let rest = ["--", "sh", "-c", script, program()];
     let finished = by("led", &[&["run", "-k", "job"], &options[..], &rest].concat()).finish().succeeds();
     let said = finished.said();
     assert!(said.contains(&format!("DLOCK_ZK_AUTH_FILE={}\n", file.path())), "{said}");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Certificates, Dlock, Finished, Leads, Server, eventually, free_port, scripted_server, silent_server,
+    Certificates, Dlock, Finished, Leads, Server, eventually, free_port, program, scripted_server, silent_server,
 };
 
 /// A server that speaks TLS on `port`, with the plain one beside it.
@@ -141,7 +141,7 @@ fn a_client_certificate_is_asked_for_and_looked_at_and_led_to_by_paths() {
     let script = "env | grep ^DLOCK_TLS | sort; exec \"$0\" status -k job --json";
     let files = ["--tls-ca", &ca, "--tls-cert", &cert, "--tls-key", &key];
     let words = [&["run", "--zk", &url, "-k", "job"], &files[..], &["--", "sh", "-c", script]].concat();
-    let words = words.into_iter().chain([env!("CARGO_BIN_EXE_dlock")]);
+    let words = words.into_iter().chain([program()]);
     let finished = Dlock::new(words).finish().succeeds();
     let expected = format!("DLOCK_TLS_CA={ca}\nDLOCK_TLS_CERT={cert}\nDLOCK_TLS_KEY={key}\n");
     assert!(finished.said().starts_with(&expected), "{}", finished.account());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{HOLD, dlock, hold, namespace, requests};
-use crate::support::{Cluster, Place, Server, free_port, scripted_server};
+use crate::support::{Cluster, Place, Server, free_port, program, scripted_server};
 
 #[test]
 fn several_keys_of_one_slot_are_taken_at_a_stroke_and_others_one_by_one() {
@@ -143,7 +143,7 @@ fn locks_of_all_masters_are_listed_in_order_and_read_without_a_request_for_each_
 #[test]
 fn a_dlock_inside_the_command_is_led_to_the_same_cluster() {
     let place = Place::on_cluster();
-    let inner = format!("{} status -k job --json", env!("CARGO_BIN_EXE_dlock"));
+    let inner = format!("{} status -k job --json", program());
     let run = place.dlock(["run", "-k", "job", "--", "sh", "-c", &inner]).finish().succeeds();
     assert!(run.said().contains(r#""state":"held""#), "{}", run.said());
 }
