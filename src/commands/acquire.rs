@@ -42,7 +42,7 @@ fn acquire_as(settings: &AcquireSettings) -> Ending {
         let leases = take(backend, settings, stderr, &interrupts).await?;
         hand_out(backend, &leases, settings).await?;
         let endpoint = &settings.deployment.endpoint;
-        leases.iter().for_each(|lease| stderr.detail(report::running::acquired(lease).on(endpoint)));
+        leases.iter().for_each(|lease| stderr.detail(|| report::running::acquired(lease).on(endpoint)));
         Ok(Ending::SUCCESS)
     })
 }

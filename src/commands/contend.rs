@@ -104,7 +104,7 @@ pub(super) async fn contend<'a, I: Future<Output = i32>>(
         }
         End::Answered(Err((key, error))) => Error::backend(Attempt::Acquire(key), error),
         End::Interrupted(signal) => {
-            stderr.detail(running::interrupted(&asked_last(), signal));
+            stderr.detail(|| running::interrupted(&asked_last(), signal));
             Error::Interrupted(signal)
         }
         End::GaveUp(limit) => match as_of_now() {
@@ -205,9 +205,9 @@ async fn undo<'a>(
         _ = second_signal => return,
         undone = tokio::time::timeout(UNDO_LIMIT, join_all(releases)) => undone,
     };
-    let Ok(undone) = undone else { return stderr.detail("leaving the queue was not confirmed in time") };
+    let Ok(undone) = undone else { return stderr.detail(|| "leaving the queue was not confirmed in time") };
     for error in undone.into_iter().filter_map(Result::err) {
-        stderr.detail(format_args!("leaving the queue was not confirmed: {error}"));
+        stderr.detail(|| format!("leaving the queue was not confirmed: {error}"));
     }
 }
 

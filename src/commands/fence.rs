@@ -50,7 +50,7 @@ pub(super) fn fence_check(settings: &FenceCheckSettings) -> Ending {
     match check_and_raise(&settings.file, settings.fence) {
         Ok(()) => {
             let shown = settings.file.to_string_lossy();
-            stderr.detail(format_args!("{} records fencing token {}", Quoted(&shown), settings.fence));
+            stderr.detail(|| format!("{} records fencing token {}", Quoted(&shown), settings.fence));
             Ending::SUCCESS
         }
         Err(error) => failed(&error, stderr),

@@ -132,7 +132,7 @@ fn one_shot(
             Ok(_) | Err(_) => CLOSING_LIMIT,
         };
         if tokio::time::timeout(limit, backend.close()).await.is_err() {
-            stderr.detail("the connection did not close in time");
+            stderr.detail(|| "the connection did not close in time");
         }
         ending
     })

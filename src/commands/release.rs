@@ -18,7 +18,7 @@ pub(super) fn release(settings: &ReleaseSettings) -> Ending {
             let attempt = Attempt::Release(key.clone());
             let released = backend.release(key, &settings.token).await;
             match released.map_err(|error| Error::backend(attempt.clone(), error))? {
-                Release::Released => stderr.detail(running::released(key, Duration::ZERO)),
+                Release::Released => stderr.detail(|| running::released(key, Duration::ZERO)),
                 Release::NotHeld => return Err(Error::NotHeld { attempt }),
             }
             Ok(())

@@ -18,7 +18,7 @@ pub(super) fn renew(settings: &RenewSettings) -> Ending {
             let prolonged = backend.prolong(key, &settings.token, settings.ttl).await;
             let key = Quoted(key.as_str());
             match prolonged.map_err(|error| Error::backend(attempt.clone(), error))? {
-                Prolonged::Set { ttl, .. } => stderr.detail(format_args!("renewed {key} for {}", Rough(ttl))),
+                Prolonged::Set { ttl, .. } => stderr.detail(|| format!("renewed {key} for {}", Rough(ttl))),
                 Prolonged::HeldByRun => {
                     stderr.notice(format_args!("{key} is held by a dlock run, which renews it: nothing was shortened"));
                 }

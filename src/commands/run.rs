@@ -92,7 +92,7 @@ async fn tell(
         Taken::Nothing(exit) => return Ok(exit),
     };
     let endpoint = &settings.deployment.endpoint;
-    holding.parts().iter().for_each(|part| stderr.detail(running::acquired(part.renewing.lease()).on(endpoint)));
+    holding.parts().iter().for_each(|part| stderr.detail(|| running::acquired(part.renewing.lease()).on(endpoint)));
     if let Err(unfit) = ending::check_grace(settings, &holding) {
         give_up::give_up(&holding, stderr).await;
         return Err(unfit);

@@ -73,9 +73,7 @@ impl LockKey {
         if name.len() > MAX_NAME_BYTES {
             name.truncate(READABLE_BYTES);
             name.push('~');
-            for byte in Sha256::digest(self.0.as_bytes()) {
-                name.push_str(&format!("{byte:02x}"));
-            }
+            name.push_str(&hex::encode(Sha256::digest(self.0.as_bytes())));
         }
         name
     }

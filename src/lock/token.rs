@@ -54,7 +54,7 @@ pub const ID_LEN: usize = 8;
 /// The short digest shown for a holder whose secret is `secret` (also a foreign one's, which is no [`OwnerToken`]).
 #[must_use]
 pub fn public_id(secret: &[u8]) -> String {
-    Sha256::digest(secret).iter().take(ID_LEN / 2).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(secret)[..ID_LEN / 2])
 }
 
 impl fmt::Debug for OwnerToken {

@@ -29,7 +29,7 @@ impl Meter {
     pub fn tell(&self, backend: BackendName, part: &'static str) {
         self.part.set(Some((backend, part)));
         self.clear();
-        self.stderr.detail(format_args!("measuring {backend}: {part}"));
+        self.stderr.detail(|| format!("measuring {backend}: {part}"));
         self.draw();
     }
 

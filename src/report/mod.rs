@@ -67,14 +67,14 @@ impl Stderr {
     }
 
     /// What only `-v` wants to know, and of milestones every log of events.
-    pub fn detail(self, event: impl Into<Event>) {
-        let event = event.into();
-        let is_said = match (self.voice.volume, self.voice.format) {
-            (Volume::Verbose, _) => true,
-            (Volume::Normal, LogFormat::Json) => event.is_milestone(),
-            _ => false,
+    pub fn detail<E: Into<Event>>(self, event: impl FnOnce() -> E) {
+        let wants_only_milestones = match (self.voice.volume, self.voice.format) {
+            (Volume::Verbose, _) => false,
+            (Volume::Normal, LogFormat::Json) => true,
+            _ => return,
         };
-        if is_said {
+        let event = event().into();
+        if !wants_only_milestones || event.is_milestone() {
             self.say_as(Severity::Info, &event);
         }
     }

@@ -4,6 +4,8 @@ pub mod boottime;
 pub mod command_line;
 pub mod entry;
 mod environment;
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+mod heap;
 pub mod interrupt;
 pub mod lifeline;
 pub mod lock_helper;

@@ -361,7 +361,7 @@ pub(super) fn next_fence(last: u64, wall_us: u64) -> u64 {
 
 /// The key as `key_hex` writes it.
 pub(super) fn key_hex(key: &LockKey) -> String {
-    key.as_str().bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(key.as_str())
 }
 
 /// A moment written in microseconds since 1970.
@@ -428,7 +428,7 @@ fn open(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 fn checksum(line: &[u8], body: &[u8]) -> String {
     let digest = Sha256::new().chain_update(line).chain_update(body).finalize();
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest[..8])
 }
 
 #[cfg(test)]

@@ -259,7 +259,7 @@ impl Node {
 
 /// What is stored of an owner token.
 fn digest(token: &OwnerToken) -> String {
-    Sha256::digest(token.secret().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(token.secret()))
 }
 
 /// Whole milliseconds, rounded up: nobody is promised more than is kept.

@@ -81,7 +81,7 @@ async fn give_up_one(
     loop {
         match attempt(part, parting, until).await {
             Ok(Release::Released) => {
-                stderr.detail(running::released(key, retention.stays(parting, renewing.lease().requested_at)));
+                stderr.detail(|| running::released(key, retention.stays(parting, renewing.lease().requested_at)));
                 return GivenUp::Released;
             }
             // An attempt whose answer was lost may have released it.

@@ -75,7 +75,7 @@ pub(super) async fn hold(
     let beat = |part: &Part<'_>, beat: Beat<'_>| match beat {
         Beat::Renewed => {
             publish_deadline(keeper, holding, settings);
-            stderr.detail(running::renewed(part.key()));
+            stderr.detail(|| running::renewed(part.key()));
         }
         Beat::Failed(error) => stderr.notice(running::renewal_failed(part.key(), error, part.renewing.left())),
     };
@@ -296,7 +296,7 @@ impl<'a> Job<'a> {
                 Action::Nothing => running::PassedOn::HadItToo,
                 _ => running::PassedOn::StopsTheRest,
             };
-            self.stderr.detail(running::signalled(&self.settings.keys, number, passed_on));
+            self.stderr.detail(|| running::signalled(&self.settings.keys, number, passed_on));
         }
     }
 

@@ -167,7 +167,7 @@ impl Users {
     pub(super) fn of(holding: &Holding<'_>) -> Self {
         let token = holding.parts().first().map(|part| &part.renewing.lease().token);
         let guard = token.map(|token| {
-            let digest: String = Sha256::digest(token.secret()).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = hex::encode(Sha256::digest(token.secret()));
             file::default_directory().join(format!("{GUARD_PREFIX}{digest}"))
         });
         Self { guard, closed: None, never_came: false }

@@ -122,10 +122,7 @@ async fn converse(client: &mut TcpStream, greeting: &[u8], answers: &mut impl It
         if operation == GET_DATA && !is_error && body.len() < LEAST_DATA {
             body.resize(LEAST_DATA, 0);
         }
-        if CREATIONS.contains(&operation)
-            && !is_error
-            && body.get(PATH_LENGTH).is_some_and(|length| int(length) <= 0)
-        {
+        if CREATIONS.contains(&operation) && !is_error && body.get(PATH_LENGTH).is_some_and(|length| int(length) <= 0) {
             body.splice(PATH_LENGTH, [&1_i32.to_be_bytes()[..], b"/"].concat());
         }
         if operation == MULTI {
