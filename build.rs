@@ -4,7 +4,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src/hot.ld");
     let of = |name: &str| std::env::var(name).unwrap_or_default();
-    if of("CARGO_CFG_TARGET_OS") == "linux" && of("CARGO_CFG_TARGET_ENV") == "gnu" && of("PROFILE") == "release" {
+    if of("CARGO_CFG_TARGET_OS") == "linux" && of("PROFILE") == "release" {
         println!("cargo::rustc-link-arg-bin=dlock=-Wl,-T,{}/src/hot.ld", of("CARGO_MANIFEST_DIR"));
     }
 }

@@ -19,6 +19,9 @@ fail() {
 }
 
 project=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+# shellcheck source=.cargo/target.sh
+. "$project/.cargo/target.sh"
+
 prefix=
 action=install
 while [ $# -gt 0 ]; do
@@ -91,12 +94,9 @@ build() {
     PATH=$PATH:${HOME:-/root}/.cargo/bin
     command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
     command -v cc >/dev/null || fail "a C linker is missing: on Debian and Ubuntu: apt-get install gcc libc6-dev"
-    host=$(rustc -vV | sed -n 's/^host: //p')
     cd "$project"
-    cargo build --release --locked --bin dlock --target "$host" || fail "the build failed"
-    target=$(cargo metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-    binary=$target/$host/release/dlock
-    [ -x "$binary" ] || fail "the build did not leave $binary"
+    binary=$(built --release --bin dlock --target "$(installed_target)") || fail "the build failed"
+    [ -x "$binary" ] || fail "the build left no program"
 }
 
 install_all() {

@@ -15,6 +15,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # shellcheck source=tests/packages.sh
 . tests/packages.sh
+# shellcheck source=.cargo/target.sh
+. .cargo/target.sh
 
 home=$PWD/target/benches
 libraries=(redis==8.1.0 kazoo==2.11.0 python-redis-lock==4.0.1 matplotlib==3.11.2)
@@ -80,19 +82,12 @@ if [ "$(cat "$home/python.done" 2>/dev/null)" != "${libraries[*]}" ]; then
 fi
 
 command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.91 or later, see https://rustup.rs"
-host=$(rustc -vV | sed -n 's/^host: //p')
+target=$(installed_target)
 programs=(--dlock "${DLOCK_BENCH_PROGRAM:-}")
 compared=${DLOCK_BENCH_ZOOKEEPER_PEER:-}
-# Builds the program $2 of the package $1, and says where it is.
-built() {
-    local said
-    said=$(cargo build --release --locked --target "$host" --message-format=json --package "$1" --bin "$2")
-    printf '%s\n' "$said" | grep '"kind":\["bin"\]' | grep "\"name\":\"$2\"" |
-        grep -o '"executable":"[^"]*"' | tail -n 1 | cut -d '"' -f 4
-}
 if [ -z "${DLOCK_BENCH_PROGRAM:-}" ]; then
-    programs=(--dlock "$(built dlock-cli dlock)")
-    compared=$(built zookeeper-peer zookeeper-peer)
+    programs=(--dlock "$(built --release --target "$target" --package dlock-cli --bin dlock)")
+    compared=$(built --release --target "$(host_target)" --package zookeeper-peer)
 fi
 if [ -n "$compared" ]; then
     programs+=(--zookeeper-peer "$compared")
@@ -100,5 +95,5 @@ else
     missing+=("--missing" "zookeeper-peer=DLOCK_BENCH_ZOOKEEPER_PEER is not set")
 fi
 
-PYTHONPATH=benches PYTHONPYCACHEPREFIX="$home/cache" "$python" -m harness --root "$PWD" --home "$home" --host "$host" \
+PYTHONPATH=benches PYTHONPYCACHEPREFIX="$home/cache" "$python" -m harness --root "$PWD" --home "$home" --target "$target" \
     --python "$python" "${programs[@]}" "${missing[@]}" "$@"

@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # shellcheck source=tests/packages.sh
 . tests/packages.sh
+# shellcheck source=.cargo/target.sh
+. .cargo/target.sh
 
 # What is missing, as Debian's packages.
 missing_packages() {
@@ -44,6 +46,14 @@ install_missing "the tests need a C linker, redis-server, openssl, java, ZooKeep
 
 # Nearly all that a test does is to wait. More at a time would want more memory for their servers than many machines have.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) < 2 ? 6 : 10))}
+
+# The tests themselves are of this system's C library, the program that they test of the one that people get: that with
+# this system's is tested by what calls cargo itself (tests/versions.sh, tests/zookeeper.sh, tests/interop/run.sh).
+if [ -z "${DLOCK_TEST_PROGRAM:-}" ]; then
+    target=$(installed_target)
+    [ "$target" = "$(host_target)" ] || DLOCK_TEST_PROGRAM=$(built --bin dlock --target "$target")
+    export DLOCK_TEST_PROGRAM
+fi
 
 # Not the release profile: its link-time optimisation takes longer than all tests together.
 exec cargo test "$@"

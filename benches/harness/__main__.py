@@ -36,7 +36,7 @@ def arguments():
     parser.add_argument(
         "--output", help="directory for what was measured [benches/results; with --quick or --only below target]"
     )
-    for name in ("root", "home", "dlock", "python", "host"):
+    for name in ("root", "home", "dlock", "python", "target"):
         parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--zookeeper-peer", help=argparse.SUPPRESS)
     parser.add_argument("--missing", action="append", default=[], help=argparse.SUPPRESS)
@@ -166,7 +166,7 @@ def main():
                 contenders.close()
             stop(servers)
     if "size" in parts:
-        result["size"] = size.run(options.dlock, options.host, options.home, options.full)
+        result["size"] = size.run(options.dlock, options.target, options.home, options.full)
     path = save(result, output)
     plots.draw(result, output)
     print(report.terminal(result))

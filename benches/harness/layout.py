@@ -1,5 +1,6 @@
 """Writes the linker's list of the functions that a run executes, from callgrind's record of one run on each backend."""
 
+import bisect
 import collections
 import glob
 import os
@@ -13,25 +14,22 @@ from .servers import Redis, ZooKeeper
 HEAD = """\
 /* What every `dlock run` executes, side by side: a program is fetched in pieces of 64 KB, and these functions were in
    each of its 80. Written by benches/layout.sh, read by build.rs. A function that is not here, or not any more, lies
-   where it would lie without this file. Understood by GNU ld and by LLVM's lld. */
+   where it would lie without this file; so do constants without a name of their own (Lanon), whose numbers are those of
+   one source and one compiler. Understood by GNU ld and by LLVM's lld. */
 """
 
 
 # What callgrind does not see: the command's own process before it is the command, functions for what the processor has
-# and callgrind's lacks, one of dlock's own in the place of the C library's.
+# and callgrind's lacks.
 BESIDE = """\
 *(.text._ZN5dlock3sys5spawn*)
 *crt1.o(.text .text.*)
 *(.iplt)
-*(.text._dl_get_origin)
 *(.text._ZN4sha26sha2567x86_sha*)
-*libc.a:strcmp-avx2.o(.text .text.*)
-*libc.a:signal.o(.text .text.*)
-*libc.a:execvpe.o(.text .text.*)
-*libc.a:execve.o(.text .text.*)
+*libc.a:execve.lo(.text .text.*)
 """
 
-# Sixteen kilobytes of zeros in the middle of the C library's variables, most of which are written at every start.
+# Sixteen kilobytes of zeros in the middle of glibc's variables, most of which are written at every start.
 APART = "*libc.a:pthread_keys.o(.bss .bss.* COMMON)"
 
 
@@ -56,6 +54,36 @@ def executed(program, options, command, scratch):
     return found[0][1], found[-1][1]
 
 
+def constants_of(path):
+    """Where the linker's map says that each piece of the constants lies: begin, end and name, in the order of addresses."""
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        text = re.sub(r"\n {16,}(?=0x)", " ", lines.read())
+    found = re.findall(r"^ (\.rodata\.\S+) +0x([0-9a-f]+) +0x([0-9a-f]+) \S", text, re.M)
+    pieces = ((int(at, 16), int(at, 16) + int(size, 16), name) for name, at, size in found)
+    return sorted(piece for piece in pieces if piece[0] < piece[1])
+
+
+def touched(program, options, scratch, pieces):
+    """The names of the pieces that a run reads from."""
+    begins = [begin for begin, _, _ in pieces]
+    read = set()
+    with tempfile.TemporaryDirectory(dir=scratch) as records:
+        lackey = ["valgrind", "--tool=lackey", "--trace-mem=yes", f"--log-file={records}/%p"]
+        subprocess.run(
+            [*lackey, program, "run", *options, "--key", "layout", "--", "/bin/true"],
+            env={"PATH": "/usr/bin:/bin", "HOME": scratch},
+            check=True,
+        )
+        for path in glob.glob(f"{records}/*"):
+            with open(path, encoding="utf-8", errors="replace") as lines:
+                for at in {int(at, 16) for at in re.findall(r"^ [LM] ([0-9a-f]+),", lines.read(), re.M)}:
+                    number = bisect.bisect(begins, at) - 1
+                    if number >= 0 and at < pieces[number][1]:
+                        read.add(pieces[number][2])
+    # What the linker merges by its contents is one large piece.
+    return {name for name in read if not re.match(r"\.rodata\.(str|cst)", name)}
+
+
 def members(library):
     """In which member of the C library each of its functions is, where that is one alone."""
     of = collections.defaultdict(set)
@@ -71,7 +99,8 @@ def patterns(name, member_of):
     """How the linker's script names a function, whatever hash its compiler gives it."""
     name = re.sub(r"\.llvm\.\d+$", "", name)
     if name in member_of:
-        return [f"*libc.a:{member_of[name]}(.text .text.*)"]
+        # Some of the C library's functions come from Rust's own, where those are asked first.
+        return [f"*libc.a:{member_of[name]}(.text .text.*)", f"*(.text.{name})"]
     if name.startswith("_ZN"):
         name = re.sub(r"17h[0-9a-f]{16}E.*", "17h*", name)
     elif name.startswith("_R"):
@@ -83,7 +112,8 @@ def patterns(name, member_of):
 
 def main():
     """Runs dlock on each backend, and writes the list."""
-    program, library, path = sys.argv[1:]
+    program, library, map_of_it, path = sys.argv[1:]
+    pieces = constants_of(map_of_it)
     servers = []
     with tempfile.TemporaryDirectory() as scratch:
         try:
@@ -94,6 +124,7 @@ def main():
             redis, zookeeper = servers
             ways = (["--backend", "file", "--dir", scratch], ["--redis", redis.url], ["--zk", zookeeper.address])
             starts = [executed(program, way, ["/bin/true"], scratch) for way in ways]
+            read = sorted(set().union(*(touched(program, way, scratch, pieces) for way in ways)))
             # Renewed several times, however slowly callgrind lets it go.
             holds = [executed(program, [*way, "--ttl", "6s"], ["/bin/sleep", "5"], scratch) for way in ways]
         finally:
@@ -111,7 +142,7 @@ def main():
         for name in sorted(group):
             written.update(dict.fromkeys(patterns(name, member_of)))
     # The constants of these functions, as far as they have names that stay; not those of what only a hold needs.
-    constants = {}
+    constants = {f"*({name})": None for name in read if ".Lanon." in name}
     for name in sorted(front.union(*keepers)):
         for pattern in patterns(name, member_of):
             if pattern.startswith("*libc.a:"):

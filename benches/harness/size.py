@@ -63,9 +63,9 @@ def crates(binary, names):
     return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
-def dependencies(host):
+def dependencies(target):
     """The crates that are linked, dlock itself not, and the direct ones."""
-    base = ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", host, "--prefix", "none"]
+    base = ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none"]
     listed = subprocess.run(base, capture_output=True, text=True, check=True).stdout
     direct = subprocess.run([*base, "--depth", "1"], capture_output=True, text=True, check=True).stdout
     lines = {line.removesuffix(" (*)") for line in listed.splitlines() if line}
@@ -75,25 +75,25 @@ def dependencies(host):
     return names, sorted(first)
 
 
-def built(host, home):
+def built(target, home):
     """Builds it from nothing with its symbols kept; seconds, and the binary."""
-    target = os.path.join(home, "clean")
-    shutil.rmtree(target, ignore_errors=True)
-    environment = os.environ | {"CARGO_TARGET_DIR": target, "CARGO_PROFILE_RELEASE_STRIP": "none"}
+    directory = os.path.join(home, "clean")
+    shutil.rmtree(directory, ignore_errors=True)
+    environment = os.environ | {"CARGO_TARGET_DIR": directory, "CARGO_PROFILE_RELEASE_STRIP": "none"}
     began = time.monotonic()
-    words = ["cargo", "build", "--release", "--locked", "--bin", "dlock", "--target", host]
+    words = ["cargo", "build", "--release", "--locked", "--bin", "dlock", "--target", target]
     subprocess.run(words, env=environment, check=True, stdin=subprocess.DEVNULL)
-    return round(time.monotonic() - began, 1), os.path.join(target, host, "release", "dlock")
+    return round(time.monotonic() - began, 1), os.path.join(directory, target, "release", "dlock")
 
 
-def run(binary, host, home, full):
+def run(binary, target, home, full):
     """The sizes; the build and what each crate's code takes only where there is time for it."""
-    names, direct = dependencies(host)
+    names, direct = dependencies(target)
     found = {"bytes": os.path.getsize(binary), "sections": sections(binary)}
     found |= {"dependencies": len(names), "direct": direct}
     unstripped = os.environ.get("DLOCK_BENCH_UNSTRIPPED")
     if full and not unstripped:
-        found["build_s"], unstripped = built(host, home)
+        found["build_s"], unstripped = built(target, home)
     if unstripped:
         found["code"] = crates(unstripped, names)
     return found
