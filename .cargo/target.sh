@@ -2,7 +2,7 @@
 # Which target the program that people get is built for; for scripts that source this: install.sh, tests/run.sh,
 # benches/*.sh.
 #
-# On x86-64 that is the one with musl as C library: with it a start of dlock takes a tenth less than with a static glibc,
+# On x86-64 that is the one with musl as C library: with it a start of dlock takes a sixth less than with a static glibc,
 # which asks the processor 68 times what it can do (docs/benchmarks.md). rustup has it; where a distribution's Rust has not,
 # or rustup cannot fetch it, the system's C library does. CARGO_BUILD_TARGET decides otherwise, as for cargo itself.
 
@@ -23,7 +23,7 @@ installed_target() {
         if has_std_for "$musl"; then
             target=$musl
         else
-            printf '%s: Rust has no %s here (rustup target add %s): building for %s, which starts a tenth slower\n' \
+            printf '%s: Rust has no %s here (rustup target add %s): building for %s, which starts a fifth slower\n' \
                 "${0##*/}" "$musl" "$musl" "$target" >&2
         fi
     fi

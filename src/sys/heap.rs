@@ -69,3 +69,59 @@ unsafe extern "C" fn free(memory: *mut c_void) {
     // SAFETY: the caller's promise is what this asks for.
     unsafe { heap().c_free(memory.cast()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
+
+    use super::{GRANULARITY, aligned_alloc, calloc, free, malloc, ptr, realloc as realloc_in_c};
+
+    /// By Rust's own allocator, which calls what is here.
+    #[test]
+    fn memory_is_aligned_and_keeps_what_is_written_to_it_in_any_thread() {
+        let sizes = [1, 15, 16, 17, 4096, 100_000, GRANULARITY, 3 * GRANULARITY + 1];
+        let fill = |seed: usize| {
+            for (number, (size, alignment)) in
+                sizes.into_iter().flat_map(|size| [8, 16, 64, 4096].map(|alignment| (size, alignment))).enumerate()
+            {
+                let mark = u8::try_from((seed + number) % 256).expect("a remainder");
+                let layout = Layout::from_size_align(size, alignment).expect("small");
+                // SAFETY: no size is zero, only memory within the size is used, and each is freed once as it was asked for.
+                #[expect(unsafe_code)]
+                unsafe {
+                    let zeroed = alloc_zeroed(layout);
+                    assert!(!zeroed.is_null() && zeroed.addr().is_multiple_of(alignment));
+                    assert!((0..size).all(|at| zeroed.add(at).read() == 0), "{size} {alignment}");
+                    let memory = alloc(layout);
+                    assert!(!memory.is_null() && memory.addr().is_multiple_of(alignment));
+                    memory.write_bytes(mark, size);
+                    zeroed.write_bytes(!mark, size);
+                    let grown = realloc(memory, layout, 2 * size);
+                    assert!(grown.addr().is_multiple_of(alignment));
+                    assert!((0..size).all(|at| grown.add(at).read() == mark), "{size} {alignment}");
+                    dealloc(zeroed, layout);
+                    dealloc(grown, Layout::from_size_align(2 * size, alignment).expect("small"));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                scope.spawn(move || (0..20).for_each(|round| fill(seed * 20 + round)));
+            }
+        });
+    }
+
+    #[test]
+    fn what_there_is_no_memory_for_is_null() {
+        assert!(calloc(usize::MAX, 2).is_null() && malloc(usize::MAX / 2).is_null());
+        assert!(aligned_alloc(24, 1).is_null(), "no power of two");
+        // SAFETY: null is nothing to free, and new memory where there is something to grow.
+        #[expect(unsafe_code)]
+        unsafe {
+            free(ptr::null_mut());
+            let memory = realloc_in_c(ptr::null_mut(), 10);
+            assert!(!memory.is_null());
+            free(memory);
+        }
+    }
+}
