@@ -88,8 +88,9 @@ compared=${DLOCK_BENCH_ZOOKEEPER_PEER:-}
 if [ -z "${DLOCK_BENCH_PROGRAM:-}" ]; then
     # As install.sh does: a copy lies in the page cache in larger pieces than what a linker has written.
     install -m 755 "$(built --release --target "$target" --package dlock-cli --bin dlock)" "$home/dlock"
+    install -m 755 "$(built --release --target "$target" --package zookeeper-peer)" "$home/zookeeper-peer"
     programs=(--dlock "$home/dlock")
-    compared=$(built --release --target "$(host_target)" --package zookeeper-peer)
+    compared=$home/zookeeper-peer
 fi
 if [ -n "$compared" ]; then
     programs+=(--zookeeper-peer "$compared")
