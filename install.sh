@@ -9,7 +9,8 @@ usage: ./install.sh [--prefix DIR] [--uninstall]
   --prefix DIR   install below DIR (default: /usr/local for root, ~/.local for others)
   --uninstall    remove what an install with the same prefix put there
 
-DESTDIR is put before every path, for packagers.
+DESTDIR is put before every path, for packagers. It is built for CARGO_BUILD_TARGET, or else with musl on x86-64 where Rust
+has that, or rustup gets it.
 END
 }
 
