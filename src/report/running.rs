@@ -137,7 +137,7 @@ pub fn lost_late(settings: &RunSettings, key: &LockKey, ended: &std::io::Result<
         }
         _ => "stopping what it left running",
     };
-    format!("lost {name} when {program} had ended: {why}; {then}")
+    format!("lost {name} after {program} had ended: {why}; {then}")
 }
 
 /// An operator wants it back, and of the command there is only what it has left behind.
@@ -175,7 +175,7 @@ pub fn was_not_ours(key: &LockKey) -> Event {
 #[must_use]
 pub fn gone_late(key: &LockKey) -> String {
     let name = Quoted(key.as_str());
-    format!("{name} was taken away when the command had ended, while what it left running was awaited")
+    format!("{name} was taken away after the command had ended, while what it left running was awaited")
 }
 
 /// `left`: for how long others are still kept out.

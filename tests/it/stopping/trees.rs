@@ -76,7 +76,7 @@ fn a_lease_lost_while_the_rest_is_awaited_kills_it_and_the_status_stays(place: &
     run.says("ready");
     eventually("the command itself has ended", || !run.tree().iter().any(|process| process.comm == "sh"));
     place.take_away("job");
-    run.wait().exits_with(6).mentions(&["lost \"job\" when \"sh\" had ended", "stopping what it left running"]);
+    run.wait().exits_with(6).mentions(&["lost \"job\" after \"sh\" had ended", "stopping what it left running"]);
     assert!(run.job().is_empty());
 }
 
@@ -93,7 +93,7 @@ fn a_lock_that_was_ours_after_the_end_and_is_gone_with_the_rest_leaves_the_statu
     eventually("it is renewed twice", || renewals() >= before + 2);
     place.take_away("job");
     run.tree()[0].signal(Signal::SIGKILL);
-    run.wait().exits_with(6).mentions(&["\"job\" was taken away when the command had ended"]);
+    run.wait().exits_with(6).mentions(&["\"job\" was taken away after the command had ended"]);
 }
 
 /// A chain of processes each of which starts the next and ends: at no two moments is it the same one.
