@@ -29,6 +29,14 @@ impl Frugal {
         }
     }
 
+    /// Nobody here can do without what was asked for: whoever is told so aborts.
+    fn given(&self, memory: *mut u8) -> *mut u8 {
+        if memory.is_null() {
+            self.refuse();
+        }
+        memory
+    }
+
     #[cold]
     fn refuse(&self) -> ! {
         // Nothing that would allocate.
@@ -45,13 +53,13 @@ unsafe impl GlobalAlloc for Frugal {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.admit(layout.size());
         // SAFETY: the caller's promises are those that this asks for; so below.
-        unsafe { System.alloc(layout) }
+        self.given(unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         self.admit(layout.size());
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        self.given(unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
@@ -62,6 +70,6 @@ unsafe impl GlobalAlloc for Frugal {
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         self.admit(size);
         // SAFETY: as above.
-        unsafe { System.realloc(memory, layout, size) }
+        self.given(unsafe { System.realloc(memory, layout, size) })
     }
 }
