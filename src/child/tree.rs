@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::sys::process::PidFd;
+use crate::sys::stat::Stat;
 
 /// No caller is kept longer than so many walks: what forks faster than they kill is met again in the next round.
 const MOST_WALKS: usize = 32;
@@ -106,7 +107,7 @@ pub fn is_below(pid: Pid, ancestor: Pid) -> bool {
 /// Those of `pids` that do anything: a zombie only waits for its parent.
 #[must_use]
 pub fn living(pids: Vec<Pid>) -> Vec<Pid> {
-    pids.into_iter().filter(|&pid| stat_of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))).collect()
+    pids.into_iter().filter(|&pid| Stat::of(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))).collect()
 }
 
 /// The file name of the program that `pid` runs, as the kernel keeps it (at most 15 bytes).
@@ -148,30 +149,7 @@ fn send_to_descendant(pid: Pid, root: Pid, signals: &[i32]) -> nix::Result<()> {
 }
 
 fn parent_of(pid: Pid) -> Option<Pid> {
-    stat_of(pid).map(|stat| stat.parent).filter(|parent| parent.as_raw() > 0)
-}
-
-/// What `/proc/PID/stat` says of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stat {
-    pub state: char,
-    pub parent: Pid,
-}
-
-impl Stat {
-    /// `None`: that is no such text.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        // The name in parentheses may hold any bytes, parentheses included; the last one closes it.
-        let closes = text.iter().rposition(|&byte| byte == b')')?;
-        let mut after_name = std::str::from_utf8(&text[closes + 1..]).ok()?.split_whitespace();
-        let state = after_name.next()?.chars().next()?;
-        Some(Self { state, parent: Pid::from_raw(after_name.next()?.parse().ok()?) })
-    }
-}
-
-fn stat_of(pid: Pid) -> Option<Stat> {
-    Stat::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    Stat::of(pid).map(|stat| stat.parent).filter(|parent| parent.as_raw() > 0)
 }
 
 #[cfg(test)]

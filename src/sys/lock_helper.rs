@@ -5,19 +5,31 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libc::{c_int, c_uint, pid_t};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{Pid, pipe2};
 
 use super::ofd_lock::{Access, Extent, lock_blocking};
 use super::readiness::Readiness;
+use super::stat::Stat;
+
+/// How long a child is watched on its way into the kernel's queue, which takes it a fraction of a millisecond.
+const ON_ITS_WAY: Duration = Duration::from_millis(20);
 
 /// A child that blocks until it is granted a lock. Dropped: the wait is over, and so is the child.
 #[derive(Debug)]
 pub struct LockHelper {
     /// Names the child even after somebody else reaped it.
     pidfd: Readiness<OwnedFd>,
+    child: Pid,
+    /// Closed by the child as the last thing before it asks the kernel.
+    on_its_way: Option<OwnedFd>,
 }
 
 impl LockHelper {
@@ -26,7 +38,9 @@ impl LockHelper {
     /// # Errors
     /// When there is no process or descriptor to be had.
     pub fn start(file: BorrowedFd<'_>, extent: Extent, access: Access) -> io::Result<Self> {
+        let (on_its_way, closed_by_the_child) = pipe2(OFlag::O_CLOEXEC)?;
         let child = fork_blocked(file, extent, access)?;
+        drop(closed_by_the_child);
         let pidfd = match pidfd_open(child) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
@@ -35,11 +49,26 @@ impl LockHelper {
             }
         };
         match Readiness::new(pidfd) {
-            Ok(pidfd) => Ok(Self { pidfd }),
+            Ok(pidfd) => Ok(Self { pidfd, child: Pid::from_raw(child), on_its_way: Some(on_its_way) }),
             Err(error) => {
                 abandon(child);
                 Err(error)
             }
+        }
+    }
+
+    /// Returns when the request stands in the kernel's queue or has been granted, so that whoever asks from now on comes
+    /// after it. Blocks for as long as the child takes to get there, and 20 ms at most: of one that is slower (the machine
+    /// is, or somebody has stopped it) the place is not known.
+    pub fn reach_the_queue(&mut self) {
+        let until = Instant::now() + ON_ITS_WAY;
+        if let Some(on_its_way) = self.on_its_way.take() {
+            let left = PollTimeout::try_from(ON_ITS_WAY).unwrap_or(PollTimeout::ZERO);
+            poll(&mut [PollFd::new(on_its_way.as_fd(), PollFlags::POLLIN)], left).ok();
+        }
+        // From there to where it sleeps it is a few instructions, and the kernel tells nobody when it does.
+        while Stat::of(self.child).is_some_and(|stat| !matches!(stat.state, 'S' | 'Z')) && Instant::now() < until {
+            thread::yield_now();
         }
     }
 
@@ -159,4 +188,51 @@ fn abandon(child: pid_t) {
     let pid = nix::unistd::Pid::from_raw(child);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).ok();
     while waitid(Id::Pid(pid), WaitPidFlag::WEXITED) == Err(Errno::EINTR) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+    use crate::sys::ofd_lock::{ByteRange, try_lock, unlock};
+
+    const BYTE: Extent = Extent::Bytes(ByteRange::byte(0));
+
+    /// How many requests the kernel has queued for locks of `file`.
+    fn queued(file: &File) -> usize {
+        let inode = format!(":{} ", file.metadata().expect("it is open").ino());
+        let locks = fs::read_to_string("/proc/locks").expect("/proc is mounted");
+        locks.lines().filter(|line| line.contains("->") && line.contains(&inode)).count()
+    }
+
+    #[tokio::test]
+    async fn whoever_has_reached_the_queue_comes_before_whoever_asks_then() {
+        let place = tempfile::NamedTempFile::new().expect("the temporary directory takes files");
+        let opened = || File::options().read(true).write(true).open(place.path()).expect("it is there");
+        let holder = opened();
+        try_lock(holder.as_fd(), BYTE, Access::Write).expect("nobody has it");
+        let files: Vec<File> = (0..50).map(|_| opened()).collect();
+        let mut helpers = Vec::new();
+        for (before, file) in files.iter().enumerate() {
+            let mut helper = LockHelper::start(file.as_fd(), BYTE, Access::Write).expect("there are processes");
+            helper.reach_the_queue();
+            assert_eq!(queued(file), before + 1);
+            helpers.push(helper);
+        }
+        unlock(holder.as_fd(), BYTE).expect("it is ours");
+        for (file, helper) in files.iter().zip(helpers) {
+            helper.granted().await.expect("its turn has come");
+            unlock(file.as_fd(), BYTE).expect("it is ours");
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_is_granted_at_once_is_not_waited_for() {
+        let file = tempfile::tempfile().expect("the temporary directory takes files");
+        let mut helper = LockHelper::start(file.as_fd(), BYTE, Access::Write).expect("there are processes");
+        helper.reach_the_queue();
+        helper.granted().await.expect("nobody has it");
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) mod seeded;
 pub mod shared_page;
 pub mod signals;
 pub mod spawn;
+pub mod stat;
 pub mod stdio;
 pub mod users;
 pub mod window;

@@ -40,7 +40,7 @@ impl Attempting<'_> {
                 return Ok(Outcome::Settled(Acquired::Held(self.seen(file, None)?)));
             }
             if !file.is_entered() {
-                self.queue(file).await?;
+                self.show(file).await?;
             }
             self.shut_out(file).await?;
         }
@@ -94,9 +94,7 @@ impl Attempting<'_> {
         if self.claim.patience == Patience::Refuse {
             return self.await_passage(file).await;
         }
-        self.queue(file).await?;
-        file.lock(HEAD).await?;
-        (self.progress)(Progress::Waiting(self.seen(file, Some(0))?));
+        self.reach_the_head(file).await?;
         Ok(None)
     }
 
@@ -130,8 +128,8 @@ impl Attempting<'_> {
         }
     }
 
-    /// Shows us in the queue.
-    async fn queue(&self, file: &LockFile) -> Result<(), BackendError> {
+    /// Shows us in the queue, whose head we are.
+    async fn show(&self, file: &LockFile) -> Result<(), BackendError> {
         let contention = {
             let _guard = file.guard().await?;
             self.check_same_slots(file, &file.read()?)?;
@@ -250,7 +248,7 @@ impl Attempting<'_> {
     }
 
     /// Everybody who holds or waits has to count alike. Needs the guard.
-    fn check_same_slots(&self, file: &LockFile, current: &Current) -> Result<(), BackendError> {
+    pub(super) fn check_same_slots(&self, file: &LockFile, current: &Current) -> Result<(), BackendError> {
         let Mode::Slots(total) = self.claim.mode else { return Ok(()) };
         let record = &current.record;
         let others = file.entries(self.backend.leases()?)?;

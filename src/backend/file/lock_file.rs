@@ -64,6 +64,18 @@ impl LockFile {
         lock_waiting(self.descriptor(), locks::bytes(range), access, &self.path).await
     }
 
+    /// Asks for `range` like [`lock`](Self::lock) and returns when the kernel has the request: whoever asks later comes
+    /// later. Blocks for the fraction of a millisecond that this takes.
+    pub(super) fn queue(&self, range: ByteRange) -> Result<Queued<'_>, BackendError> {
+        let request =
+            Request { file: self.descriptor(), extent: locks::bytes(range), access: Access::Write, path: &self.path };
+        let mut helper = request.begin()?;
+        if let Some(helper) = &mut helper {
+            helper.reach_the_queue();
+        }
+        Ok(Queued { request, helper })
+    }
+
     /// Locks the guard, which nobody who runs keeps for longer than a few system calls. In a crowd one's turn may be long in
     /// coming all the same; that it comes is seen by what the others write.
     pub(super) async fn guard(&self) -> Result<Guarded<'_>, BackendError> {
@@ -303,19 +315,64 @@ pub(super) async fn lock_waiting(
     access: Access,
     path: &Path,
 ) -> Result<(), BackendError> {
-    let failed = |errno| directory::failed(path, errno);
-    loop {
-        if ofd_lock::try_lock(file, extent, access).map_err(failed)? == Attempt::Locked {
-            return Ok(());
+    let request = Request { file, extent, access, path };
+    let helper = request.begin()?;
+    request.finish(helper).await
+}
+
+/// A lock that is waited for.
+struct Request<'a> {
+    file: BorrowedFd<'a>,
+    extent: Extent,
+    access: Access,
+    path: &'a Path,
+}
+
+/// A request that stands in the kernel's queue. Dropped: it does not any more.
+pub(super) struct Queued<'a> {
+    request: Request<'a>,
+    /// `None`: it was granted at once.
+    helper: Option<LockHelper>,
+}
+
+impl Queued<'_> {
+    pub(super) fn is_granted(&self) -> bool {
+        self.helper.is_none()
+    }
+
+    /// Waits for the grant.
+    pub(super) async fn granted(self) -> Result<(), BackendError> {
+        self.request.finish(self.helper).await
+    }
+}
+
+impl Request<'_> {
+    /// `None`: it is granted.
+    fn begin(&self) -> Result<Option<LockHelper>, BackendError> {
+        if ofd_lock::try_lock(self.file, self.extent, self.access).map_err(|errno| self.failed(errno))?
+            == Attempt::Locked
+        {
+            return Ok(None);
         }
-        let helper = LockHelper::start(file, extent, access).map_err(|error| {
-            BackendError::system(format!("no process can be started to wait for {}: {error}", path.display()))
+        let helper = LockHelper::start(self.file, self.extent, self.access).map_err(|error| {
+            BackendError::system(format!("no process can be started to wait for {}: {error}", self.path.display()))
         })?;
-        match helper.granted().await {
-            // Somebody killed it, or reaped it before us: whether the lock is ours is seen by asking for it again.
-            Err(Errno::EINTR | Errno::ECHILD) => {}
-            result => return result.map_err(failed),
+        Ok(Some(helper))
+    }
+
+    async fn finish(&self, mut helper: Option<LockHelper>) -> Result<(), BackendError> {
+        while let Some(waiting) = helper {
+            helper = match waiting.granted().await {
+                // Somebody killed it, or reaped it before us: whether the lock is ours is seen by asking for it again.
+                Err(Errno::EINTR | Errno::ECHILD) => self.begin()?,
+                result => return result.map_err(|errno| self.failed(errno)),
+            };
         }
+        Ok(())
+    }
+
+    fn failed(&self, errno: Errno) -> BackendError {
+        directory::failed(self.path, errno)
     }
 }
 

@@ -147,17 +147,26 @@ impl Attempting<'_> {
 
     /// Waits in the kernel's queue: first to be its head, then for the holder to go.
     async fn stand_in_line(&self, file: &LockFile) -> Result<(), BackendError> {
-        let contention = {
+        self.reach_the_head(file).await?;
+        file.lock(EXCLUSIVE).await
+    }
+
+    /// Waits for the turnstile, in the same order in which the table has the contenders: while one enters there and in the
+    /// kernel's queue, no other one can.
+    pub(super) async fn reach_the_head(&self, file: &LockFile) -> Result<(), BackendError> {
+        let (contention, turn) = {
             let _guard = file.guard().await?;
+            self.check_same_slots(file, &file.read()?)?;
             let ahead = file.enter(&self.entry(), self.backend.leases()?)?;
-            self.seen(file, Some(ahead))?
+            (self.seen(file, Some(ahead))?, file.queue(HEAD)?)
         };
         (self.progress)(Progress::Waiting(contention));
-        if file.try_lock(HEAD)? == Attempt::Busy {
-            file.lock(HEAD).await?;
-            (self.progress)(Progress::Waiting(self.seen(file, Some(0))?));
+        if turn.is_granted() {
+            return Ok(());
         }
-        file.lock(EXCLUSIVE).await
+        turn.granted().await?;
+        (self.progress)(Progress::Waiting(self.seen(file, Some(0))?));
+        Ok(())
     }
 
     /// Reads the records and, if they allow it, writes ours. Needs everything and the guard.

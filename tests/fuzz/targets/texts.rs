@@ -1,12 +1,12 @@
 //! Short texts: keys, holder data, what a fence file remembers, and the kernel's line about a process.
 
-use dlock::child::tree::Stat;
 use dlock::commands::fence::recorded;
 use dlock::error::phrase::{Escaped, Quoted, Who, is_hidden};
 use dlock::lock::{
     Holder, HolderEntry, KeyPattern, LockKey, LockState, LockStatus, Mode, Namespace, OwnerToken, Phase,
 };
 use dlock::settings::duration;
+use dlock::sys::stat::Stat;
 
 use super::listings::can_be_shown;
 use super::promises::is_one_line;
