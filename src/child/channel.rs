@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::supervisor::Delivery;
 use crate::sys::packet_socket::{self, PacketSocket};
-use crate::sys::process::Exit;
 
 /// What the front tells the keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,17 +19,15 @@ pub enum FromFront {
 /// What the keeper tells the front.
 #[derive(Debug)]
 pub(super) enum FromKeeper {
-    /// The command is about to exist: watch the deadline, and keep this descriptor open. Said once for each descriptor.
-    Holding(Option<OwnedFd>),
+    /// The command is about to exist: keep this open for as long as anything of it may live.
+    KeepOpen(Option<OwnedFd>),
     /// The command has been stopped, by this signal.
     CommandStopped(i32),
     /// Whether somebody wanted the end that the command has come to.
     AskedForSignals,
     /// The wait has been given up because dlock was asked to stop, by this signal.
     WaitSuspended(i32),
-    /// All is done: end like this.
-    Ended(Exit),
-    /// The keeper is dead.
+    /// The keeper has ended, as it meant to or not.
     Gone,
 }
 
@@ -47,13 +44,11 @@ const SIGNAL_TO_FORWARD: u8 = b'S';
 const SIGNAL_DELIVERED: u8 = b's';
 const SIGNAL_TO_GROUP: u8 = b'g';
 const WOKEN: u8 = b'w';
-const HOLDING: u8 = b'H';
+const KEEP_OPEN: u8 = b'K';
 const CAUGHT_UP: u8 = b'c';
 const COMMAND_STOPPED: u8 = b'Z';
 const ASK_FOR_SIGNALS: u8 = b'?';
 const WAIT_SUSPENDED: u8 = b'W';
-const ENDED_BY_CODE: u8 = b'E';
-const ENDED_BY_SIGNAL: u8 = b'e';
 
 impl Channel {
     pub(super) fn tell_signal(&self, number: i32, delivery: Delivery) {
@@ -74,11 +69,8 @@ impl Channel {
         self.send(ASK_FOR_SIGNALS, 0, None);
     }
 
-    pub(super) fn tell_holding(&self, descriptors: &[BorrowedFd<'_>]) {
-        if descriptors.is_empty() {
-            self.send(HOLDING, 0, None);
-        }
-        descriptors.iter().for_each(|descriptor| self.send(HOLDING, 0, Some(*descriptor)));
+    pub(super) fn tell_to_keep_open(&self, descriptor: BorrowedFd<'_>) {
+        self.send(KEEP_OPEN, 0, Some(descriptor));
     }
 
     pub(super) fn tell_command_stopped(&self, signal: i32) {
@@ -87,13 +79,6 @@ impl Channel {
 
     pub(super) fn tell_wait_suspended(&self, signal: i32) {
         self.send(WAIT_SUSPENDED, signal, None);
-    }
-
-    pub(super) fn tell_ended(&self, exit: Exit) {
-        match exit {
-            Exit::Code(code) => self.send(ENDED_BY_CODE, code, None),
-            Exit::Signal(signal) => self.send(ENDED_BY_SIGNAL, signal, None),
-        }
     }
 
     /// The front's next message; `EAGAIN` when there is none yet.
@@ -114,12 +99,10 @@ impl Channel {
         let Some(([kind, number @ ..], descriptor)) = self.0.receive()? else { return Ok(FromKeeper::Gone) };
         let number = i32::from_le_bytes(number);
         Ok(match kind {
-            HOLDING => FromKeeper::Holding(descriptor),
+            KEEP_OPEN => FromKeeper::KeepOpen(descriptor),
             COMMAND_STOPPED => FromKeeper::CommandStopped(number),
             ASK_FOR_SIGNALS => FromKeeper::AskedForSignals,
-            WAIT_SUSPENDED => FromKeeper::WaitSuspended(number),
-            ENDED_BY_SIGNAL => FromKeeper::Ended(Exit::Signal(number)),
-            _ => FromKeeper::Ended(Exit::Code(number)),
+            _ => FromKeeper::WaitSuspended(number),
         })
     }
 
@@ -164,31 +147,21 @@ mod tests {
     fn what_a_peer_said_last_arrives_although_it_died_with_a_message_unread() {
         let (front, keeper) = pair().expect("a socket pair");
         front.tell_signal(15, Delivery::Forward);
-        keeper.tell_ended(Exit::Signal(15));
+        keeper.tell_command_stopped(20);
         drop(keeper);
-        assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Ended(Exit::Signal(15)))));
+        assert!(matches!(front.hear_keeper(), Ok(FromKeeper::CommandStopped(20))));
         assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Gone)));
     }
 
     #[test]
-    fn a_descriptor_travels_with_holding() {
+    fn a_descriptor_that_is_to_be_kept_open_travels() {
         let (front, keeper) = pair().expect("a socket pair");
         let (reader, writer) = nix::unistd::pipe().expect("a pipe");
-        keeper.tell_holding(&[writer.as_fd()]);
-        let Ok(FromKeeper::Holding(Some(copy))) = front.hear_keeper() else { panic!("holding with a descriptor") };
+        keeper.tell_to_keep_open(writer.as_fd());
+        let Ok(FromKeeper::KeepOpen(Some(copy))) = front.hear_keeper() else { panic!("a descriptor") };
         drop(writer);
         nix::unistd::write(&copy, b"x").expect("the copy is open");
         let mut byte = [0];
         assert_eq!(nix::unistd::read(&reader, &mut byte), Ok(1));
-    }
-
-    /// A key of the terminal ends the command at once, and the keeper may be done before it hears of the key.
-    #[test]
-    fn every_ending_survives_the_journey() {
-        let (front, keeper) = pair().expect("a socket pair");
-        for exit in [Exit::Code(0), Exit::Code(255), Exit::Signal(9), Exit::Signal(64)] {
-            keeper.tell_ended(exit);
-            assert!(matches!(front.hear_keeper(), Ok(FromKeeper::Ended(heard)) if heard == exit));
-        }
     }
 }

@@ -11,9 +11,10 @@ use nix::unistd::{Pid, getpid, getsid};
 
 use super::channel::{Channel, FromKeeper};
 use super::guard::Guard;
+use super::shared::{HeldSince, Outcome};
 use super::supervisor::{Delivery, asks_to_end};
 use super::{CLOSE_INHERITED_AFTER, Deadline, tree};
-use crate::sys::boottime::Alarm;
+use crate::sys::boottime::{Alarm, BootInstant};
 use crate::sys::lifeline::Lifeline;
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::seeded::seeded;
@@ -32,16 +33,19 @@ pub struct Front {
     keeper: Pid,
     sources: Sources,
     deadline: Deadline,
+    held_since: HeldSince,
+    outcome: Outcome,
     earlier_children: Vec<Pid>,
-    /// When to close what was inherited, once a command exists.
-    close_inherited_at: Option<Instant>,
+    /// What was inherited is closed, a little after a command exists.
+    inherited_closed: bool,
     /// While the command is being started the keeper hears of nothing else.
     _life: Lifeline,
     /// Keeps the lock alive should the keeper die before the command's tree is dead.
     kept_open: Vec<OwnedFd>,
     /// How often the command has been stopped.
     stops: i32,
-    phase: Phase,
+    /// Somebody has asked a waiting dlock to end.
+    gives_up: bool,
 }
 
 /// What the front waits for.
@@ -57,16 +61,11 @@ impl Sources {
         let signals = SignalFd::with_flags(handled, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { channel, signals, alarm: Alarm::new()? })
     }
-}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// No command exists yet.
-    Waiting,
-    /// Somebody has asked a waiting dlock to end.
-    GivingUp,
-    /// A command exists.
-    Holding,
+    /// Closes all but the alarm, which rings for the front and may be set by whoever has it.
+    pub(super) fn into_alarm(self) -> Alarm {
+        self.alarm
+    }
 }
 
 /// How it ended.
@@ -86,7 +85,7 @@ impl Front {
     pub(super) fn new(
         keeper: Pid,
         sources: Sources,
-        deadline: Deadline,
+        (deadline, held_since, outcome): (Deadline, HeldSince, Outcome),
         earlier_children: Vec<Pid>,
         life: Lifeline,
     ) -> Self {
@@ -94,18 +93,22 @@ impl Front {
             keeper,
             sources,
             deadline,
+            held_since,
+            outcome,
             earlier_children,
-            close_inherited_at: None,
+            inherited_closed: false,
             _life: life,
             kept_open: Vec::new(),
             stops: 0,
-            phase: Phase::Waiting,
+            gives_up: false,
         }
     }
 
     /// Watches until it is over. `name` is given, once a minute, those that this user may not kill.
     pub fn watch(&mut self, name: impl Fn(&str)) -> Verdict {
         loop {
+            // First, as nothing is to be done yet: the keeper may have to wait for this process to make way.
+            self.wait_for_anything();
             // The deadline comes before everything that has happened with it.
             if self.deadline.has_passed() && !seeded!("front-blind-to-the-deadline") {
                 self.kill_all(&name);
@@ -114,49 +117,46 @@ impl Front {
             if let Some(verdict) = self.hear_keeper(&name) {
                 return verdict;
             }
+            self.close_inherited();
             self.set_alarm();
             if let Some(verdict) = self.take_signals() {
                 return verdict;
             }
-            self.wait_for_anything();
         }
     }
 
-    fn wait_for_anything(&mut self) {
-        let pause = match self.close_inherited_at {
-            Some(at) => {
-                PollTimeout::try_from(at.saturating_duration_since(Instant::now())).unwrap_or(PollTimeout::ZERO)
-            }
-            None => PollTimeout::NONE,
-        };
+    fn wait_for_anything(&self) {
         let mut sources = [
             PollFd::new(self.sources.channel.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.sources.signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.sources.alarm.as_fd(), PollFlags::POLLIN),
         ];
-        if poll(&mut sources, pause) == Ok(0) && self.close_inherited_at.take().is_some() {
+        poll(&mut sources, PollTimeout::NONE).ok();
+    }
+
+    fn close_inherited(&mut self) {
+        let is_due = |since: BootInstant| (since + CLOSE_INHERITED_AFTER).has_passed();
+        if !self.inherited_closed && self.held_since.get().is_some_and(is_due) {
             process::close_inherited_descriptors().ok();
             program_pages::give_back();
+            self.inherited_closed = true;
         }
     }
 
-    /// Sets the alarm to the deadline as it is now. Every renewal moves the deadline on without a word to the front, so
-    /// the alarm goes off about once a lease, and is set anew.
+    /// Sets the alarm to what is next by now. Every renewal moves the deadline on without a word to the front, so the alarm
+    /// goes off about once a lease, and is set anew. It is the keeper that sets it first, when the command is about to
+    /// exist; before, nobody else touches it.
     fn set_alarm(&self) {
-        if self.phase == Phase::Holding {
-            self.sources.alarm.set(self.deadline.get());
-        }
+        let Some(since) = self.held_since.get() else { return };
+        let closing = (!self.inherited_closed).then(|| since + CLOSE_INHERITED_AFTER);
+        self.sources.alarm.set(self.deadline.get().into_iter().chain(closing).min());
     }
 
     fn hear_keeper(&mut self, name: &impl Fn(&str)) -> Option<Verdict> {
         loop {
             match self.sources.channel.hear_keeper() {
                 Err(Errno::EAGAIN | Errno::EINTR) => return None,
-                Ok(FromKeeper::Holding(descriptor)) => {
-                    self.phase = Phase::Holding;
-                    self.kept_open.extend(descriptor);
-                    self.close_inherited_at = Some(Instant::now() + CLOSE_INHERITED_AFTER);
-                }
+                Ok(FromKeeper::KeepOpen(descriptor)) => self.kept_open.extend(descriptor),
                 Ok(FromKeeper::CommandStopped(signal)) => self.stop_with_the_command(signal),
                 Ok(FromKeeper::AskedForSignals) => {
                     if let Some(verdict) = self.take_signals() {
@@ -168,20 +168,22 @@ impl Front {
                     signals::stop_by(signal);
                     self.sources.channel.tell_signal(libc::SIGCONT, Delivery::Forward);
                 }
-                Ok(FromKeeper::Ended(exit)) => {
-                    self.await_keeper();
-                    return Some(Verdict::Ended(exit));
-                }
-                Ok(FromKeeper::Gone) | Err(_) if seeded!("front-forgets-the-command") => {
-                    return Some(Verdict::KeeperDied(self.await_keeper()));
-                }
-                Ok(FromKeeper::Gone) | Err(_) => {
-                    let early = self.phase != Phase::Holding;
-                    let exit = self.kill_all(name);
-                    return Some(if early { Verdict::KeeperDiedEarly(exit) } else { Verdict::KeeperDied(exit) });
-                }
+                Ok(FromKeeper::Gone) | Err(_) => return Some(self.keeper_has_ended(name)),
             }
         }
+    }
+
+    fn keeper_has_ended(&mut self, name: &impl Fn(&str)) -> Verdict {
+        if let Some(exit) = self.outcome.get() {
+            self.await_keeper();
+            return Verdict::Ended(exit);
+        }
+        if seeded!("front-forgets-the-command") {
+            return Verdict::KeeperDied(self.await_keeper());
+        }
+        let early = self.held_since.get().is_none();
+        let exit = self.kill_all(name);
+        if early { Verdict::KeeperDiedEarly(exit) } else { Verdict::KeeperDied(exit) }
     }
 
     fn take_signals(&mut self) -> Option<Verdict> {
@@ -208,15 +210,13 @@ impl Front {
             return None;
         }
         if asks_to_end(number) {
-            match self.phase {
-                Phase::Waiting => self.phase = Phase::GivingUp,
-                // The second one is meant: not even the second that cleaning up may take.
-                Phase::GivingUp => {
-                    self.kill_keeper();
-                    return Some(Verdict::Ended(Exit::Signal(number)));
-                }
-                Phase::Holding => {}
+            let holds = self.held_since.get().is_some();
+            // The second one is meant: not even the second that cleaning up may take.
+            if self.gives_up && !holds {
+                self.kill_keeper();
+                return Some(Verdict::Ended(Exit::Signal(number)));
             }
+            self.gives_up = !holds;
         }
         self.sources.channel.tell_signal(number, self.delivery_of(signal, number));
         None

@@ -14,9 +14,11 @@ use nix::unistd::{Pid, geteuid, getpgid, getpid, getsid, setpgid, setsid};
 use thiserror::Error;
 
 use super::channel::{Channel, FromFront};
+use super::shared::{HeldSince, Outcome};
 use super::supervisor::{Delivery, Rest, asks_to_end};
 use super::tree::{self, Sent};
 use super::{CLOSE_INHERITED_AFTER, Deadline};
+use crate::sys::boottime::{Alarm, BootInstant};
 use crate::sys::lifeline::LifelineWatch;
 use crate::sys::process::{self, Blocking, Change, Exit, PidFd, Which};
 use crate::sys::readiness::Readiness;
@@ -34,6 +36,9 @@ pub struct KeeperStart {
     pub(super) watch_on_front: RefCell<Option<LifelineWatch>>,
     pub(super) inherited: Inherited,
     pub(super) deadline: Deadline,
+    pub(super) held_since: HeldSince,
+    pub(super) outcome: Outcome,
+    pub(super) fronts_alarm: Rc<Alarm>,
 }
 
 /// The keeper in its event loop.
@@ -45,6 +50,10 @@ pub struct Keeper {
     watch_on_front: RefCell<Option<LifelineWatch>>,
     inherited: Inherited,
     deadline: Deadline,
+    held_since: HeldSince,
+    outcome: Outcome,
+    /// Rings in the front.
+    fronts_alarm: Rc<Alarm>,
     child_signals: Readiness<SignalFd>,
     command: Cell<Option<Pid>>,
     command_ended: Cell<bool>,
@@ -100,6 +109,9 @@ impl KeeperStart {
             watch_on_front: RefCell::new(self.watch_on_front.take()),
             inherited: self.inherited,
             deadline: self.deadline,
+            held_since: self.held_since,
+            outcome: self.outcome,
+            fronts_alarm: Rc::clone(&self.fronts_alarm),
             child_signals: Readiness::new(child_signals)?,
             command: Cell::new(None),
             command_ended: Cell::new(false),
@@ -113,7 +125,7 @@ impl KeeperStart {
 impl KeeperStart {
     /// Tells the front how dlock ends, and ends this process.
     pub fn end(&self, exit: Exit) -> ! {
-        self.channel.tell_ended(exit);
+        self.outcome.set(exit);
         process::exit_now(0)
     }
 }
@@ -165,13 +177,13 @@ impl Keeper {
 
     /// Starts the command, in the process group and session of the front, and steps out of both.
     ///
-    /// The front hears of it first: from then on it watches the deadline and keeps `descriptors` open until nothing of
-    /// the command lives.
+    /// From before that on the front watches the deadline, and keeps `descriptors` open until nothing of the command lives.
     ///
     /// # Errors
     /// [`SpawnError`] tells why nothing was started.
     pub fn spawn(&self, command: &Command, descriptors: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
-        self.channel.get_ref().tell_holding(descriptors);
+        descriptors.iter().for_each(|descriptor| self.channel.get_ref().tell_to_keep_open(*descriptor));
+        self.wake_front_in_time();
         // A shell may have moved the front into a group of its own since the fork.
         if let Ok(group) = getpgid(Some(self.front)) {
             setpgid(Pid::from_raw(0), group).ok();
@@ -195,6 +207,14 @@ impl Keeper {
         // otherwise a job that was stopped under `ssh -t` hangs for ever.
         setsid().ok();
         Ok(())
+    }
+
+    /// Sets the front's alarm, which it has not touched before and sets itself from the first time that it rings.
+    fn wake_front_in_time(&self) {
+        let now = BootInstant::now();
+        self.held_since.set(now);
+        let closing = now + CLOSE_INHERITED_AFTER;
+        self.fronts_alarm.set(Some(self.deadline.get().map_or(closing, |deadline| deadline.min(closing))));
     }
 
     /// Closes what was inherited, a little after the command's start; never completes. To be polled while it runs.
@@ -318,7 +338,7 @@ impl Keeper {
 
     /// Tells the front how dlock ends, and ends this process.
     pub fn end(self, exit: Exit) -> ! {
-        self.channel.get_ref().tell_ended(exit);
+        self.outcome.set(exit);
         // A job that is killed while it is stopped does not stay stopped.
         self.command_continued();
         process::exit_now(0)

@@ -10,6 +10,7 @@ mod channel;
 mod front;
 mod guard;
 mod keeper;
+mod shared;
 pub mod supervisor;
 mod terminal;
 pub mod tree;
@@ -21,12 +22,11 @@ use std::time::Duration;
 pub use channel::FromFront;
 pub use front::{Front, Verdict};
 pub use keeper::{Keeper, KeeperStart, SpawnError, TreeChange};
+pub use shared::Deadline;
 pub use terminal::Terminal;
 
-use crate::sys::boottime::BootInstant;
 use crate::sys::lifeline;
 use crate::sys::process::{self, Forked};
-use crate::sys::shared_page::SharedWord;
 use crate::sys::signals;
 
 /// What the keeper is called in `ps` and for `pkill`, so that `pkill dlock` does not hit both processes.
@@ -43,41 +43,13 @@ pub enum Side {
     Keeper(KeeperStart),
 }
 
-/// The instant after which nothing of the command may live, seen by front, keeper and guard at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(SharedWord);
-
-impl Deadline {
-    const NEVER: u64 = u64::MAX;
-
-    fn new() -> nix::Result<Self> {
-        SharedWord::new(Self::NEVER).map(Self)
-    }
-
-    /// Publishes the deadline; `None`: there is none (any more).
-    pub fn set(self, instant: Option<BootInstant>) {
-        self.0.store(instant.map_or(Self::NEVER, BootInstant::as_nanos));
-    }
-
-    #[must_use]
-    pub fn get(self) -> Option<BootInstant> {
-        let nanos = self.0.load();
-        (nanos != Self::NEVER).then(|| BootInstant::from_nanos(nanos))
-    }
-
-    #[must_use]
-    pub fn has_passed(self) -> bool {
-        self.get().is_some_and(BootInstant::has_passed)
-    }
-}
-
 /// Forks the keeper off. Before anything else: the process must have one thread and no children of its own making.
 ///
 /// # Errors
 /// When the system refuses a process, a descriptor or a page.
 pub fn split() -> nix::Result<Side> {
     let (inherited, handled) = signals::take_over();
-    let deadline = Deadline::new()?;
+    let (deadline, held_since, outcome) = shared::share()?;
     let (front_end, keeper_end) = channel::pair()?;
     let (fronts_life, watch_on_front) = lifeline::pair()?;
     // What `exec dlock` inherited from the program before it are not ours to kill.
@@ -90,14 +62,25 @@ pub fn split() -> nix::Result<Side> {
     match process::fork_single_threaded()? {
         Forked::Parent { child: keeper } => {
             drop((keeper_end, watch_on_front));
-            Ok(Side::Front(Front::new(keeper, sources, deadline, earlier_children, fronts_life)))
+            let shared = (deadline, held_since, outcome);
+            Ok(Side::Front(Front::new(keeper, sources, shared, earlier_children, fronts_life)))
         }
         Forked::Child => {
-            drop((sources, fronts_life));
+            let fronts_alarm = Rc::new(sources.into_alarm());
+            drop(fronts_life);
             nix::sys::prctl::set_child_subreaper(true)?;
             nix::sys::prctl::set_name(KEEPER_NAME)?;
             let (channel, watch_on_front) = (Rc::new(keeper_end), RefCell::new(Some(watch_on_front)));
-            Ok(Side::Keeper(KeeperStart { front, channel, watch_on_front, inherited, deadline }))
+            Ok(Side::Keeper(KeeperStart {
+                front,
+                channel,
+                watch_on_front,
+                inherited,
+                deadline,
+                held_since,
+                outcome,
+                fronts_alarm,
+            }))
         }
     }
 }

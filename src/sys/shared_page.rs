@@ -1,4 +1,4 @@
-//! One word of memory that a process shares with those it forks.
+//! Words of memory that a process shares with those it forks.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,20 +10,23 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 pub struct SharedWord(&'static AtomicU64);
 
 impl SharedWord {
+    /// So many side by side, with these values.
+    ///
     /// # Errors
     /// When the system has no memory left.
-    pub fn new(value: u64) -> nix::Result<Self> {
-        let size = NonZeroUsize::new(size_of::<AtomicU64>()).expect("a word has a size");
-        // SAFETY: a fresh anonymous mapping, page-aligned and zeroed, which is a valid AtomicU64; it is never unmapped,
-        // so the reference may live for ever.
+    pub fn several<const N: usize>(values: [u64; N]) -> nix::Result<[Self; N]> {
+        let size = NonZeroUsize::new(size_of::<[AtomicU64; N]>()).expect("some words are asked for");
+        // SAFETY: a fresh anonymous mapping, page-aligned and zeroed, which is a valid array of AtomicU64; it is never
+        // unmapped, so the reference may live for ever.
         #[expect(unsafe_code)]
-        let word: &'static AtomicU64 = unsafe {
+        let words: &'static [AtomicU64; N] = unsafe {
             mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)?
                 .cast()
                 .as_ref()
         };
-        word.store(value, Ordering::Release);
-        Ok(Self(word))
+        let shared = words.each_ref().map(Self);
+        shared.iter().zip(values).for_each(|(word, value)| word.store(value));
+        Ok(shared)
     }
 
     #[must_use]

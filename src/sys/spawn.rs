@@ -247,7 +247,7 @@ mod tests {
             let mark = ran.path().join(runs.to_string());
             let mut command = Command::new("touch");
             command.arg(&mark);
-            let deadline = SharedWord::new((BootInstant::now() + left).as_nanos()).expect("there is a page");
+            let [deadline] = SharedWord::several([(BootInstant::now() + left).as_nanos()]).expect("there is a page");
             let started = spawn_tied_to_this_thread(&command, nix::unistd::getpid(), &watch, inherited, deadline);
             match started {
                 Ok(child) => drop(wait_child(Which::Pid(child), Blocking::Yes)),
