@@ -80,7 +80,7 @@ pub(super) async fn hold(
         Beat::Failed(error) => stderr.notice(running::renewal_failed(part.key(), error, part.renewing.left())),
     };
     let mut job = Job::new(keeper, holding, users, settings, stderr);
-    let mut timer = BootTimer::new().ok();
+    let mut timer = None;
     let mut renewing = pin!(holding.keep_alive(job.notice(), &beat));
     let mut closing = pin!(keeper.close_inherited());
     let mut slipping = pin!(keeper.command_out_of_reach());
@@ -133,11 +133,15 @@ async fn left_behind(keeper: &Keeper, patience: Duration) -> usize {
 }
 
 async fn sleep_until(timer: &mut Option<BootTimer>, due: Option<BootInstant>) {
-    match (timer, due) {
-        (Some(timer), Some(due)) => timer.sleep_until(due).await,
+    let Some(due) = due else { return std::future::pending().await };
+    // Most commands end before anything of theirs is due.
+    if timer.is_none() {
+        *timer = BootTimer::new().ok();
+    }
+    match timer {
+        Some(timer) => timer.sleep_until(due).await,
         // Without a descriptor for the alarm the runtime's own timer has to do: it only misses the machine's sleep.
-        (None, Some(due)) => tokio::time::sleep(due.remaining()).await,
-        (_, None) => std::future::pending().await,
+        None => tokio::time::sleep(due.remaining()).await,
     }
 }
 
