@@ -199,6 +199,11 @@ impl LockBackend for Both {
         }
     }
 
+    fn settle(&self) {
+        self.redis.settle();
+        self.zookeeper.settle();
+    }
+
     async fn prolong(
         &self,
         key: &LockKey,

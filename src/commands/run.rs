@@ -114,6 +114,7 @@ async fn tell(
         give_up::give_up(&holding, stderr).await;
         return Err(ending::not_started(error, settings));
     }
+    backend.settle();
 
     let held = hold::hold(keeper, &holding, &mut users, settings, stderr).await;
     keeper.deadline().set(None);

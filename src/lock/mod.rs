@@ -82,6 +82,10 @@ pub trait LockBackend {
         std::future::pending::<()>().await;
     }
 
+    /// Does what is better done while the command runs than before it or after it: closes what waiting has left open, and
+    /// prepares the release. Nothing hangs on it.
+    fn settle(&self) {}
+
     /// Has an exclusive holder be known by `fence`, which is higher than its own, and every later one by a higher one yet.
     ///
     /// # Errors

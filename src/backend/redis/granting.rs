@@ -27,7 +27,7 @@ impl RedisBackend {
         now: ServerTime,
     ) -> Result<Lease, BackendError> {
         if claim.mode == Mode::Exclusive && claim.retention == Retention::default() {
-            self.held_alone.borrow_mut().insert((claim.key.clone(), claim.token.clone()));
+            self.held_alone.borrow_mut().insert((claim.key.clone(), claim.token.clone()), None);
         }
         let ttl = claim.ttl.duration();
         let fence = Some(fence).filter(|number| *number > 0).map(FencingToken);

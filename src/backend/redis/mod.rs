@@ -27,7 +27,7 @@ mod value;
 mod waiting;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,7 +54,7 @@ use crate::lock::{
     LockBackend, LockKey, LockStatus, Manner, Mode, Namespace, OwnerToken, Parting, Patience, Progress, Prolonged,
     Release, Renewal, Revocation, Together, Ttl,
 };
-use crate::sys::boottime::BootInstant;
+use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::seeded::seeded;
 
 /// What a one-shot is granted until its grant has been learnt of: a lease that nobody knows of ends this soon.
@@ -83,8 +83,10 @@ pub struct RedisBackend {
     on_their_way: RefCell<HashSet<(LockKey, OwnerToken)>>,
     /// Claims whose release may have been carried out without our learning of it.
     maybe_released: RefCell<HashSet<(LockKey, OwnerToken)>>,
-    /// Claims that were granted to one holder alone and leave nothing behind.
-    held_alone: RefCell<HashSet<(LockKey, OwnerToken)>>,
+    /// Claims that were granted to one holder alone and leave nothing behind, with their release where it is prepared.
+    held_alone: RefCell<HashMap<(LockKey, OwnerToken), Option<Cmd>>>,
+    /// Of waits that are over: to hang up costs as much as a request, and the command need not wait for it.
+    laid_aside: RefCell<Vec<(Ear, BootTimer)>>,
 }
 
 impl RedisBackend {
@@ -101,6 +103,7 @@ impl RedisBackend {
             on_their_way: RefCell::default(),
             maybe_released: RefCell::default(),
             held_alone: RefCell::default(),
+            laid_aside: RefCell::default(),
         })
     }
 
@@ -179,6 +182,7 @@ impl RedisBackend {
 impl LockBackend for RedisBackend {
     async fn acquire(&self, claim: &Claim, progress: &dyn Fn(Progress)) -> Result<Acquired, BackendError> {
         let names = self.names(&claim.key)?;
+        self.laid_aside.take();
         let mut sent = BootInstant::now();
         let queues = matches!(claim.patience, Patience::Queue { .. }) && !claim.looks_first;
         let script = match claim.mode {
@@ -224,6 +228,11 @@ impl LockBackend for RedisBackend {
         progress: &dyn for<'key> Fn(&'key LockKey, Progress),
     ) -> Result<Together, BackendError> {
         self.take_together(claims, progress).await
+    }
+
+    fn settle(&self) {
+        self.laid_aside.take();
+        self.prepare_releases();
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Renewal, BackendError> {

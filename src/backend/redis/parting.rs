@@ -3,6 +3,7 @@
 use redis::{Cmd, Value};
 
 use super::contender::kept_words;
+use super::names::Names;
 use super::script::{RELEASE, RELEASE_ALONE, eval};
 use super::{RedisBackend, unexpected};
 use crate::lock::{BackendError, FIRST_CONTACT, LockKey, OwnerToken, Parting, Release};
@@ -36,8 +37,9 @@ impl RedisBackend {
             asked.map_err(|failure| failure.error)
         };
         let mut reply = Value::Int(FOR_THE_WHOLE);
-        if self.held_alone.borrow_mut().remove(&this) && first_try && undo.is_empty() {
-            reply = ask(eval(RELEASE_ALONE, &names.all(), &[token.secret(), &names.wake_prefix()])).await?;
+        let alone = self.held_alone.borrow_mut().remove(&this);
+        if let Some(prepared) = alone.filter(|_| first_try && undo.is_empty()) {
+            reply = ask(prepared.unwrap_or_else(|| release_alone(&names, token))).await?;
         }
         if reply == Value::Int(FOR_THE_WHOLE) {
             reply = ask(request(if first_try { "" } else { "again" })).await?;
@@ -50,4 +52,15 @@ impl RedisBackend {
             _ => Err(unexpected(&*self.route)),
         }
     }
+
+    /// Puts together what most leases are given back by.
+    pub(super) fn prepare_releases(&self) {
+        for ((key, token), release) in self.held_alone.borrow_mut().iter_mut() {
+            *release = self.names(key).ok().map(|names| release_alone(&names, token));
+        }
+    }
+}
+
+fn release_alone(names: &Names, token: &OwnerToken) -> Cmd {
+    eval(RELEASE_ALONE, &names.all(), &[token.secret(), &names.wake_prefix()])
 }

@@ -95,7 +95,10 @@ impl<'a> Waiting<'a> {
         let mut moved_at: Option<BootInstant> = None;
         loop {
             let failure = match self.stay().await {
-                Ok(lease) => return Ok(lease),
+                Ok((lease, ear)) => {
+                    self.backend.laid_aside.borrow_mut().push((ear, self.timer));
+                    return Ok(lease);
+                }
                 Err(failure) if failure.error.may_pass() => failure,
                 Err(failure) => return Err(failure.error),
             };
@@ -120,7 +123,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// Queues on one connection until the lock is granted or the connection fails.
-    async fn stay(&mut self) -> Result<Lease, Failure> {
+    async fn stay(&mut self) -> Result<(Lease, Ear), Failure> {
         let channel = format!("{}{}", self.names.wake_prefix(), self.claim.token.secret());
         let limit = self.limit(FIRST_CONTACT);
         let mut is_late = seeded!("subscribes-after-it-looked");
@@ -133,7 +136,7 @@ impl<'a> Waiting<'a> {
             let pause = match self.look(&ear, was_told).await? {
                 Answer::Granted { fence, now } => {
                     let lease = self.backend.granted(self.claim, self.names, sent, fence, now).await;
-                    return lease.map_err(Failure::unanswered);
+                    return lease.map(|lease| (lease, ear)).map_err(Failure::unanswered);
                 }
                 Answer::Vanished(left) => (left + EXPIRY_RESOLUTION).min(place(self.claim) / LOOKS_PER_LEASE),
                 Answer::Held(held) if masters_of(&held) != 1 => {
