@@ -28,8 +28,6 @@ pub struct LockHelper {
     /// Names the child even after somebody else reaped it.
     pidfd: Readiness<OwnedFd>,
     child: Pid,
-    /// Closed by the child as the last thing before it asks the kernel.
-    on_its_way: Option<OwnedFd>,
 }
 
 impl LockHelper {
@@ -38,9 +36,7 @@ impl LockHelper {
     /// # Errors
     /// When there is no process or descriptor to be had.
     pub fn start(file: BorrowedFd<'_>, extent: Extent, access: Access) -> io::Result<Self> {
-        let (on_its_way, closed_by_the_child) = pipe2(OFlag::O_CLOEXEC)?;
         let child = fork_blocked(file, extent, access)?;
-        drop(closed_by_the_child);
         let pidfd = match pidfd_open(child) {
             Ok(pidfd) => pidfd,
             Err(errno) => {
@@ -49,7 +45,7 @@ impl LockHelper {
             }
         };
         match Readiness::new(pidfd) {
-            Ok(pidfd) => Ok(Self { pidfd, child: Pid::from_raw(child), on_its_way: Some(on_its_way) }),
+            Ok(pidfd) => Ok(Self { pidfd, child: Pid::from_raw(child) }),
             Err(error) => {
                 abandon(child);
                 Err(error)
@@ -57,19 +53,29 @@ impl LockHelper {
         }
     }
 
-    /// Returns when the request stands in the kernel's queue or has been granted, so that whoever asks from now on comes
-    /// after it. Blocks for as long as the child takes to get there, and 20 ms at most: of one that is slower (the machine
-    /// is, or somebody has stopped it) the place is not known.
-    pub fn reach_the_queue(&mut self) {
+    /// The same, and returns when the request stands in the kernel's queue or has been granted, so that whoever asks from now
+    /// on comes after it. Blocks for as long as the child takes to get there, and 20 ms at most: of one that is slower (the
+    /// machine is, or somebody has stopped it) the place is not known.
+    ///
+    /// # Errors
+    /// When there is no process or descriptor to be had.
+    pub fn start_queued(file: BorrowedFd<'_>, extent: Extent, access: Access) -> io::Result<Self> {
+        // The child closes its end as the last thing before it asks the kernel.
+        let (on_its_way, childs_end) = pipe2(OFlag::O_CLOEXEC)?;
+        let helper = Self::start(file, extent, access)?;
+        drop(childs_end);
         let until = Instant::now() + ON_ITS_WAY;
-        if let Some(on_its_way) = self.on_its_way.take() {
-            let left = PollTimeout::try_from(ON_ITS_WAY).unwrap_or(PollTimeout::ZERO);
-            poll(&mut [PollFd::new(on_its_way.as_fd(), PollFlags::POLLIN)], left).ok();
-        }
+        let limit = PollTimeout::try_from(ON_ITS_WAY).unwrap_or(PollTimeout::ZERO);
+        poll(&mut [PollFd::new(on_its_way.as_fd(), PollFlags::POLLIN)], limit).ok();
         // From there to where it sleeps it is a few instructions, and the kernel tells nobody when it does.
-        while Stat::of(self.child).is_some_and(|stat| !matches!(stat.state, 'S' | 'Z')) && Instant::now() < until {
+        while helper.is_on_its_way() && Instant::now() < until {
             thread::yield_now();
         }
+        Ok(helper)
+    }
+
+    fn is_on_its_way(&self) -> bool {
+        Stat::of(self.child).is_some_and(|stat| !matches!(stat.state, 'S' | 'Z'))
     }
 
     /// Completes when the lock is granted. May be dropped and called again until it has completed.
@@ -216,10 +222,8 @@ mod tests {
         let files: Vec<File> = (0..50).map(|_| opened()).collect();
         let mut helpers = Vec::new();
         for (before, file) in files.iter().enumerate() {
-            let mut helper = LockHelper::start(file.as_fd(), BYTE, Access::Write).expect("there are processes");
-            helper.reach_the_queue();
+            helpers.push(LockHelper::start_queued(file.as_fd(), BYTE, Access::Write).expect("there are processes"));
             assert_eq!(queued(file), before + 1);
-            helpers.push(helper);
         }
         unlock(holder.as_fd(), BYTE).expect("it is ours");
         for (file, helper) in files.iter().zip(helpers) {
@@ -231,8 +235,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_granted_at_once_is_not_waited_for() {
         let file = tempfile::tempfile().expect("the temporary directory takes files");
-        let mut helper = LockHelper::start(file.as_fd(), BYTE, Access::Write).expect("there are processes");
-        helper.reach_the_queue();
+        let helper = LockHelper::start_queued(file.as_fd(), BYTE, Access::Write).expect("there are processes");
         helper.granted().await.expect("nobody has it");
     }
 }

@@ -2,6 +2,7 @@
 //! contenders at once, because the kernel never refuses a description what it has already.
 
 use std::cell::Cell;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -69,10 +70,7 @@ impl LockFile {
     pub(super) fn queue(&self, range: ByteRange) -> Result<Queued<'_>, BackendError> {
         let request =
             Request { file: self.descriptor(), extent: locks::bytes(range), access: Access::Write, path: &self.path };
-        let mut helper = request.begin()?;
-        if let Some(helper) = &mut helper {
-            helper.reach_the_queue();
-        }
+        let helper = request.begin(LockHelper::start_queued)?;
         Ok(Queued { request, helper })
     }
 
@@ -316,7 +314,7 @@ pub(super) async fn lock_waiting(
     path: &Path,
 ) -> Result<(), BackendError> {
     let request = Request { file, extent, access, path };
-    let helper = request.begin()?;
+    let helper = request.begin(LockHelper::start)?;
     request.finish(helper).await
 }
 
@@ -348,13 +346,16 @@ impl Queued<'_> {
 
 impl Request<'_> {
     /// `None`: it is granted.
-    fn begin(&self) -> Result<Option<LockHelper>, BackendError> {
+    fn begin(
+        &self,
+        start: fn(BorrowedFd<'_>, Extent, Access) -> io::Result<LockHelper>,
+    ) -> Result<Option<LockHelper>, BackendError> {
         if ofd_lock::try_lock(self.file, self.extent, self.access).map_err(|errno| self.failed(errno))?
             == Attempt::Locked
         {
             return Ok(None);
         }
-        let helper = LockHelper::start(self.file, self.extent, self.access).map_err(|error| {
+        let helper = start(self.file, self.extent, self.access).map_err(|error| {
             BackendError::system(format!("no process can be started to wait for {}: {error}", self.path.display()))
         })?;
         Ok(Some(helper))
@@ -364,7 +365,7 @@ impl Request<'_> {
         while let Some(waiting) = helper {
             helper = match waiting.granted().await {
                 // Somebody killed it, or reaped it before us: whether the lock is ours is seen by asking for it again.
-                Err(Errno::EINTR | Errno::ECHILD) => self.begin()?,
+                Err(Errno::EINTR | Errno::ECHILD) => self.begin(LockHelper::start)?,
                 result => return result.map_err(|errno| self.failed(errno)),
             };
         }
