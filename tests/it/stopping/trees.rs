@@ -83,7 +83,8 @@ fn a_lease_lost_while_the_rest_is_awaited_kills_it_and_the_status_stays(place: &
 /// Redis tells nobody: the next to know is the release.
 fn a_lock_that_was_ours_after_the_end_and_is_gone_with_the_rest_leaves_the_status(place: &Place) {
     let script = "sleep 1000 & echo ready; exit 6";
-    let call = ["run", "-v", "-k", "job", "--ttl", "6s", "--descendants", "wait", "--", "sh", "-c", script];
+    // Between two renewals there is time to take it away and to end what is left, beside a test that forks as fast as it can.
+    let call = ["run", "-v", "-k", "job", "--ttl", "24s", "--descendants", "wait", "--", "sh", "-c", script];
     let run = place.dlock(call).start();
     run.says("ready");
     eventually("the command itself has ended", || !run.tree().iter().any(|process| process.comm == "sh"));
