@@ -4,11 +4,12 @@
 //! unknown, and only time turns that into lost. The deadline is looked at before every renewal, so a process that was
 //! stopped past its lease finds out before it asks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
 use super::backoff;
 use super::pace::Pace;
@@ -44,6 +45,21 @@ pub struct Renewing {
     /// When to ask next.
     next: Cell<BootInstant>,
     stopping: Notify,
+    /// Made for the first renewal, and kept: to close them takes time that whoever waits for the lock would wait.
+    clocks: RefCell<Option<Clocks>>,
+}
+
+/// What a renewal goes by.
+#[derive(Debug)]
+struct Clocks {
+    timer: BootTimer,
+    steps: ClockSteps,
+}
+
+impl Clocks {
+    fn new() -> io::Result<Self> {
+        Ok(Self { timer: BootTimer::new()?, steps: ClockSteps::watch()? })
+    }
 }
 
 impl Renewing {
@@ -55,6 +71,7 @@ impl Renewing {
             confirmed_at: Cell::new(lease.requested_at),
             next: Cell::new(next),
             stopping: Notify::new(),
+            clocks: RefCell::default(),
             lease,
         }
     }
@@ -127,23 +144,43 @@ impl Renewing {
         if self.valid_until.get().is_none() || self.lease.renew_every.is_none() {
             return Ok(self.keep(backend).await);
         }
+        if self.last_call(notice).has_passed() {
+            return Ok(Ended::Unrenewed(None));
+        }
+        // Most commands end before anything is due.
+        tokio::select! {
+            biased;
+            () = self.stopping.notified() => return Ok(Ended::Stopped),
+            () = yield_now() => {}
+        }
+        let mut clocks = self.clocks.take().map_or_else(Clocks::new, Ok)?;
+        let ended = self.renew_by(&mut clocks, backend, notice, beat).await;
+        self.clocks.replace(Some(clocks));
+        Ok(ended)
+    }
+
+    async fn renew_by(
+        &self,
+        Clocks { timer, steps }: &mut Clocks,
+        backend: &dyn LockBackend,
+        notice: Duration,
+        beat: &dyn Fn(Beat<'_>),
+    ) -> Ended {
         let pace = Pace::of(self.lease.ttl);
-        let mut timer = BootTimer::new()?;
-        let mut clock_steps = ClockSteps::watch()?;
         let mut last_error = None;
         loop {
-            let last_call = self.valid_until.get().expect("a lease that is renewed has a deadline") - notice;
+            let last_call = self.last_call(notice);
             if last_call.has_passed() {
-                return Ok(Ended::Unrenewed(last_error));
+                return Ended::Unrenewed(last_error);
             }
             tokio::select! {
                 biased;
                 () = timer.sleep_until(last_call.min(self.next.get())) => {}
-                () = self.stopping.notified() => return Ok(Ended::Stopped),
+                () = self.stopping.notified() => return Ended::Stopped,
                 // Perhaps it is not ours any more.
                 () = backend.touched(&self.lease) => self.next.set(BootInstant::now()),
                 // A clock that was set: perhaps this machine was asleep, and its timers late.
-                () = clock_steps.next() => self.next.set(BootInstant::now()),
+                () = steps.next() => self.next.set(BootInstant::now()),
             }
             if last_call.has_passed() || !self.next.get().has_passed() {
                 continue;
@@ -162,9 +199,9 @@ impl Renewing {
                 }
                 Ok(Renewal::Revoked { valid_until }) => {
                     self.confirm(asked_at, valid_until);
-                    return Ok(Ended::Revoked);
+                    return Ended::Revoked;
                 }
-                Ok(Renewal::Lost) => return Ok(Ended::Lost),
+                Ok(Renewal::Lost) => return Ended::Lost,
                 Err(error) => {
                     self.next.set(BootInstant::now() + backoff::jittered(pace.pause.0, pace.pause.1));
                     beat(Beat::Failed(&error));
@@ -172,6 +209,11 @@ impl Renewing {
                 }
             }
         }
+    }
+
+    /// The last instant at which a renewal still leaves `notice`.
+    fn last_call(&self, notice: Duration) -> BootInstant {
+        self.valid_until.get().expect("a lease that is renewed has a deadline") - notice
     }
 
     /// What needs no renewal is held until it is given up or asked back.

@@ -66,7 +66,7 @@ pub(super) async fn dial(
             }
         };
         match endpoint.transport {
-            Transport::Plain => return Ok(Way::Tcp(stream).into()),
+            Transport::Plain => return Ok(Way::Tcp { stream, is_set_up: false }.into()),
             Transport::Tls => match timeout_at(share, secured(tls, stream, host, *address, &url)).await {
                 Ok(Ok(stream)) => {
                     return Ok(Way::Tls { stream: Box::new(stream), refusal: Refusal::default() }.into());
@@ -94,6 +94,7 @@ async fn secured(
     address: SocketAddr,
     url: &str,
 ) -> Result<TlsStream<TcpStream>, NoTls> {
+    set_up(&stream);
     let mut handshake = pin!(tls.over(stream, host));
     let plain = || {
         let text = format!("{url} does not speak TLS; write redis instead of rediss in its URL");
@@ -143,16 +144,20 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     if stream.local_addr().ok() == stream.peer_addr().ok() {
         return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
     }
+    Ok(stream)
+}
+
+/// The options of the socket. With a plain connection the server reads the first request meanwhile.
+pub(super) fn set_up(stream: &TcpStream) {
     // None can fail on a socket that has just been connected, and a lock is as good without.
     stream.set_nodelay(true).ok();
     // An abandoned connection is reset, so that what the server has not read yet is not carried out.
     stream.set_zero_linger().ok();
-    setsockopt(&stream, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_S).ok();
-    setsockopt(&stream, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL_S).ok();
-    setsockopt(&stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES).ok();
-    setsockopt(&stream, sockopt::KeepAlive, &true).ok();
-    setsockopt(&stream, sockopt::TcpUserTimeout, &UNCONFIRMED_MS).ok();
-    Ok(stream)
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE_IDLE_S).ok();
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE_INTERVAL_S).ok();
+    setsockopt(stream, sockopt::TcpKeepCount, &KEEPALIVE_PROBES).ok();
+    setsockopt(stream, sockopt::KeepAlive, &true).ok();
+    setsockopt(stream, sockopt::TcpUserTimeout, &UNCONFIRMED_MS).ok();
 }
 
 async fn dial_socket(
@@ -241,7 +246,9 @@ mod tests {
         let endpoint = Endpoint::parse(&url).expect("a valid URL");
         let limit = Duration::from_secs(5);
         let dialed = dial(&endpoint, &Tls::default(), Instant::now() + limit, limit).await;
-        let Ok(Stream { way: Way::Tcp(stream), .. }) = dialed else { panic!("it listens") };
+        let Ok(mut dialed) = dialed else { panic!("it listens") };
+        dialed.write_all(b"PING\r\n").await.expect("the kernel takes it");
+        let Way::Tcp { stream, .. } = dialed.way else { panic!("it is a plain one") };
         assert_eq!(getsockopt(&stream, sockopt::KeepAlive), Ok(true));
         assert_eq!(getsockopt(&stream, sockopt::TcpKeepIdle), Ok(15));
         assert_eq!(getsockopt(&stream, sockopt::TcpUserTimeout), Ok(30_000));

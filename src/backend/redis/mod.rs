@@ -326,7 +326,7 @@ impl LockBackend for RedisBackend {
     }
 
     async fn close(&self) {
-        self.route.close().await;
+        self.route.close();
     }
 }
 

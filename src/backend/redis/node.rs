@@ -164,14 +164,9 @@ impl Node {
         }
     }
 
-    /// Closes the connection and waits until that is done.
-    pub(super) async fn close(&self) {
-        let link = self.link.borrow_mut().take();
-        let driver = link.and_then(|link| link.driver.borrow_mut().take());
-        if let Some(driver) = driver {
-            driver.abort();
-            driver.await.ok();
-        }
+    /// Closes the connection, as soon as the event loop goes on or this process ends.
+    pub(super) fn close(&self) {
+        self.link.take();
     }
 
     fn discard(&self, link: &Rc<Link>) {

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::dial::set_up;
 use crate::backend::tls;
 use crate::lock::ErrorKind;
 
@@ -24,7 +25,7 @@ pub(super) struct Stream {
 }
 
 pub(super) enum Way {
-    Tcp(TcpStream),
+    Tcp { stream: TcpStream, is_set_up: bool },
     Unix(UnixStream),
     Tls { stream: Box<TlsStream<TcpStream>>, refusal: Refusal },
 }
@@ -44,7 +45,7 @@ impl Stream {
     pub(super) fn refusal(&self) -> Refusal {
         match &self.way {
             Way::Tls { refusal, .. } => Arc::clone(refusal),
-            Way::Tcp(_) | Way::Unix(_) => Refusal::default(),
+            Way::Tcp { .. } | Way::Unix(_) => Refusal::default(),
         }
     }
 }
@@ -57,7 +58,7 @@ impl AsyncRead for Stream {
         }
         let before = into.filled().len();
         let read = match way {
-            Way::Tcp(stream) => Pin::new(stream).poll_read(context, into),
+            Way::Tcp { stream, .. } => Pin::new(stream).poll_read(context, into),
             Way::Unix(stream) => Pin::new(stream).poll_read(context, into),
             Way::Tls { stream, refusal } => {
                 let read = Pin::new(stream.as_mut()).poll_read(context, into);
@@ -79,7 +80,13 @@ impl AsyncWrite for Stream {
         let Self { way, unasked } = self.get_mut();
         *unasked = 0;
         match way {
-            Way::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Way::Tcp { stream, is_set_up } => {
+                let written = Pin::new(&mut *stream).poll_write(context, bytes);
+                if written.is_ready() && !std::mem::replace(is_set_up, true) {
+                    set_up(stream);
+                }
+                written
+            }
             Way::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
             Way::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_write(context, bytes),
         }
@@ -87,7 +94,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().way {
-            Way::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Way::Tcp { stream, .. } => Pin::new(stream).poll_flush(context),
             Way::Unix(stream) => Pin::new(stream).poll_flush(context),
             Way::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_flush(context),
         }
@@ -95,7 +102,7 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().way {
-            Way::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Way::Tcp { stream, .. } => Pin::new(stream).poll_shutdown(context),
             Way::Unix(stream) => Pin::new(stream).poll_shutdown(context),
             Way::Tls { stream, .. } => Pin::new(stream.as_mut()).poll_shutdown(context),
         }

@@ -111,7 +111,8 @@ pub(super) async fn hold(
         holding.stop();
         renewing.await;
     }
-    let left = left_behind(keeper, if job.was_used_below { LAST_STEPS } else { Duration::ZERO }).await;
+    let patience = if job.was_used_below { LAST_STEPS } else { Duration::ZERO };
+    let left = if job.tree_gone { 0 } else { left_behind(keeper, patience).await };
     if left > 0 {
         stderr.notice(running::left_running(&settings.program, left));
     }

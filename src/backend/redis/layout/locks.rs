@@ -310,6 +310,6 @@ impl LockBackend for LayoutBackend {
     }
 
     async fn close(&self) {
-        self.route.close().await;
+        self.route.close();
     }
 }

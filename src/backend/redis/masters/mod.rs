@@ -399,7 +399,7 @@ impl LockBackend for MastersBackend {
 
     async fn close(&self) {
         for node in &self.nodes {
-            node.close().await;
+            node.close();
         }
     }
 }

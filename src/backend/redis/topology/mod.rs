@@ -185,8 +185,8 @@ pub(super) trait Route {
         Ok(Vec::new())
     }
 
-    /// Closes all connections and waits until that is done.
-    async fn close(&self);
+    /// Closes all connections, as soon as the event loop goes on or this process ends.
+    fn close(&self);
 }
 
 #[async_trait(?Send)]
@@ -215,7 +215,7 @@ impl Route for Rc<Node> {
         Ok(vec![self.clone()])
     }
 
-    async fn close(&self) {
-        Node::close(self).await;
+    fn close(&self) {
+        Node::close(self);
     }
 }

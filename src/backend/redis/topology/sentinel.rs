@@ -253,10 +253,9 @@ impl Route for SentinelRoute {
         Ok(judge_panel(&self.panel.poll(limit).await?))
     }
 
-    async fn close(&self) {
-        let master = self.master.borrow().clone();
-        if let Some((_, node)) = master {
-            Node::close(&node).await;
+    fn close(&self) {
+        if let Some((_, node)) = self.master.borrow().as_ref() {
+            Node::close(node);
         }
     }
 }

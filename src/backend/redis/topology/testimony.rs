@@ -43,7 +43,7 @@ pub(super) async fn ask(
         redis::cmd("ROLE"),
     ];
     let replies = node.ask_together(&questions, limit).await;
-    node.close().await;
+    node.close();
     let replies = replies.map_err(NoTestimony::Failed)?;
     let [id, address, master, others, role] = <[Value; 5]>::try_from(replies).map_err(|_| stranger(sentinel))?;
     let id = id.extract_error().map_err(|error| refusal(sentinel, &error))?;

@@ -217,7 +217,7 @@ impl Cluster {
         let owner = Owner { node: to.clone(), in_doubt: false, served_by: to.clone() };
         self.owners.borrow_mut().insert(slot, owner);
         if !self.owners.borrow().values().any(|owner| Rc::ptr_eq(&owner.node, from)) {
-            from.close().await;
+            from.close();
         }
     }
 
@@ -377,8 +377,8 @@ impl super::Route for Cluster {
         Ok(judge_cluster(&ClusterFacts { state, slots, masters }))
     }
 
-    async fn close(&self) {
-        self.nodes.close().await;
+    fn close(&self) {
+        self.nodes.close();
     }
 }
 

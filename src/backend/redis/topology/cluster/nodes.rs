@@ -158,11 +158,8 @@ impl Nodes {
         some.iter().map(|server| self.at(server)).collect()
     }
 
-    pub(super) async fn close(&self) {
-        let met: Vec<Rc<Node>> = self.met.borrow().values().cloned().collect();
-        for node in met {
-            node.close().await;
-        }
+    pub(super) fn close(&self) {
+        self.met.borrow().values().for_each(|node| node.close());
     }
 }
 
@@ -193,7 +190,7 @@ async fn ask_all(nodes: &[Rc<Node>], pleases: impl Fn(&SlotMap) -> bool, limit: 
     }
     // A connection that was made for one question is not kept.
     for node in new {
-        node.close().await;
+        node.close();
     }
     let nobody = || Failure::unanswered(BackendError::unavailable("there is no other node to ask"));
     last.ok_or_else(|| failed.unwrap_or_else(nobody))
