@@ -84,7 +84,10 @@ put() {
     mode=$1 source=$2 directory=$3 name=$4
     make_dir "$directory"
     # In one step: a cron job that starts now finds the old file or the new one.
-    install -m "$mode" "$source" "$root/$directory/.$name.new"
+    case $mode in
+        755) copy_program "$source" "$root/$directory/.$name.new" ;;
+        *) install -m "$mode" "$source" "$root/$directory/.$name.new" ;;
+    esac
     mv -f "$root/$directory/.$name.new" "$root/$directory/$name"
     files="${files}file $directory/$name
 "

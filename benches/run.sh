@@ -86,9 +86,9 @@ target=$(installed_target)
 programs=(--dlock "${DLOCK_BENCH_PROGRAM:-}")
 compared=${DLOCK_BENCH_ZOOKEEPER_PEER:-}
 if [ -z "${DLOCK_BENCH_PROGRAM:-}" ]; then
-    # As install.sh does: a copy lies in the page cache in larger pieces than what a linker has written.
-    install -m 755 "$(built --release --target "$target" --package dlock-cli --bin dlock)" "$home/dlock"
-    install -m 755 "$(built --release --target "$target" --package zookeeper-peer)" "$home/zookeeper-peer"
+    # As install.sh does.
+    copy_program "$(built --release --target "$target" --package dlock-cli --bin dlock)" "$home/dlock"
+    copy_program "$(built --release --target "$target" --package zookeeper-peer)" "$home/zookeeper-peer"
     programs=(--dlock "$home/dlock")
     compared=$home/zookeeper-peer
 fi
