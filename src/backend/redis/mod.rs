@@ -85,6 +85,8 @@ pub struct RedisBackend {
     maybe_released: RefCell<HashSet<(LockKey, OwnerToken)>>,
     /// Claims that were granted to one holder alone and leave nothing behind, with their release where it is prepared.
     held_alone: RefCell<HashMap<(LockKey, OwnerToken), Option<Cmd>>>,
+    /// Claims that were granted after a wait: others wait behind them, most of the time.
+    waited_for: RefCell<HashSet<(LockKey, OwnerToken)>>,
     /// Of waits that are over: to hang up costs as much as a request, and the command need not wait for it.
     laid_aside: RefCell<Vec<(Ear, BootTimer)>>,
 }
@@ -103,6 +105,7 @@ impl RedisBackend {
             on_their_way: RefCell::default(),
             maybe_released: RefCell::default(),
             held_alone: RefCell::default(),
+            waited_for: RefCell::default(),
             laid_aside: RefCell::default(),
         })
     }
@@ -159,23 +162,45 @@ impl RedisBackend {
         seen: &[(String, BootInstant)],
         limit: Duration,
     ) -> Result<Answer, Failure> {
-        let (place, prefix) = (millis(place(claim)), names.wake_prefix());
-        let seen: Vec<(&str, String)> =
-            seen.iter().map(|(token, over)| (token.as_str(), millis(over.remaining()))).collect();
-        let contender = Contender::of(claim);
-        let mut args = contender.args();
-        args.extend([prefix.as_str(), ear.map_or("refuses", Ear::word), &place, ticket]);
-        args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
-        let request = eval(script, &names.all(), &args);
+        self.look_by(&glance(claim, names, (script, ear), ticket, seen), claim, names, ear, limit).await
+    }
+
+    /// One run of what [`glance`] has put together.
+    async fn look_by(
+        &self,
+        request: &Cmd,
+        claim: &Claim,
+        names: &Names,
+        ear: Option<&Ear>,
+        limit: Duration,
+    ) -> Result<Answer, Failure> {
         let (stood_before, began) = (self.route.is_linked(names.lock()), BootInstant::now());
-        match self.contend(claim, names, ear, &request, limit).await {
+        match self.contend(claim, names, ear, request, limit).await {
             // Some servers end connections on which nothing was asked for a while.
             Err(Failure { answered: false, .. }) if stood_before && BootInstant::now().since(began) < limit => {
-                self.contend(claim, names, ear, &request, limit).await
+                self.contend(claim, names, ear, request, limit).await
             }
             outcome => outcome,
         }
     }
+}
+
+/// The request of [`RedisBackend::look`]. What it says of leases that were seen is said as of now: later it is too careful.
+fn glance(
+    claim: &Claim,
+    names: &Names,
+    (script, ear): (&str, Option<&Ear>),
+    ticket: &str,
+    seen: &[(String, BootInstant)],
+) -> Cmd {
+    let (place, prefix) = (millis(place(claim)), names.wake_prefix());
+    let seen: Vec<(&str, String)> =
+        seen.iter().map(|(token, over)| (token.as_str(), millis(over.remaining()))).collect();
+    let contender = Contender::of(claim);
+    let mut args = contender.args();
+    args.extend([prefix.as_str(), ear.map_or("refuses", Ear::word), &place, ticket]);
+    args.extend(seen.iter().flat_map(|(token, left)| [*token, left.as_str()]));
+    eval(script, &names.all(), &args)
 }
 
 #[async_trait(?Send)]

@@ -33,6 +33,8 @@ pub(super) struct Node {
     greets_apart: Cell<bool>,
     /// Whether it has ever answered as a Redis server does.
     is_known: Cell<bool>,
+    /// Whether the next answer may go out behind what others are told.
+    gives_way: Cell<bool>,
 }
 
 struct Link {
@@ -68,7 +70,14 @@ impl Drop for InFlight<'_> {
 
 impl Node {
     pub(super) fn new(endpoint: Endpoint, tls: Tls) -> Self {
-        Self { endpoint, tls, link: RefCell::new(None), greets_apart: Cell::new(false), is_known: Cell::new(false) }
+        Self {
+            endpoint,
+            tls,
+            link: RefCell::default(),
+            greets_apart: Cell::default(),
+            is_known: Cell::default(),
+            gives_way: Cell::default(),
+        }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -78,6 +87,15 @@ impl Node {
     /// Whether there is a connection that was not found to have ended.
     pub(super) fn is_linked(&self) -> bool {
         self.link.borrow().is_some()
+    }
+
+    /// What the next request tells others, by PUBLISH, is to go out before its own answer.
+    ///
+    /// Redis writes last to whoever it has had an answer for first. So it is asked something that does not matter in the same
+    /// packet: its own answer would come first otherwise, and on the same host whoever is woken by it has the processor
+    /// until it has ended.
+    pub(super) fn give_way(&self) {
+        self.gives_way.set(true);
     }
 
     /// Sends `request` once and waits for its reply, `limit` in all, a connection that is made for it included.
@@ -312,6 +330,10 @@ impl Node {
         if let Some(before) = before {
             together.add_command(before.clone());
         }
+        let gives_way = self.gives_way.take() && before.is_none();
+        if gives_way {
+            together.cmd("TIME");
+        }
         // Alone where it can be: the crate tells what is no Redis reply only to a single request.
         if together.is_empty() {
             return connection.send_packed_command(request).await;
@@ -319,6 +341,10 @@ impl Node {
         together.add_command(request.clone());
         let mut replies = connection.send_packed_commands(&together, 0, together.len()).await?;
         let reply = replies.pop().unwrap_or_default();
+        if gives_way {
+            // Whatever it says: a proxy may not know it.
+            replies.pop();
+        }
         greeted(replies)?;
         Ok(reply)
     }

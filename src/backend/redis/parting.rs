@@ -36,6 +36,9 @@ impl RedisBackend {
             let asked = self.route.ask_twice(names.lock(), &first, &|| request("again"), FIRST_CONTACT).await;
             asked.map_err(|failure| failure.error)
         };
+        if self.waited_for.borrow_mut().remove(&this) {
+            self.route.give_way(names.lock());
+        }
         let mut reply = Value::Int(FOR_THE_WHOLE);
         let alone = self.held_alone.borrow_mut().remove(&this);
         if let Some(prepared) = alone.filter(|_| first_try && undo.is_empty()) {

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
+use redis::Cmd;
+
 use super::ear::Ear;
 use super::failure::Failure;
 use super::names::Names;
 use super::reply::{Answer, Held};
 use super::script::{TAKE_OFFERED, WAIT};
 use super::value::{LockValue, Sharer};
-use super::{RedisBackend, masters_of, other_masters, other_slots};
+use super::{RedisBackend, glance, masters_of, other_masters, other_slots};
 use crate::lock::backoff::jittered;
 use crate::lock::{BackendError, Claim, Contention, FIRST_CONTACT, Lease, Mode, Progress};
 use crate::sys::boottime::{BootInstant, BootTimer};
@@ -57,6 +59,8 @@ pub(super) struct Waiting<'a> {
     place: Option<(String, BootInstant)>,
     /// The holder and position that were told last.
     told: Option<(Vec<u8>, Vec<u8>, usize)>,
+    /// What asks for the lock when it is offered, put together while there is time.
+    prepared: Option<Cmd>,
     /// Since when the connection is lost.
     away_since: Option<BootInstant>,
     /// What was told of that last.
@@ -82,6 +86,7 @@ impl<'a> Waiting<'a> {
             seen: Vec::new(),
             place: None,
             told: None,
+            prepared: None,
             away_since: None,
             told_away: None,
         })
@@ -96,6 +101,9 @@ impl<'a> Waiting<'a> {
         loop {
             let failure = match self.stay().await {
                 Ok((lease, ear)) => {
+                    if matches!(ear, Ear::Listens { .. }) {
+                        self.backend.waited_for.borrow_mut().insert((lease.key.clone(), lease.token.clone()));
+                    }
                     self.backend.laid_aside.borrow_mut().push((ear, self.timer));
                     return Ok(lease);
                 }
@@ -156,6 +164,11 @@ impl<'a> Waiting<'a> {
             if std::mem::take(&mut is_late) {
                 ear = self.backend.route.listen(self.names.lock(), &channel, limit).await?;
             }
+            if self.claim.mode == Mode::Exclusive {
+                let ticket = self.place.as_ref().map_or("", |(ticket, _)| ticket);
+                let way = (TAKE_OFFERED, Some(&ear));
+                self.prepared = Some(glance(self.claim, self.names, way, ticket, &self.seen));
+            }
             was_told = self.hear(&mut ear, BootInstant::now() + pause).await?;
         }
     }
@@ -167,15 +180,13 @@ impl<'a> Waiting<'a> {
         // A queue that forgot us (a flush, a restart) lets us in where we stood; one that we left unattended does not.
         let ticket = self.place.as_ref().filter(|(_, over)| !over.has_passed()).map_or("", |(ticket, _)| ticket);
         let until = BootInstant::now() + place(self.claim);
-        let look = async |script| {
-            self.backend.look(self.claim, self.names, (script, Some(ear)), ticket, &self.seen, limit).await
-        };
         let mut answer = Answer::Awaited;
-        if was_told && self.claim.mode == Mode::Exclusive {
-            answer = look(TAKE_OFFERED).await?;
+        if let Some(prepared) = self.prepared.take().filter(|_| was_told) {
+            answer = self.backend.look_by(&prepared, self.claim, self.names, Some(ear), limit).await?;
         }
         if answer == Answer::Awaited {
-            answer = look(WAIT).await?;
+            let way = (WAIT, Some(ear));
+            answer = self.backend.look(self.claim, self.names, way, ticket, &self.seen, limit).await?;
         }
         (self.away_since, self.told_away) = (None, None);
         match (&answer, &mut self.place) {

@@ -2,7 +2,9 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 
-use crate::support::{Kind, Place};
+use nix::sys::signal::Signal;
+
+use crate::support::{Dlock, Kind, Place, eventually};
 
 /// The requests of clients while `act` runs, by their names, without those inside scripts. Nobody else uses the server.
 pub(super) fn requests(place: &Place, act: impl FnOnce()) -> Vec<String> {
@@ -76,9 +78,54 @@ fn a_hand_over_is_a_release_and_a_confirmation_however_many_wait() {
             queue[0].says("ready");
         });
         assert_eq!(seen, ["EVAL"; 2], "with {waiters} waiters");
+        let mut queue = queue.into_iter();
+        let first = queue.next().expect("somebody waits");
+        let seen = requests(&place, || {
+            first.let_go();
+            first.wait().succeeds();
+            queue.as_slice().first().inspect(|next| next.says("ready"));
+        });
+        let released = ["TIME", "EVAL"].into_iter();
+        let confirmed = queue.as_slice().first().map(|_| "EVAL");
+        assert_eq!(seen, released.chain(confirmed).collect::<Vec<_>>(), "of one that has waited itself");
         for waiter in queue {
             waiter.let_go();
             waiter.wait().succeeds();
         }
     }
+}
+
+/// Whom the answer to a release wakes would otherwise have the processor before the server has told the next one.
+#[test]
+fn whoever_has_waited_lets_the_next_one_hear_first() {
+    if !nix::unistd::geteuid().is_root() {
+        // Nobody else may look at a process that it has not started.
+        return;
+    }
+    let place = Place::private(Kind::Redis);
+    let holder = place.hold("job");
+    let queue = [place.queue_up("job"), place.queue_up("job")];
+    let [first, second] = &queue;
+    holder.let_go();
+    holder.wait().succeeds();
+    first.says("ready");
+
+    let directory = tempfile::tempdir().expect("the temporary directory takes files");
+    let written = directory.path().join("calls");
+    let info: String = ::redis::cmd("INFO").arg("server").query(&mut place.redis()).expect("the server serves");
+    let server = info.lines().find_map(|line| line.strip_prefix("process_id:")).expect("it has one").trim();
+    let output = written.to_str().expect("a plain name");
+    let options = ["-p", server, "-e", "trace=write,writev", "-s", "4096", "-o", output];
+    let strace = Dlock::of_program("strace".as_ref(), options).start();
+    eventually("it looks on", || strace.stderr().contains("attached"));
+    first.let_go();
+    first.wait().succeeds();
+    second.says("ready");
+    strace.signal(Signal::SIGINT);
+    strace.wait();
+    let trace = std::fs::read_to_string(&written).expect("strace wrote it");
+    let written_at = |what: &str| trace.lines().position(|line| line.contains(what)).expect("the server wrote it");
+    assert!(written_at(r"\r\nlook\r\n") < written_at(r"\r\n:1\r\n"), "{trace}");
+    second.let_go();
+    second.wait().succeeds();
 }

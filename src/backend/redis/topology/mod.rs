@@ -163,6 +163,9 @@ pub(super) trait Route {
         self.ask(lock, request, limit).await
     }
 
+    /// What the next request about this lock tells others is to go out before its own answer.
+    fn give_way(&self, lock: &str);
+
     /// Asks the server that carried out the last request about this lock, on the same connection.
     async fn ask_same(&self, lock: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         self.ask(lock, request, limit).await
@@ -205,6 +208,10 @@ impl Route for Rc<Node> {
 
     async fn ask_twice(&self, _: &str, request: &Cmd, again: Again<'_>, limit: Duration) -> Result<Value, Failure> {
         Node::ask_twice(self, request, again, limit).await
+    }
+
+    fn give_way(&self, _: &str) {
+        Node::give_way(self);
     }
 
     async fn listen(&self, _: &str, channel: &str, limit: Duration) -> Result<Ear, Failure> {

@@ -188,6 +188,12 @@ impl Route for SentinelRoute {
         }
     }
 
+    fn give_way(&self, _: &str) {
+        if let Some((_, node)) = self.master.borrow().as_ref() {
+            Node::give_way(node);
+        }
+    }
+
     async fn ask_vouched(&self, _: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let deadline = Instant::now() + limit;
         self.heard_at.take();

@@ -288,6 +288,12 @@ impl super::Route for Cluster {
         self.find(Slot::of(lock), limit, ask).await
     }
 
+    fn give_way(&self, lock: &str) {
+        if let Some(owner) = self.known(Slot::of(lock)) {
+            Node::give_way(&owner.served_by);
+        }
+    }
+
     async fn ask_vouched(&self, lock: &str, request: &Cmd, limit: Duration) -> Result<Value, Failure> {
         let owner = self.known(Slot::of(lock)).filter(|owner| !owner.in_doubt);
         let learns = async {
