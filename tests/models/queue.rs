@@ -6,7 +6,9 @@ mod flaws;
 
 use std::collections::BTreeSet;
 
-use dlock::backend::redis::script::{ACQUIRE_BESIDE_OTHERS, ACQUIRE_FREE, RELEASE, RELEASE_ALONE, RENEW, WAIT};
+use dlock::backend::redis::script::{
+    ACQUIRE_BESIDE_OTHERS, ACQUIRE_FREE, RELEASE, RELEASE_ALONE, RENEW, TAKE_OFFERED, WAIT,
+};
 use dlock::lock::Mode;
 use stateright::{Model, Property};
 
@@ -64,6 +66,7 @@ struct Queue {
     acquire: String,
     acquire_beside_others: String,
     wait: String,
+    take_offered: String,
     release_alone: String,
     release: String,
     renew: String,
@@ -127,6 +130,7 @@ impl Queue {
             acquire: ACQUIRE_FREE.to_owned(),
             acquire_beside_others: ACQUIRE_BESIDE_OTHERS.to_owned(),
             wait: WAIT.to_owned(),
+            take_offered: TAKE_OFFERED.to_owned(),
             release_alone: RELEASE_ALONE.to_owned(),
             release: RELEASE.to_owned(),
             renew: RENEW.to_owned(),
@@ -145,6 +149,11 @@ impl Queue {
                 contender.extend([WAKE.to_owned(), "listens".into(), ttl, ticket.clone()]);
                 contender.extend(seen.iter().flat_map(|(token, left)| [token.clone(), left.to_string()]));
                 (&self.wait, &NAMES, contender)
+            }
+            Request::Take { seen } => {
+                contender.extend([WAKE.to_owned(), "listens".into(), ttl, String::new()]);
+                contender.extend(seen.iter().flat_map(|(token, left)| [token.clone(), left.to_string()]));
+                (&self.take_offered, &NAMES, contender)
             }
             Request::Renew if mode == Mode::Exclusive => (&self.renew, &["lock"], vec![me, ttl]),
             Request::Renew => (&self.renew, &["lock", "holders", "receipts"], vec![me, ttl]),
@@ -180,7 +189,7 @@ impl Queue {
         if let Some(fence) = granted(&reply) {
             state.seen.fence_fell |= self.modes[who] == Mode::Exclusive && fence <= state.fence;
             state.fence = state.fence.max(fence);
-            if let Request::Look { seen, .. } = request {
+            if let Request::Look { seen, .. } | Request::Take { seen } = request {
                 state.seen.witness_took |= (0..state.clients.len()).any(|other| {
                     other != who
                         && state.clients[other].believes(state.now)
@@ -339,6 +348,8 @@ impl Model for Queue {
                 state.late.remove(&(who, request.clone()));
                 self.serve(&mut state, who, &request);
             }
+            // What several may have at once is never offered in that way.
+            Action::Hear(who) if self.modes[who] == Mode::Exclusive => state.clients[who].take(now),
             Action::Hear(who) | Action::Look(who) => state.clients[who].look(now),
             Action::LoseHint(who) => {
                 state.left.lost_hints -= 1;

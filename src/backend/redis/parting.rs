@@ -9,7 +9,7 @@ use super::{RedisBackend, unexpected};
 use crate::lock::{BackendError, FIRST_CONTACT, LockKey, OwnerToken, Parting, Release};
 use crate::sys::seeded::seeded;
 
-/// What release_alone.lua answers, having done nothing, of a lease that is for release.lua.
+/// What quick/release.lua answers, having done nothing, of a lease that is for release.lua.
 const FOR_THE_WHOLE: i64 = 2;
 
 impl RedisBackend {

@@ -39,9 +39,9 @@ macro_rules! grants_beside_others {
 
 /// An exclusive lock that is free and awaited by nobody; for whoever would wait for another.
 pub const ACQUIRE_FREE: &str = lean!(concat!(
-    include_str!("scripts/head.lua"),
-    include_str!("scripts/alone.lua"),
-    include_str!("scripts/acquire_free.lua")
+    include_str!("scripts/quick/head.lua"),
+    include_str!("scripts/quick/acquire.lua"),
+    include_str!("scripts/quick/grant.lua")
 ));
 /// The same for whoever wants to know who is in the way.
 pub const ACQUIRE: &str = lean!(concat!(
@@ -73,21 +73,14 @@ pub const WAIT: &str = lean!(concat!(
     include_str!("scripts/queue.lua"),
     include_str!("scripts/wait.lua")
 ));
-/// What of it takes a lock that was offered, as whoever was told to look was, most of the time.
+/// What takes a lock that was offered, as whoever was told to look was, most of the time.
 pub const TAKE_OFFERED: &str = lean!(concat!(
-    include_str!("scripts/head.lua"),
-    include_str!("scripts/alone.lua"),
-    include_str!("scripts/base.lua"),
-    include_str!("scripts/wait_offered.lua"),
-    include_str!("scripts/awaited.lua")
+    include_str!("scripts/quick/head.lua"),
+    include_str!("scripts/quick/take_offered.lua"),
+    include_str!("scripts/quick/grant.lua")
 ));
 /// The release of most leases, which says when it is not one of these.
-pub const RELEASE_ALONE: &str = lean!(concat!(
-    include_str!("scripts/head.lua"),
-    include_str!("scripts/base.lua"),
-    include_str!("scripts/waiters.lua"),
-    include_str!("scripts/release_alone.lua")
-));
+pub const RELEASE_ALONE: &str = lean!(include_str!("scripts/quick/release.lua"));
 pub const RELEASE: &str = lean!(concat!(
     include_str!("scripts/head.lua"),
     include_str!("scripts/base.lua"),

@@ -33,6 +33,10 @@ pub(super) enum Request {
         /// Tokens that were seen to hold, and the ms that their leases have left.
         seen: Vec<(String, u64)>,
     },
+    /// The same for a lock that may have been offered; answered with "awaited" where it was not.
+    Take {
+        seen: Vec<(String, u64)>,
+    },
     Renew,
     /// Answered with 2 where it is not the release of most leases.
     ReleaseAlone,
@@ -85,8 +89,18 @@ impl Client {
         (self.listens, self.hint) = (true, false);
         self.seen.retain(|(_, over)| *over > now);
         let ticket = self.ticket.as_ref().filter(|(_, over)| *over > now).map_or("", |(ticket, _)| ticket).to_owned();
-        let seen = self.seen.iter().map(|(token, over)| (token.clone(), over - now)).collect();
-        self.ask(Request::Look { ticket, seen }, now);
+        self.ask(Request::Look { ticket, seen: self.leases_seen(now) }, now);
+    }
+
+    /// Somebody told it to look.
+    pub(super) fn take(&mut self, now: u64) {
+        self.hint = false;
+        self.seen.retain(|(_, over)| *over > now);
+        self.ask(Request::Take { seen: self.leases_seen(now) }, now);
+    }
+
+    fn leases_seen(&self, now: u64) -> Vec<(String, u64)> {
+        self.seen.iter().map(|(token, over)| (token.clone(), over - now)).collect()
     }
 
     pub(super) fn leave(&mut self, now: u64) {
@@ -136,7 +150,7 @@ impl Client {
                 self.note(rest, now);
                 self.look(now);
             }
-            (Request::Acquire, [Reply::Text(word)]) if word == "awaited" => self.look(now),
+            (Request::Acquire | Request::Take { .. }, [Reply::Text(word)]) if word == "awaited" => self.look(now),
             (Request::Look { .. }, [Reply::Text(word), Reply::Int(left)]) if word == "vanished" => {
                 self.wake_at = now + (ms(*left) + RESOLUTION_MS).min(LOOK_AGAIN_MS);
                 self.ticket = self.ticket.take().map(|(ticket, _)| (ticket, sent + TTL_MS));
@@ -165,7 +179,7 @@ impl Client {
                 self.leave(now);
             }
             // It connects again, and its subscription is gone meanwhile.
-            Request::Look { .. } => {
+            Request::Look { .. } | Request::Take { .. } => {
                 self.on_its_way = true;
                 (self.listens, self.hint) = (false, false);
                 self.wake_at = now;

@@ -1,5 +1,4 @@
--- Opens wait.lua, whose KEYS and ARGV these are: what was offered to us is ours before anything else is looked at. By
--- itself it answers {'awaited'} where nothing was: ask the whole of it.
+-- Opens wait.lua, whose KEYS and ARGV these are: what was offered to us is ours before anything else is looked at.
 
 -- A lease that ended before its time, without being given up, may still be believed in by its holder.
 local given_up, unended = {}, 0
