@@ -54,6 +54,14 @@ def executed(program, options, command, scratch):
     return found[0][1], found[-1][1]
 
 
+def waited(program, options, scratch):
+    """The same of a run that has to wait until another one has ended."""
+    words = [program, "run", *options, "--key", "layout", "--", "/bin/sh", "-c", "echo held; exec sleep 5"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
+        holder.stdout.readline()
+        return executed(program, options, ["/bin/true"], scratch)
+
+
 def constants_of(path):
     """Where the linker's map says that each piece of the constants lies: begin, end and name, in the order of addresses."""
     with open(path, encoding="utf-8", errors="replace") as lines:
@@ -124,6 +132,8 @@ def main():
             redis, zookeeper = servers
             ways = (["--backend", "file", "--dir", scratch], ["--redis", redis.url], ["--zk", zookeeper.address])
             starts = [executed(program, way, ["/bin/true"], scratch) for way in ways]
+            # Valgrind does not let a process be made that shares its parent's descriptors, as a wait for a file does.
+            waits = [waited(program, way, scratch) for way in ways[1:]]
             read = sorted(set().union(*(touched(program, way, scratch, pieces) for way in ways)))
             # Renewed several times, however slowly callgrind lets it go.
             holds = [executed(program, [*way, "--ttl", "6s"], ["/bin/sleep", "5"], scratch) for way in ways]
@@ -131,17 +141,17 @@ def main():
             for server in servers:
                 server.stop()
     front, keepers = set().union(*(front for front, _ in starts)), [keeper for _, keeper in starts]
-    holding = set().union(*(front | keeper for front, keeper in holds))
+    waiting, holding = (set().union(*(front | keeper for front, keeper in runs)) for runs in (waits, holds))
     common = set.intersection(*keepers)
     member_of = members(library)
     written = {}
-    # What both processes need, then what one of them needs alone, backend by backend, then what only a hold needs.
+    # What both processes need, then what one of them needs alone, backend by backend, then what only a wait or a hold needs.
     alone = [keeper - common - front for keeper in keepers]
     written.update(dict.fromkeys(BESIDE.splitlines()))
-    for group in (front & common, front - common, common - front, *alone, holding):
+    for group in (front & common, front - common, common - front, *alone, waiting, holding):
         for name in sorted(group):
             written.update(dict.fromkeys(patterns(name, member_of)))
-    # The constants of these functions, as far as they have names that stay; not those of what only a hold needs.
+    # The constants of these functions, as far as they have names that stay; not those of what only a wait or a hold needs.
     constants = {f"*({name})": None for name in read if ".Lanon." in name}
     for name in sorted(front.union(*keepers)):
         for pattern in patterns(name, member_of):
@@ -157,7 +167,7 @@ def main():
             script.writelines(f"    {pattern}\n" for pattern in patterns_of)
             script.write(f"  }}\n}}\nINSERT BEFORE .{name};\n")
         script.write(f"SECTIONS\n{{\n  .bss.apart (NOLOAD) :\n  {{\n    {APART}\n  }}\n}}\nINSERT AFTER .bss;\n")
-    print(f"{path}: {len(written)} patterns of {len(front.union(holding, *keepers))} functions")
+    print(f"{path}: {len(written)} patterns of {len(front.union(waiting, holding, *keepers))} functions")
 
 
 if __name__ == "__main__":
