@@ -100,7 +100,7 @@ def one_run(options, contenders, parts):
     crowds = (1, 10) if quick else (1, 10, 100, 1000) if full else (1, 10, 100)
     measure = {
         "start": lambda: start.run(contenders, rounds),
-        "hand_over": lambda: hand_over.run(contenders, (2, 5) if quick else (2, 20, 100), 10 if quick else 200),
+        "hand_over": lambda: hand_over.run(contenders, (2, 5) if quick else (2, 20, 100), 10 if quick else 400),
         "memory": lambda: memory.run(contenders),
         "counts": lambda: counts.run(contenders, (2, 5) if quick else (2, 10, 50, 100), 20 if quick else 200),
         "system_calls": lambda: system_calls.run(contenders),
