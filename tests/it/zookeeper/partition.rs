@@ -198,8 +198,10 @@ fn a_rolling_restart_with_its_leader_changes_costs_a_job_of_six_seconds_nothing(
         servers[index].start_again();
         roles(&servers);
         let renewed = job.stderr().matches("renewed").count();
-        eventually("it is renewed", || job.stderr().matches("renewed").count() > renewed);
-        assert!(!job.has_ended(), "{}", job.stderr());
+        eventually("it is renewed", || {
+            assert!(!job.has_ended(), "{}", job.stderr());
+            job.stderr().matches("renewed").count() > renewed
+        });
     }
     job.let_go();
     job.wait().succeeds();
