@@ -19,8 +19,8 @@ use crate::support::{Afterwards, Dlock, Kind, Loser, Place, Proxy, Retainer, Ser
 const ACQUIRE: &[u8] = b"{ 'awaited' }";
 /// In every renewal.
 const RENEW: &[u8] = b"local function lease()";
-/// In every release.
-const RELEASE: &[u8] = b"write_receipt(ARGV[1], 'released')";
+/// In the release of most leases.
+const RELEASE: &[u8] = b"redis.sha1hex(ARGV[1]) .. ':released')\ncall('PEXPIRE'";
 
 /// A renewal may take a tenth of it.
 const TTL: Duration = Duration::from_secs(20);
