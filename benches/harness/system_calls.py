@@ -41,6 +41,12 @@ def counted(pids, path):
     return calls
 
 
+def watches_file(pid):
+    """Whether it is told of changes of a file, as a holder of a lock file is, from a second after the command's start."""
+    directory = f"/proc/{pid}/fd"
+    return any(os.readlink(os.path.join(directory, name)) == "anon_inode:inotify" for name in os.listdir(directory))
+
+
 def run(contenders):
     """Calls by name and for each second; a reason instead where they cannot be counted."""
     if not shutil.which("strace"):
@@ -49,6 +55,8 @@ def run(contenders):
     for tool in contenders.named(*NAMES):
         front, ours, command = holding(contenders, tool, contenders.scratch, TTL)
         try:
+            if tool.name == "dlock file":
+                eventually("the lock file is watched", lambda ours=ours: any(map(watches_file, ours)))
             calls = counted(ours, os.path.join(contenders.scratch, "calls"))
         finally:
             let_go(front, command)

@@ -23,6 +23,8 @@ fn settled(place: &Place) -> (Running, Process, Process) {
     let run = place.hold_for("job", TTL);
     let (front, keeper) = (run.front(), run.keeper());
     eventually("what was inherited is closed", || [&front, &keeper].iter().all(|process| !inherits(process)));
+    let watches = |process: &Process| descriptors(process).iter().any(|(_, target)| target == "anon_inode:inotify");
+    eventually("it is told of changes of the lock file", || place.kind != Kind::File || watches(&keeper));
     // It ends what comes after the start: with it, nothing is left to be done.
     eventually("both processes wait", || [&front, &keeper].iter().all(|process| system_call(process).is_some()));
     (run, front, keeper)
@@ -126,6 +128,31 @@ fn a_run_asks_the_system_for_little() {
         let CallsOfARun { front, keeper, trace } = last;
         assert!(front <= most_of_front && keeper <= most_of_keeper, "{kind:?}: {front} and {keeper} calls\n{trace}");
     }
+}
+
+/// The kernel takes up to 20 ms to close it, for which whoever waits would wait as well.
+#[test]
+fn the_lock_is_given_up_before_the_watch_of_its_file_is_closed() {
+    let place = Place::shared(Kind::File);
+    let directory = tempfile::tempdir().expect("the temporary directory takes files");
+    let written = directory.path().join("calls");
+    let strace = ["-f", "-e", "trace=inotify_init1,fcntl,close", "-o"].map(str::to_owned).into_iter();
+    let words = strace.chain([written.to_str().expect("a plain name"), program(), "run"].map(str::to_owned));
+    let words = words.chain(place.options()).chain(["-k", "job", "--", "cat"].map(str::to_owned));
+    let run = Dlock::of_program("strace".as_ref(), words).stdin_open().start();
+    let traced = || fs::read_to_string(&written).unwrap_or_default();
+    let made = "inotify_init1(IN_NONBLOCK|IN_CLOEXEC) = ";
+    eventually("the file is watched", || traced().contains(made));
+    run.let_go();
+    run.wait().succeeds();
+    let trace = traced();
+    let calls: Vec<&str> = trace.lines().skip_while(|line| !line.contains(made)).collect();
+    let (keeper, watch) = calls[0].split_once(' ').expect("who called, and what");
+    let watch = watch.rsplit(' ').next().expect("a descriptor");
+    let of_keeper = |what: &str| calls.iter().rposition(|line| line.starts_with(keeper) && line.contains(what));
+    let unlocked = of_keeper("l_type=F_UNLCK").expect("the lock is given up by unlocking");
+    let closed = of_keeper(&format!("close({watch})"));
+    assert!(closed.is_none_or(|closed| closed > unlocked), "{trace}");
 }
 
 /// System calls of either process of one uncontended run.

@@ -16,6 +16,7 @@ use super::directory::{self, Identity, io_errno};
 use super::kept::Kept;
 use super::locks::{self, EVERYTHING, GUARD, MAX_ENTRIES};
 use super::records::{Current, ENTRY_LEN, Entry, RECORDS_LEN, Record, Role};
+use super::vacancy::Notices;
 use crate::lock::{BackendError, FIRST_CONTACT};
 use crate::sys::boottime::{BootInstant, BootTimer};
 use crate::sys::lock_helper::LockHelper;
@@ -35,11 +36,12 @@ pub(super) struct LockFile {
     entry: Cell<Option<i64>>,
     /// What the entry of a holder says of how others are kept out later.
     pub(super) kept: Cell<Kept>,
+    pub(super) notices: Notices,
 }
 
 impl LockFile {
     pub(super) fn new(file: OwnedFd, identity: Identity, path: PathBuf) -> Self {
-        Self { file, identity, path, entry: Cell::new(None), kept: Cell::default() }
+        Self { file, identity, path, entry: Cell::new(None), kept: Cell::default(), notices: Notices::default() }
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {

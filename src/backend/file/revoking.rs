@@ -16,8 +16,8 @@ use crate::lock::{BackendError, Holder, HolderEntry, LockKey, Manner, OwnerToken
 use crate::sys::boottime::BootInstant;
 use crate::sys::users;
 
-/// Most commands are over by then, and need no watch.
-const WATCHED_AFTER: Duration = Duration::from_millis(20);
+/// Commands that are over by then need no watch, whose end makes the end of the process up to 20 ms late.
+const WATCHED_AFTER: Duration = Duration::from_secs(1);
 
 impl FileBackend {
     pub(super) async fn take_back(

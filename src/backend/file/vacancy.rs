@@ -1,7 +1,9 @@
 //! What ends the wait of the queue's head: a change of the file, the end of a lease, a slot whose holder has gone. Breaks
 //! when something of that happens between the last look and the first moment of the wait.
 
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
+use std::path::Path;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,32 +18,44 @@ use crate::sys::readiness::Readiness;
 /// How often the head looks when the kernel gives it no notice: sooner than people notice, and one look takes 20 µs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Tells the head of the queue that somebody wrote to the file.
-pub(super) struct Change {
-    /// `None` when the user's other programs have used up what there is of inotify (128 instances by default). A lock
-    /// must not fail for that.
-    events: Option<Readiness<Inotify>>,
+/// The kernel's notices of a file, asked for when they are first needed. They stay for as long as the file is open: the
+/// kernel takes up to 20 ms to close them, which whoever waits for the lock would wait, too.
+#[derive(Debug, Default)]
+pub(super) struct Notices(OnceCell<Readiness<Inotify>>);
+
+impl Notices {
+    /// `None` when the user's other programs have used up what there is of inotify (128 instances by default). A lock must
+    /// not fail for that.
+    fn of(&self, path: &Path) -> Option<&Readiness<Inotify>> {
+        if self.0.get().is_none() {
+            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+            inotify.add_watch(path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).ok()?;
+            self.0.set(Readiness::new(inotify).ok()?).expect("nobody has set it since");
+        }
+        self.0.get()
+    }
+}
+
+/// Tells the head of the queue, or a holder, that somebody wrote to the file.
+pub(super) struct Change<'a> {
+    notices: Option<&'a Readiness<Inotify>>,
     timer: BootTimer,
 }
 
-impl Change {
-    pub(super) fn watch(file: &LockFile) -> Result<Self, BackendError> {
-        let events = || {
-            let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-            inotify.add_watch(&file.path, AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_DONT_FOLLOW).ok()?;
-            Readiness::new(inotify).ok()
-        };
+impl<'a> Change<'a> {
+    /// What was written before may be told as well.
+    pub(super) fn watch(file: &'a LockFile) -> Result<Self, BackendError> {
         let timer = BootTimer::new()
             .map_err(|error| BackendError::system(format!("no timer for the lease's end is to be had: {error}")))?;
-        Ok(Self { events: events(), timer })
+        Ok(Self { notices: file.notices.of(&file.path), timer })
     }
 
     /// Completes when the file has changed, at `until` at the latest.
     pub(super) async fn next_or(&mut self, until: BootInstant) {
-        match &self.events {
-            Some(events) => {
+        match self.notices {
+            Some(notices) => {
                 tokio::select! {
-                    _ = events.readable(Inotify::read_events) => {}
+                    _ = notices.readable(Inotify::read_events) => {}
                     () = self.timer.sleep_until(until) => {}
                 }
             }
@@ -59,7 +73,7 @@ const WATCHED_SLOTS: usize = 32;
 pub(super) async fn slot_or_change(
     file: &LockFile,
     slots: &[i64],
-    change: &mut Change,
+    change: &mut Change<'_>,
     until: Option<BootInstant>,
 ) -> Result<(), BackendError> {
     let watched = &slots[..slots.len().min(WATCHED_SLOTS)];
