@@ -49,6 +49,24 @@ fn a_keeper_that_is_stopped_keeps_its_lock_and_gives_it_back_when_it_goes_on() {
 }
 
 #[test]
+fn a_holder_that_the_kernel_gives_no_notice_looks_for_the_mark() {
+    let place = place();
+    let scratch = tempfile::tempdir().expect("the temporary directory takes files");
+    let written = scratch.path().join("calls");
+    let script = "echo 0 >/proc/sys/user/max_inotify_instances && exec strace -f -e trace=inotify_init1 -o \"$@\"";
+    let words =
+        ["--user", "--map-current-user", "--keep-caps", "sh", "-c", script, "sh"].map(str::to_owned).into_iter();
+    let words = words.chain([written.to_str().expect("a plain name"), program(), "run"].map(str::to_owned));
+    let words = words.chain(place.options()).chain(["-k", "job", "--", "sleep", "60"].map(str::to_owned));
+    let holder = Dlock::of_program("unshare".as_ref(), words).start();
+    let calls = || fs::read_to_string(&written).unwrap_or_default();
+    eventually("it was given none", || calls().contains("= -1 EMFILE"));
+    force(&place, ["-k", "job"]).finish().succeeds();
+    holder.wait().exits_with(79);
+    assert!(place.is_free("job"));
+}
+
+#[test]
 fn a_mark_that_came_before_the_holder_watched_is_seen() {
     let place = place();
     for _ in 0..10 {
